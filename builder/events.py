@@ -1,0 +1,146 @@
+"""What happens to a lab, told as numbered events. Progress, JUnit and evidence read only these.
+
+An event log is a file of JSON lines; `seq` grows by one and has no holes, which a reader may rely on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from builder.secrets import redact
+
+VERSION = 1
+Kind = Literal["begin", "progress", "line", "end", "fault"]
+Outcome = Literal["ok", "failed", "cached", "undone", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`t_wall` is seconds since the epoch, `t_mono` seconds of a clock that never goes back."""
+
+    v: int
+    seq: int
+    t_wall: float
+    t_mono: float
+    lab: str
+    kind: Kind
+    node: str | None = None
+    step: str | None = None
+    phase: str | None = None
+    outcome: Outcome | None = None
+    cause: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        shown = {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        return redact(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+
+    @classmethod
+    def from_json(cls, line: str) -> Event:
+        """Raises ValueError for a line that is no event, or is of an unknown version."""
+        raw = json.loads(line)
+        if not isinstance(raw, dict) or raw.get("v") != VERSION:
+            raise ValueError(f"not an event of version {VERSION}")
+        return cls(**raw)
+
+
+class Emit(Protocol):
+    """How the parts that do things tell what they do. The caller numbers and times."""
+
+    def __call__(
+        self,
+        kind: Kind,
+        *,
+        node: str | None = None,
+        step: str | None = None,
+        phase: str | None = None,
+        outcome: Outcome | None = None,
+        cause: str | None = None,
+        **data: Any,
+    ) -> None: ...
+
+
+class EventLog:
+    """Numbers events, appends them to a file (if one is given) and hands them to listeners. Thread-safe."""
+
+    def __init__(self, lab: str, path: Path | None = None, *listeners: Callable[[Event], None]) -> None:
+        self._lab = lab
+        self._lock = threading.Lock()
+        self._listeners = list(listeners)
+        self._seq = 0
+        self._fd: int | None = None
+        if path is not None:
+            self._seq = _last_seq(path)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def emit(
+        self,
+        kind: Kind,
+        *,
+        node: str | None = None,
+        step: str | None = None,
+        phase: str | None = None,
+        outcome: Outcome | None = None,
+        cause: str | None = None,
+        **data: Any,
+    ) -> None:
+        with self._lock:
+            self._seq += 1
+            event = Event(
+                v=VERSION, seq=self._seq, t_wall=time.time(), t_mono=time.monotonic(), lab=self._lab, kind=kind,
+                node=node, step=step, phase=phase, outcome=outcome, cause=cause, data=data,
+            )  # fmt: skip
+            if self._fd is not None:
+                os.write(self._fd, (event.to_json() + "\n").encode())
+            for listener in tuple(self._listeners):
+                listener(event)
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Add a listener; the returned call removes it."""
+        with self._lock:
+            self._listeners.append(listener)
+
+        def remove() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return remove
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Events of a log, oldest first. A last line cut short by a crash is left out."""
+    try:
+        text = path.read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            yield Event.from_json(line)
+        except (ValueError, TypeError):
+            continue
+
+
+def _last_seq(path: Path) -> int:
+    """The number to go on from; mends a torn last line so that the next event starts on a line of its own."""
+    last = 0
+    for event in read_events(path):
+        last = event.seq
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+    return last

@@ -1,0 +1,139 @@
+"""The lab with every value filled in: what all code after loading sees. Sizes are bytes; nothing is 'unset'.
+
+The shape that users write is in `layers`; `load` turns one into the other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from builder.model.units import Arguments, Bdf, Name
+
+Firmware = Literal["bios", "uefi"]
+DiskBus = Literal["lsilogic", "ide", "sata", "virtio", "lsisas1068"]
+NicModel = Literal["e1000", "e1000e", "rtl8139", "virtio"]
+SectorSize = Literal["512n", "512e", "4Kn"]
+CpuModel = Literal["host-passthrough", "host-model"]
+RaidLevel = Literal[0, 1, 5, 6, 10]
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Network(Value):
+    """A layer-2 segment among the nodes of one lab. Traffic on it never leaves the machine. `mtu` is in bytes."""
+
+    name: Name
+    mtu: int = 1500
+
+
+class Disk(Value):
+    """A thin virtual disk. `size` is what the guest sees, in bytes. `sector` is logical/physical sector size."""
+
+    name: Name
+    size: int
+    bus: DiskBus
+    sector: SectorSize
+
+
+class RaidArray(Value):
+    """A Linux md array over disks of the same node."""
+
+    name: Name
+    level: RaidLevel
+    disks: tuple[Name, ...]
+
+
+class Nic(Value):
+    """A network card on a lab network. `vlan` makes it an access port of that VLAN, `trunk` a port that
+    carries those VLANs tagged (and untagged frames as VLAN 1); with neither it is a plain port."""
+
+    network: Name
+    mac: str
+    model: NicModel
+    vlan: int | None = None
+    trunk: tuple[int, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+class XenSettings(Value):
+    """Hypervisor and toolstack settings of a dom0. `dom0_memory` is in bytes and is both initial and maximum."""
+
+    dom0_memory: int
+    dom0_max_vcpus: int
+    dom0_vcpus_pin: bool
+    com1: str
+    console: str
+    loglvl: str | None
+    guest_loglvl: str | None
+    noreboot: bool
+    bridge: str
+    pciback_hide: tuple[Bdf, ...]
+    arguments: Arguments
+
+
+class KernelSettings(Value):
+    """Arguments of the host's own kernel (the dom0 kernel where Xen runs), passed verbatim, in order."""
+
+    arguments: Arguments
+
+
+class ImageSource(Value):
+    """The node boots a ready disk image: built by nestlab from the system's recipe, or the user's own qcow2."""
+
+    kind: Literal["image"] = "image"
+    path: str | None = None
+
+
+class MediumSource(Value):
+    """The node installs itself from a vendor's installation medium."""
+
+    kind: Literal["medium"] = "medium"
+    path: str
+
+
+Source = Annotated[ImageSource | MediumSource, Field(discriminator="kind")]
+
+
+class Node(Value):
+    """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts."""
+
+    name: Name
+    system: str
+    release: str
+    cpus: int
+    memory: int
+    firmware: Firmware
+    machine: Literal["pc", "q35"]
+    cpu_model: CpuModel
+    management_nic: NicModel
+    management_mac: str
+    disks: tuple[Disk, ...]
+    raid: tuple[RaidArray, ...]
+    nics: tuple[Nic, ...]
+    xen: XenSettings
+    kernel: KernelSettings
+    source: Source
+    after: tuple[Name, ...]
+
+
+class Lab(Value):
+    """A complete lab. `expires` is the lifetime in seconds after which the keeper takes it down; 0 is never."""
+
+    name: Name
+    description: str
+    expires: int
+    networks: tuple[Network, ...]
+    nodes: tuple[Node, ...]
+
+    def node(self, name: str) -> Node:
+        """Raises KeyError for a name the lab does not have."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

@@ -1,0 +1,147 @@
+"""What a system says about a node, as data. Made by `systems` (pure), carried out by `lifecycle`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from builder.model.lab import Node, Value
+
+
+class File(Value):
+    """A file to be put somewhere. `mode` is the permission bits."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+class Answer(Value):
+    """An answer file and how the installer gets at it."""
+
+    name: str
+    content: str
+    delivery: Literal["initrd", "iso", "volume", "http"]
+
+
+class MediaEdit(Value):
+    """A change to an installation medium: a file added or replaced, or arguments put on its boot entries."""
+
+    kind: Literal["add", "replace", "arguments"]
+    path: str = ""
+    content: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+class BootArgs(Value):
+    """Arguments by the layer that reads them, in order."""
+
+    hypervisor: tuple[str, ...] = ()
+    kernel: tuple[str, ...] = ()
+
+
+class Recipe(Value):
+    """What a golden image is made from; two equal recipes give one image.
+
+    `disk`: a bootable disk from diskimage-builder elements, with `files` laid over the tree and then `configure`
+    run in it (argument lists, inside the tree). `initramfs`: a kernel and a small memory root, booted directly.
+    `root_size` is the size of the root file system in bytes.
+    """
+
+    kind: Literal["disk", "initramfs"]
+    distribution: Literal["debian"] = "debian"
+    release: str
+    elements: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
+    configure: tuple[tuple[str, ...], ...] = ()
+    root_label: str = "nestlab-root"
+    root_size: int = 0
+
+
+class Cause(Value):
+    """A line on the console that tells why a node stopped. `pattern` is a regular expression."""
+
+    pattern: str
+    name: str
+    message: str
+    cure: str
+
+
+class Phase(Value):
+    """A part of a boot. It ends when `awaits` (a regular expression, searched in each console line) is seen, or,
+    for `signal` other than console, when that signal comes. `weight` is the seconds it is expected to take under
+    emulation, from which time-outs and progress are scaled."""
+
+    name: str
+    awaits: str = ""
+    signal: Literal["console", "ssh", "reboot", "power-off", "http"] = "console"
+    weight: float = 10
+    causes: tuple[Cause, ...] = ()
+
+
+class Boot(Value):
+    """One power-on to the end of its last phase. A list of them is install-then-boot as data."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    medium: bool = False
+    on_reboot: Literal["restart", "end"] = "restart"
+
+
+class Quirk(Value):
+    """A setting that is there because something does not work without it."""
+
+    name: str
+    reason: str
+    source: str
+
+
+class SystemPlan(Value):
+    """Everything a system decides about a node. `seed` are files given to this node alone at its first boot
+    (never part of an image); `checks` name files of labs/checks."""
+
+    system: str
+    release: str
+    answers: tuple[Answer, ...] = ()
+    media_edits: tuple[MediaEdit, ...] = ()
+    boot_args: BootArgs = Field(default_factory=BootArgs)
+    recipe: Recipe | None = None
+    seed: tuple[File, ...] = ()
+    boots: tuple[Boot, ...]
+    checks: tuple[str, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
+    ssh_user: str = "root"
+
+
+class Minimum(Value):
+    """The documented floor of a system, in bytes, and where it is written."""
+
+    memory: int
+    disk: int
+    source: str
+
+
+class SystemTraits(Value):
+    """What loading a lab file needs to know of a system, without importing it."""
+
+    name: str
+    title: str
+    releases: tuple[str, ...]
+    default_release: str
+    defaults: Mapping[str, Any]
+    minimum: Minimum
+    sources: tuple[Literal["image", "medium"], ...]
+
+
+class System(Protocol):
+    """A kind of host. Pure: a node goes in, data comes out; no I/O, no clock."""
+
+    traits: SystemTraits
+
+    def plan(self, node: Node) -> SystemPlan:
+        """Raises LabError when the node asks for what the system's release cannot do."""
+        ...

@@ -1,0 +1,89 @@
+"""Values that are chosen when a lab runs: ports, paths, identities. Never part of a step's key."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from builder.model.lab import Value
+
+Accelerator = Literal["kvm", "tcg"]
+NodeState = Literal["planned", "starting", "ready", "failed", "stopped"]
+LabState = Literal["starting", "ready", "failed", "stopping", "down", "dead"]
+
+
+class NicPorts(Value):
+    """UDP ports on 127.0.0.1 of one lab card: QEMU's end and the switch's end."""
+
+    qemu: int
+    switch: int
+
+
+class DirectBoot(Value):
+    """A kernel given to the guest by the emulator itself. Paths are absolute."""
+
+    kernel: str
+    initrd: str
+    arguments: str
+
+
+class UefiFirmware(Value):
+    """OVMF: the read-only code and this node's own copy of the variables. Paths are absolute."""
+
+    code: str
+    variables: str
+    template: str
+
+
+class Wiring(Value):
+    """Everything about one start of a node that is not in the lab file. Paths are absolute; `disks` follows the
+    order of the node's disks, `nics` that of its cards."""
+
+    lab: str
+    domain: str
+    uuid: str
+    accelerator: Accelerator
+    disks: tuple[str, ...]
+    cdrom: str | None = None
+    console_log: str
+    console_socket: str
+    ssh_port: int
+    nics: tuple[NicPorts, ...] = ()
+    direct: DirectBoot | None = None
+    uefi: UefiFirmware | None = None
+    on_reboot: Literal["restart", "end"] = "restart"
+    expires_at: float = 0
+
+
+class SshTarget(Value):
+    """How to reach a node. `control_path` is the socket of the shared connection, where one is kept."""
+
+    host: str
+    port: int
+    user: str
+    identity_file: str
+    known_hosts: str
+    control_path: str | None = None
+
+
+class NodeStatus(Value):
+    name: str
+    system: str
+    release: str
+    state: NodeState
+    phase: str | None = None
+    cause: str | None = None
+    ssh: SshTarget | None = None
+    console_log: str
+    console_socket: str | None = None
+
+
+class LabStatus(Value):
+    """`expires_at` is seconds since the epoch, 0 for never. `accelerator` is what the nodes run on."""
+
+    lab: str
+    state: LabState
+    accelerator: Accelerator | None = None
+    keeper_pid: int | None = None
+    started_at: float = 0
+    expires_at: float = 0
+    nodes: tuple[NodeStatus, ...] = ()

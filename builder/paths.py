@@ -1,0 +1,151 @@
+"""Where nestlab keeps things, and how files appear: whole or not at all.
+
+Environment is read once, by `Places.from_environment`, called by the front doors; everything below is handed a
+`Places` value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import builder
+from builder.errors import HostLacks, LabError
+
+_PACKAGE = Path(builder.__file__).resolve().parent
+
+
+def data_dir(name: str) -> Path:
+    """`labs`, `answerfiles` or `kickstarts`: beside the package in a checkout, inside it in a wheel."""
+    inside = _PACKAGE / "_data" / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The three roots. `runtime` is short (libvirt's sockets cap it at 40 bytes) and private (0700)."""
+
+    state: Path
+    cache: Path
+    runtime: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Places:
+        """XDG directories, each replaceable: NESTLAB_STATE, NESTLAB_CACHE, NESTLAB_RUNTIME."""
+        home = Path(environ.get("HOME") or Path.home())
+        state = environ.get("NESTLAB_STATE") or str(_xdg(environ, "XDG_STATE_HOME", home / ".local/state"))
+        cache = environ.get("NESTLAB_CACHE") or str(_xdg(environ, "XDG_CACHE_HOME", home / ".cache"))
+        runtime = environ.get("NESTLAB_RUNTIME")
+        if not runtime:
+            xdg = environ.get("XDG_RUNTIME_DIR")
+            runtime = (
+                f"{xdg}/nestlab" if xdg and Path(xdg).is_dir() and len(xdg) <= 20 else f"/tmp/nestlab-{os.getuid()}"
+            )  # noqa: S108
+        return cls(Path(state).absolute(), Path(cache).absolute(), Path(runtime).absolute())
+
+    def labs(self) -> Path:
+        return self.state / "labs"
+
+    def lab(self, lab_id: str) -> Path:
+        return self.state / "labs" / lab_id
+
+    def node(self, lab_id: str, node: str) -> Path:
+        return self.lab(lab_id) / "nodes" / node
+
+    def run(self, lab_id: str) -> Path:
+        """The lab's runtime folder: keeper socket and libvirt root. The 8 hex digits keep it short for any name.
+
+        They are made from the state folder too, so that two state folders never share a runtime folder.
+        """
+        digest = hashlib.sha256(f"{self.state}\0{lab_id}".encode()).hexdigest()[:8]
+        return self.runtime / digest
+
+
+def _xdg(environ: Mapping[str, str], variable: str, fallback: Path) -> Path:
+    value = environ.get(variable, "")
+    base = Path(value) if value.startswith("/") else fallback
+    return base / "nestlab"
+
+
+def private_dir(path: Path) -> Path:
+    """Make (or check) a folder that only its owner can enter.
+
+    Raises HostLacks when somebody else owns it: /tmp is open to all, so an attacker could have put it there.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+        raise HostLacks(f"{path} is not a folder of ours", hint="remove it, or set NESTLAB_RUNTIME to a private folder")
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def fsync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Temp file beside the target, fsync, rename: a reader sees the old or the new content, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).rename(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+    fsync_dir(path.parent)
+
+
+class Busy(LabError):
+    """Somebody else holds the lock."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold an exclusive flock on `path`. The kernel drops it when the holder dies, so it is never stale.
+
+    Raises Busy when `wait` is false and somebody else holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise Busy(f"{path} is locked by another process") from None
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock right now."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
