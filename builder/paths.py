@@ -45,9 +45,8 @@ class Places:
         runtime = environ.get("NESTLAB_RUNTIME")
         if not runtime:
             xdg = environ.get("XDG_RUNTIME_DIR")
-            runtime = (
-                f"{xdg}/nestlab" if xdg and Path(xdg).is_dir() and len(xdg) <= 20 else f"/tmp/nestlab-{os.getuid()}"
-            )  # noqa: S108
+            usable = xdg and len(xdg) <= 20 and Path(xdg).is_dir()
+            runtime = f"{xdg}/nestlab" if usable else f"/tmp/nestlab-{os.getuid()}"  # noqa: S108 - checked by private_dir
         return cls(Path(state).absolute(), Path(cache).absolute(), Path(runtime).absolute())
 
     def labs(self) -> Path:
