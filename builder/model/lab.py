@@ -5,6 +5,7 @@ The shape that users write is in `layers`; `load` turns one into the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,7 +52,8 @@ class RaidArray(Value):
 
 class Nic(Value):
     """A network card on a lab network. `vlan` makes it an access port of that VLAN, `trunk` a port that
-    carries those VLANs tagged (and untagged frames as VLAN 1); with neither it is a plain port."""
+    carries those VLANs tagged (and untagged frames as VLAN 1); with neither it is a plain port. `addresses` are those
+    of the card itself, `vlan_addresses` those of the guest's tagged interfaces on a trunk, by VLAN."""
 
     network: Name
     mac: str
@@ -59,6 +61,7 @@ class Nic(Value):
     vlan: int | None = None
     trunk: tuple[int, ...] = ()
     addresses: tuple[str, ...] = ()
+    vlan_addresses: Mapping[int, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class XenSettings(Value):

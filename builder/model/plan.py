@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from builder.model.lab import Node, Value
+from builder.model.lab import DiskBus, Firmware, Node, Value
 
 
 class File(Value):
@@ -125,8 +125,17 @@ class Minimum(Value):
     source: str
 
 
+_DOCUMENTED_BUSES: Mapping[Firmware, DiskBus] = {"bios": "lsilogic", "uefi": "ide"}
+
+
 class SystemTraits(Value):
-    """What loading a lab file needs to know of a system, without importing it."""
+    """What loading a lab file needs to know of a system, without importing it.
+
+    `defaults` are written as in a lab file (`{"memory": "4GiB"}`). A `minimum.disk` of 0 means that the system needs
+    no disk. `xen`: the host is a Xen dom0. `buses` is the disk bus for each firmware when nobody chose one; OVMF has
+    no driver for the LSI controller, so a UEFI node cannot start from it. `footprint` is what one node is expected to
+    write to the disk of the machine that it runs on, in bytes (its disks are thin).
+    """
 
     name: str
     title: str
@@ -135,6 +144,9 @@ class SystemTraits(Value):
     defaults: Mapping[str, Any]
     minimum: Minimum
     sources: tuple[Literal["image", "medium"], ...]
+    xen: bool = True
+    buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
+    footprint: int = 0
 
 
 class System(Protocol):
