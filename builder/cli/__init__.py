@@ -1,1 +1,12 @@
+"""The shell command: the only room that prints, reads the terminal or exits."""
 
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the `nestlab` program. Everything else is imported once it is called."""
+    from builder.cli.boundary import guarded
+
+    sys.exit(guarded(sys.argv[1:]))

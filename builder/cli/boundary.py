@@ -1,0 +1,120 @@
+"""The one place where errors become messages and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from builder.cli.frame import PREFIX, PROGRAM, root, wants_color
+from builder.cli.verbs import find
+from builder.errors import LabError, LabFileError
+from builder.secrets import redact
+
+INTERRUPTED = 130
+USAGE = 2
+# What the shell reports of a program that died because its reader went away.
+BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+def guarded(args: Sequence[str]) -> int:
+    """Run the command line and return the exit status. Raises nothing."""
+    signal.signal(signal.SIGTERM, _terminated)
+    context: list[click.Context] = []
+    try:
+        status = _dispatch(args, context)
+        sys.stdout.flush()
+        return status
+    except click.exceptions.Exit as stop:
+        return _flushed(stop.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return _own_failure(context, USAGE)
+    except LabError as error:
+        _report(error)
+        return error.exit_code if error.exit_code == INTERRUPTED else _own_failure(context, error.exit_code)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_gone():
+            _silence()
+            return BROKEN_PIPE
+        _say(redact("".join(traceback.format_exception(error))).rstrip())
+        _say("This is a bug in nestlab: please report it with the lines above.")
+        return _own_failure(context, 1)
+
+
+def _dispatch(args: Sequence[str], context: list[click.Context]) -> int:
+    instruction = os.environ.get(f"_{PREFIX}_COMPLETE")
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, PROGRAM, f"_{PREFIX}_COMPLETE", instruction)
+    with root.make_context(PROGRAM, list(args)) as ctx:
+        context.append(ctx)
+        status = root.invoke(ctx)
+    return status if isinstance(status, int) else 0
+
+
+def _own_failure(context: Sequence[click.Context], status: int) -> int:
+    """`exec` and `ssh` keep all statuses but one for the guest."""
+    verb = find(context[0].invoked_subcommand or "") if context else None
+    return status if verb is None or verb.own_failure is None else verb.own_failure
+
+
+def _report(error: LabError) -> None:
+    """Problems of a file start with the place, so that editors can jump there; anything else says it is an error."""
+    color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
+    label = "" if isinstance(error, LabFileError) else (click.style("error: ", fg="red") if color else "error: ")
+    _say(f"{label}{redact(str(error))}")
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        # Nobody can be told that nobody can be told.
+        _silence()
+
+
+def _flushed(status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+        return BROKEN_PIPE
+    return status
+
+
+def _reader_gone() -> bool:
+    """Whether it is our own output that nobody reads; any other broken pipe is a bug worth its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        poller = select.poll()
+        try:
+            poller.register(stream.fileno(), 0)
+        except (OSError, ValueError):
+            continue
+        if any(mask & select.POLLERR for _, mask in poller.poll(0)):
+            return True
+    return False
+
+
+def _silence() -> None:
+    """Point both streams at nothing, so that Python's own flush at exit has nothing to complain about."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(null, stream.fileno())
+        except (OSError, ValueError):
+            continue
+
+
+def _terminated(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

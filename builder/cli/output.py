@@ -1,0 +1,78 @@
+"""Results on stdout: JSON, YAML, or columns that grep and awk can read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import click
+
+Format = Literal["table", "json", "yaml"]
+F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("table", "json", "yaml")
+
+
+def output_option(*more: str) -> Callable[[F], F]:
+    """-o/--output, with formats beside the usual three."""
+    return click.option(
+        "-o", "--output", "how", type=click.Choice([*FORMATS, *more]), default="table", help="Form of the result."
+    )
+
+
+def show(value: Any, how: str, table: Callable[[], str]) -> None:
+    """Print plain data (JSON types) in the asked form; `table` is called for the form people read."""
+    if how == "json":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    elif how == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+    elif text := table():
+        click.echo(text)
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Left-aligned columns with a header in capitals, two spaces apart, never cut to a width."""
+    lines = [[title.upper() for title in header], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def fields(pairs: Mapping[str, object]) -> str:
+    """One value per line under aligned names."""
+    width = max((len(name) for name in pairs), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in pairs.items())
+
+
+def bytes_text(size: int) -> str:
+    """A size for reading, not exact: 817 MiB, 4.2 GiB."""
+    value, unit = float(size), "B"
+    for bigger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, bigger
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def span_text(seconds: float) -> str:
+    """A time span for reading: 45 s, 3 m 20 s, 11 h 59 m, 6 d 3 h."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def left_text(expires_at: float, now: float | None = None) -> str:
+    """What is left of a lease; `expires_at` is seconds since the epoch, 0 for never."""
+    if not expires_at:
+        return "never"
+    left = expires_at - (time.time() if now is None else now)
+    return f"in {span_text(left)}" if left > 0 else f"{span_text(-left)} ago"

@@ -1,0 +1,66 @@
+"""The one table of verbs. `--help`, completion, the README's command table and the dispatcher all read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a verb exits with when it could not even get to the guest: ssh's own convention, so that every other
+# status is the guest's.
+NOT_THE_GUEST = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb. `target` is `module:attribute` of its click command, imported when the verb is used; a verb with
+    `children` is a group and has none. `usage` is what follows the name, `section` the heading it is listed under.
+    `own_failure` replaces the exit status of our own errors."""
+
+    name: str
+    usage: str
+    help: str
+    section: str
+    target: str = ""
+    children: tuple[Verb, ...] = ()
+    own_failure: int | None = None
+
+
+WRITING = "Write a lab"
+RUNNING = "Run a lab"
+INSIDE = "Inside a lab"
+HOST = "This host"
+
+VERBS: tuple[Verb, ...] = (
+    Verb("validate", "LAB...", "Report every problem of a lab file at once.", WRITING, "builder.cli.validate:validate"),
+    Verb("schema", "", "Print the JSON Schema of lab files.", WRITING, "builder.cli.describe:schema"),
+    Verb("explain", "CODE|--list", "Say what a problem's code means and what to do.", WRITING,
+         "builder.cli.explain:explain"),
+    Verb("systems", "", "List the systems a node can run.", WRITING, "builder.cli.describe:systems"),
+    Verb("settings", "", "List the settings of a lab file with their meaning.", WRITING,
+         "builder.cli.describe:settings"),
+    Verb("plan", "LAB", "Show what `up` would do, without doing it.", WRITING, "builder.cli.plan:plan"),
+    Verb("render", "LAB", "Write every file that is generated for a lab.", WRITING, "builder.cli.render:render"),
+    Verb("up", "LAB", "Bring a lab up and wait until it is ready.", RUNNING, "builder.cli.running:up"),
+    Verb("down", "LAB...", "Take a lab down and leave nothing behind.", RUNNING, "builder.cli.running:down"),
+    Verb("status", "LAB", "Show the nodes of a lab and how to reach them.", RUNNING, "builder.cli.running:status"),
+    Verb("ls", "", "List the labs that are up.", RUNNING, "builder.cli.running:ls"),
+    Verb("reap", "", "Remove what expired or crashed labs left behind.", RUNNING, "builder.cli.running:reap"),
+    Verb("test", "LAB [-- PYTEST ARGS]", "Run the checks of a lab's nodes with pytest.", INSIDE,
+         "builder.cli.testing:test"),
+    Verb("ssh", "LAB [NODE]", "Open a shell on a node.", INSIDE, "builder.cli.inside:ssh", own_failure=NOT_THE_GUEST),
+    Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
+         "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
+    Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
+    Verb("doctor", "[LAB]", "Check this host, with the exact fix for each finding.", HOST, "builder.cli.doctor:doctor"),
+    Verb("image", "ls|build|prune", "Golden disk images.", HOST, children=(
+        Verb("ls", "", "List the images in the cache.", HOST, "builder.cli.image:ls"),
+        Verb("build", "LAB", "Build the images that a lab's nodes boot from.", HOST, "builder.cli.image:build"),
+        Verb("prune", "", "Remove images, least recently used first.", HOST, "builder.cli.image:prune"),
+    )),
+    Verb("completion", "bash|zsh|fish", "Print the completion script of a shell.", HOST,
+         "builder.cli.completion:completion"),
+)  # fmt: skip
+
+
+def find(name: str) -> Verb | None:
+    """The top-level verb of this name."""
+    return next((verb for verb in VERBS if verb.name == name), None)
