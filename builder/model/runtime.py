@@ -6,6 +6,9 @@ from typing import Literal
 
 from builder.model.lab import Value
 
+MARK_NAMESPACE = "urn:nestlab:mark:1"
+"""XML namespace of the mark in a domain's metadata: `<mark lab= node= expires=>`. What lacks it is not ours."""
+
 Accelerator = Literal["kvm", "tcg"]
 NodeState = Literal["planned", "starting", "ready", "failed", "stopped"]
 LabState = Literal["starting", "ready", "failed", "stopping", "down", "dead"]
@@ -36,12 +39,14 @@ class UefiFirmware(Value):
 
 class Wiring(Value):
     """Everything about one start of a node that is not in the lab file. Paths are absolute; `disks` follows the
-    order of the node's disks, `nics` that of its cards."""
+    order of the node's disks, `nics` that of its cards. `machine_type` is the versioned machine that 'pc' or 'q35'
+    stands for on this host (such as pc-i440fx-7.2): a saved state needs the very one; None takes the alias."""
 
     lab: str
     domain: str
     uuid: str
     accelerator: Accelerator
+    machine_type: str | None = None
     disks: tuple[str, ...]
     cdrom: str | None = None
     console_log: str
@@ -55,7 +60,8 @@ class Wiring(Value):
 
 
 class SshTarget(Value):
-    """How to reach a node. `control_path` is the socket of the shared connection, where one is kept."""
+    """How to reach a node. `control_path` is the socket of the shared connection, where one is kept.
+    `host_key_alias` is the name the host key is pinned under in `known_hosts`: ports change, it does not."""
 
     host: str
     port: int
@@ -63,6 +69,7 @@ class SshTarget(Value):
     identity_file: str
     known_hosts: str
     control_path: str | None = None
+    host_key_alias: str | None = None
 
 
 class NodeStatus(Value):
