@@ -53,7 +53,8 @@ class RaidArray(Value):
 class Nic(Value):
     """A network card on a lab network. `vlan` makes it an access port of that VLAN, `trunk` a port that
     carries those VLANs tagged (and untagged frames as VLAN 1); with neither it is a plain port. `addresses` are those
-    of the card itself, `vlan_addresses` those of the guest's tagged interfaces on a trunk, by VLAN."""
+    of the card itself, `vlan_addresses` those of the guest's tagged interfaces on a trunk, by VLAN. `mtu` is its
+    network's, in bytes."""
 
     network: Name
     mac: str
@@ -62,6 +63,7 @@ class Nic(Value):
     trunk: tuple[int, ...] = ()
     addresses: tuple[str, ...] = ()
     vlan_addresses: Mapping[int, tuple[str, ...]] = Field(default_factory=dict)
+    mtu: int = 1500
 
 
 class XenSettings(Value):
