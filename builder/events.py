@@ -67,6 +67,29 @@ class Emit(Protocol):
     ) -> None: ...
 
 
+def about(
+    emit: Emit, *, node: str | None = None, step: str | None = None, seen: Callable[[str], None] | None = None
+) -> Emit:
+    """An Emit that fills in whose events they are. `seen` is told each phase that begins."""
+    about_node, about_step = node, step
+
+    def tell(
+        kind: Kind,
+        *,
+        node: str | None = None,
+        step: str | None = None,
+        phase: str | None = None,
+        outcome: Outcome | None = None,
+        cause: str | None = None,
+        **data: Any,
+    ) -> None:
+        if seen is not None and kind == "begin" and phase is not None:
+            seen(phase)
+        emit(kind, node=node or about_node, step=step or about_step, phase=phase, outcome=outcome, cause=cause, **data)
+
+    return tell
+
+
 class EventLog:
     """Numbers events, appends them to a file (if one is given) and hands them to listeners. Thread-safe."""
 

@@ -121,18 +121,34 @@ class Busy(LabError):
 def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
     """Hold an exclusive flock on `path`. The kernel drops it when the holder dies, so it is never stale.
 
+    The holder may remove the file (with the folder it guards): whoever waited for it then starts over on a new one.
     Raises Busy when `wait` is false and somebody else holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy(f"{path} is locked by another process") from None
-        yield fd
-    finally:
-        os.close(fd)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise Busy(f"{path} is locked by another process") from None
+            if _same_file(fd, path):
+                yield fd
+                return
+        finally:
+            os.close(fd)
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(fd)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def is_locked(path: Path) -> bool:

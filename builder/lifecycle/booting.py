@@ -1,0 +1,229 @@
+"""Power-on to ready: the running domains of a lab, with their ports and consoles."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.drivers.console import BootFollower
+from builder.drivers.ports import PortTable
+from builder.drivers.ssh import wait_banner
+from builder.drivers.switch import Switch
+from builder.drivers.virt import Domain, Libvirt, prepare_root
+from builder.events import Emit, about
+from builder.hypervisors.kvm import domain_xml
+from builder.images.store import Image
+from builder.lifecycle.plan import LabPlan, NodePlan
+from builder.lifecycle.request import UpOptions
+from builder.lifecycle.state import LabFolder
+from builder.lifecycle.steps import Json, Step, digest
+from builder.model.plan import Boot
+from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, Wiring
+from builder.paths import Places, locked, write_atomic
+
+
+@dataclass
+class _Running:
+    """A node that was wired: what it holds until it is stopped."""
+
+    wiring: Wiring
+    target: SshTarget
+    domain: Domain | None = None
+    phase: str | None = None
+
+
+class Boots:
+    """The lab's domains. Thread-safe per node: two nodes may boot at once, one node boots once at a time."""
+
+    def __init__(self, places: Places, lab_id: str, folder: LabFolder, emit: Emit, switch: Switch) -> None:
+        self._places = places
+        self._lab_id = lab_id
+        self._folder = folder
+        self._emit = emit
+        self._switch = switch
+        self._ports = PortTable()
+        self._guard = threading.Lock()
+        self._libvirt: Libvirt | None = None
+        self._running: dict[str, _Running] = {}
+        self._options = UpOptions.model_validate({})
+
+    def use(self, plan: LabPlan, options: UpOptions) -> None:
+        self._plan = plan
+        self._options = options
+
+    def domain_name(self, node: str) -> str:
+        return f"nestlab-{self._lab_id}-{node}"
+
+    def target(self, node: str) -> SshTarget | None:
+        running = self._running.get(node)
+        return running.target if running else None
+
+    def phase(self, node: str) -> str | None:
+        running = self._running.get(node)
+        return running.phase if running else None
+
+    def console_socket(self, node: str) -> str | None:
+        running = self._running.get(node)
+        return running.wiring.console_socket if running else None
+
+    def is_running(self, node: str) -> bool:
+        running = self._running.get(node)
+        return running is not None and running.domain is not None and running.domain.is_running()
+
+    def boot(
+        self, plan: NodePlan, step: Step, accelerator: Accelerator, direct: Image | None, stop: threading.Event
+    ) -> Json:
+        """Power the node on and follow this boot to its end; returns the seconds each phase took.
+
+        Raises NodeFailed with a named cause, TimedOut with the phase and the last console lines, Interrupted.
+        """
+        boot = Boot.model_validate(step.inputs["boot"])
+        running = self._wire(plan, accelerator, boot, direct)
+        node = plan.name
+        console = Path(running.wiring.console_log)
+        start = console.stat().st_size if console.exists() else 0
+        xml = domain_xml(plan.node, running.wiring)
+        write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
+        running.domain = self._open().start(xml)
+        known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,
+                         plan.system.release, plan.node.cpus, boot.name, accelerator]))  # fmt: skip
+        signals: queue.Queue[str] = queue.Queue()
+        over = threading.Event()
+        watcher = threading.Thread(
+            target=self._watch, args=(running, signals, stop, over), name=f"watch {node}", daemon=True
+        )
+        watcher.start()
+
+        def seen(phase: str) -> None:
+            running.phase = phase
+
+        tell = about(self._emit, node=node, step=step.id, seen=seen)
+        try:
+            seconds = BootFollower(
+                console, boot.phases, node=node, emit=tell, signals=signals, offset=start,
+                scale=self._options.timeout_scale * (6.0 if accelerator == "tcg" else 1.0), expected=known.read(),
+            ).follow(stop)  # fmt: skip
+        finally:
+            over.set()
+            watcher.join(5)
+        known.write(seconds)
+        if boot.on_reboot == "end":
+            running.domain.destroy()
+            running.domain = None
+        return seconds
+
+    def stop(self, node: str) -> None:
+        """Power off and give back ports. Works for a node that never started."""
+        running = self._running.get(node)
+        if running is None:
+            return
+        if running.domain is not None:
+            running.domain.destroy()
+        for ports in running.wiring.nics:
+            self._switch.remove(ports.switch)
+        self._ports.release([running.wiring.ssh_port, *(p for n in running.wiring.nics for p in (n.qemu, n.switch))])
+        del self._running[node]
+
+    def close(self) -> None:
+        for node in list(self._running):
+            self.stop(node)
+        self._ports.release()
+        if self._libvirt is not None:
+            self._libvirt.close()
+            self._libvirt = None
+
+    def _open(self) -> Libvirt:
+        with self._guard:
+            if self._libvirt is None:
+                uri = self._options.connect
+                if uri is None:
+                    root = self._places.run(self._lab_id) / "l"
+                    prepare_root(root, shared=self._places.cache / "qemu-caps")
+                    uri = f"qemu:///embed?root={root}"
+                self._libvirt = Libvirt.open(uri)
+            return self._libvirt
+
+    def _wire(self, plan: NodePlan, accelerator: Accelerator, boot: Boot, direct: Image | None) -> _Running:
+        """Ports, paths and identity of one start. A second boot of the same `up` keeps them."""
+        before = self._running.get(plan.name)
+        folder = self._folder.node(plan.name)
+        node = plan.node
+        if before is not None:
+            nics, ssh_port = before.wiring.nics, before.wiring.ssh_port
+        else:
+            ssh_port, *rest = self._ports.claim(1 + 2 * len(node.nics))
+            nics = tuple(NicPorts(qemu=a, switch=b) for a, b in zip(rest[::2], rest[1::2], strict=True))
+            for nic, ports in zip(node.nics, nics, strict=True):
+                self._switch.add(ports.switch, qemu=ports.qemu, network=nic.network, vlan=nic.vlan, trunk=nic.trunk)
+        run_dir = self._places.run(self._lab_id)
+        wiring = Wiring(
+            lab=self._lab_id, domain=self.domain_name(plan.name),
+            uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{folder}")), accelerator=accelerator,
+            disks=tuple(str(folder / "disks" / f"{disk.name}.qcow2") for disk in node.disks),
+            console_log=str(folder / "console.log"), console_socket=str(run_dir / f"c{_short(plan.name)}"),
+            ssh_port=ssh_port, nics=nics, direct=_direct(direct, plan, folder), on_reboot=boot.on_reboot,
+        )  # fmt: skip
+        keys = folder / "ssh"
+        target = SshTarget(
+            host="127.0.0.1", port=ssh_port, user=plan.system.ssh_user, identity_file=str(keys / "id"),
+            known_hosts=str(keys / "known_hosts"), control_path=str(run_dir / f"s{_short(plan.name)}"),
+        )  # fmt: skip
+        running = _Running(wiring=wiring, target=target)
+        self._running[plan.name] = running
+        return running
+
+    def _watch(
+        self, running: _Running, signals: queue.Queue[str], stop: threading.Event, over: threading.Event
+    ) -> None:
+        """Tell the follower what the console does not: that ssh answers, that the guest went away."""
+        assert running.domain is not None
+        answered = False
+        while not over.wait(0.1) and not stop.is_set():
+            if not answered and wait_banner(running.target, deadline=time.monotonic() + 1, stop=over):
+                answered = True
+                signals.put("ssh")
+            if not running.domain.is_running():
+                signals.put("power-off")
+                return
+
+
+def _direct(image: Image | None, plan: NodePlan, folder: Path) -> DirectBoot | None:
+    if image is None or image.kernel is None:
+        return None
+    arguments = (*image.arguments, *plan.system.boot_args.kernel)
+    return DirectBoot(kernel=str(image.kernel), initrd=str(folder / "disks" / "initrd"), arguments=" ".join(arguments))
+
+
+def _short(name: str) -> str:
+    """Socket paths must stay short whatever the node is called."""
+    return digest(name)[:8]
+
+
+class _Timings:
+    """How long phases took in earlier runs of the same kind, for progress. Losing them loses nothing."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self._key = key
+
+    def read(self) -> dict[str, float]:
+        try:
+            return {str(k): float(v) for k, v in json.loads(self._path.read_text()).get(self._key, {}).items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def write(self, seconds: dict[str, float]) -> None:
+        with locked(self._path.with_suffix(".lock")):
+            try:
+                known = json.loads(self._path.read_text())
+            except (OSError, ValueError):
+                known = {}
+            if not isinstance(known, dict):
+                known = {}
+            known[self._key] = {phase: round(value, 2) for phase, value in seconds.items()}
+            write_atomic(self._path, json.dumps(known, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,120 @@
+"""`down`: take a lab away, whatever state it is in, so that nothing of it is left. `reap`: do so for dead labs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from builder.errors import LabError
+from builder.events import Event
+from builder.lifecycle.protocol import KeeperGone, RemoteError, ask, connect
+from builder.lifecycle.state import read_owner
+from builder.paths import Busy, Places, is_locked, locked
+from builder.run import process_start_time
+
+
+def down(lab_id: str, places: Places, *, listener: Callable[[Event], None]) -> bool:
+    """Returns False when there was nothing to take down. Works for a lab of any version, with a dead keeper too."""
+    lab, run_dir = places.lab(lab_id), places.run(lab_id)
+    if not lab.exists() and not run_dir.exists():
+        return False
+    _ask_keeper(places, lab_id, listener)
+    with _the_lock(places, lab_id):
+        _sweep(run_dir)
+        shutil.rmtree(run_dir, ignore_errors=True)
+        shutil.rmtree(lab, ignore_errors=True)
+    for path in (run_dir, lab):
+        if path.exists():
+            raise LabError(f"{path} could not be removed", hint=f"sudo rm -r {path}")
+    for root in (places.runtime, places.labs()):
+        with contextlib.suppress(OSError):
+            root.rmdir()
+    return True
+
+
+def reap(places: Places) -> tuple[str, ...]:
+    """Take down every lab whose keeper is gone; returns their names. Running labs are never touched."""
+    reaped = []
+    folder = places.labs()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not is_locked(path / "lock") and connect(places.run(path.name)) is None:
+            down(path.name, places, listener=lambda _event: None)
+            reaped.append(path.name)
+    return tuple(reaped)
+
+
+def _ask_keeper(places: Places, lab_id: str, listener: Callable[[Event], None]) -> None:
+    """The polite way: the keeper undoes what it did, in order. A keeper that is just starting is waited for."""
+    lock = places.lab(lab_id) / "lock"
+    deadline = time.monotonic() + 10
+    while True:
+        channel = connect(places.run(lab_id))
+        if channel is not None:
+            with contextlib.suppress(KeeperGone, RemoteError):
+                ask(channel, "down", listener=listener)
+            channel.close()
+            return
+        if not is_locked(lock) or time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _the_lock(places: Places, lab_id: str) -> Iterator[None]:
+    """The lab's lock: after 30 seconds a holder that does not let go is killed (it is the lab's own keeper)."""
+    lock = places.lab(lab_id) / "lock"
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with locked(lock, wait=False):
+                yield
+                return
+        except Busy:
+            if time.monotonic() > deadline:
+                owner = read_owner(lock)
+                if owner is None:
+                    raise
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGKILL)
+                deadline = time.monotonic() + 5
+            time.sleep(0.05)
+
+
+def _sweep(run_dir: Path) -> None:
+    """End what a killed keeper left running. libvirt is asked first, so that its own books are right."""
+    root = run_dir / "l"
+    if root.is_dir():
+        from builder.drivers.virt import leftovers  # noqa: PLC0415 - libvirt is only needed when there is something
+
+        leftovers(root)
+    # Whatever libvirt did not know of any more, by the name of the folder that only our processes mention.
+    for pid, started in _mentioning(str(run_dir)):
+        with contextlib.suppress(ProcessLookupError):
+            if process_start_time(pid) == started:
+                os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while _mentioning(str(run_dir)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _mentioning(text: str) -> list[tuple[int, int]]:
+    """(pid, start tick) of our user's QEMU and ssh processes that have `text` in their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if entry.stat().st_uid != os.geteuid():
+                continue
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            program = Path(arguments[0].decode(errors="replace")).name
+            if program.startswith(("qemu-", "ssh")) and any(text.encode() in a for a in arguments[1:]):
+                started = process_start_time(int(entry.name))
+                if started is not None:
+                    found.append((int(entry.name), started))
+    return found

@@ -1,0 +1,244 @@
+"""What each step of a plan does to the world, and how it is undone. Lives in the keeper.
+
+A step's `undo` works after any part of its `do`, and twice; so a crash at any moment is mended by undoing the step
+that was under way and doing it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+from builder.drivers.ssh import Keys, generate_keys, open_master
+from builder.drivers.switch import Switch
+from builder.errors import HostLacks, LabError
+from builder.events import Emit, about
+from builder.images.build import build
+from builder.images.disks import create_disk, create_overlay, write_seed
+from builder.images.hosts import HostInputs, read_host
+from builder.images.keys import image_key
+from builder.images.store import Image, ImageStore
+from builder.images.tiny import seed_initrd
+from builder.lifecycle import accelerator
+from builder.lifecycle.booting import Boots
+from builder.lifecycle.plan import LabPlan, NodePlan
+from builder.lifecycle.request import UpOptions
+from builder.lifecycle.state import LabFolder
+from builder.lifecycle.steps import Json, Step, Work
+from builder.model.plan import File
+from builder.model.runtime import Accelerator, SshTarget
+from builder.paths import Places
+from builder.run import end_group
+
+
+class Effects:
+    """The steps' effects for one lab. `use` is called before any step is done, and again for a changed plan."""
+
+    def __init__(self, places: Places, lab_id: str, folder: LabFolder, emit: Emit) -> None:
+        self._places = places
+        self._lab_id = lab_id
+        self._folder = folder
+        self._emit = emit
+        self._options = UpOptions.model_validate({})
+        self._plan: LabPlan | None = None
+        self._store = ImageStore(places.cache)
+        self._images: dict[str, Image] = {}
+        self._leases: dict[str, int] = {}
+        self._host_inputs: dict[bool, HostInputs] = {}
+        self._verdict: accelerator.AcceleratorVerdict | None = None
+        self._guard = threading.RLock()
+        self._switch = Switch()
+        self._boots = Boots(places, lab_id, folder, emit, self._switch)
+        self._masters: dict[str, subprocess.Popen[bytes]] = {}
+        self._works = {
+            "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
+            "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
+            "identity": Work(do=self._do_identity, undo=self._undo_identity, is_done=self._has_identity),
+            "disks": Work(do=self._do_disks, undo=self._undo_disks, is_done=self._has_disks),
+            "boot": Work(do=self._do_boot, undo=self._undo_boot, is_done=self._has_booted),
+            "session": Work(do=self._do_session, undo=self._undo_session, is_done=self._has_session),
+        }
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        return self._verdict.accelerator if self._verdict else None
+
+    def use(self, plan: LabPlan, options: UpOptions) -> None:
+        self._plan = plan
+        self._options = options
+        self._boots.use(plan, options)
+        self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
+
+    def work(self, step: Step) -> Work:
+        return self._works[step.name]
+
+    def uses_kvm(self) -> bool:
+        """Whether KVM is already known to be what nodes run on."""
+        return self._verdict is not None and self._verdict.accelerator == "kvm"
+
+    def is_running(self, node: str) -> bool:
+        return self._boots.is_running(node)
+
+    def phase(self, node: str) -> str | None:
+        return self._boots.phase(node)
+
+    def ssh_target(self, node: str) -> SshTarget | None:
+        return self._boots.target(node)
+
+    def console_socket(self, node: str) -> str | None:
+        return self._boots.console_socket(node)
+
+    def close(self) -> None:
+        """Let go of libvirt, the switch, ports and image leases. Guests must be gone already."""
+        self._boots.close()
+        self._switch.close()
+        for lease in self._leases.values():
+            with contextlib.suppress(OSError):
+                os.close(lease)
+        self._leases.clear()
+
+    # Images: shared by all labs, never undone.
+
+    def _do_image(self, step: Step, stop: threading.Event) -> Json:
+        plan = next(n for n in self._need_plan().nodes if step.id in n.steps)
+        assert plan.system.recipe is not None
+        host = self._host(disk=plan.system.recipe.kind == "disk")
+
+        tell = about(self._emit, step=step.id)
+        image = build(plan.system.recipe, host, self._store, work=self._places.cache / "work", emit=tell, stop=stop)
+        with self._guard:
+            self._images[step.id] = image
+            if step.id not in self._leases:
+                self._leases[step.id] = self._store.take(image.key)
+        return {"image": image.key}
+
+    def _has_image(self, step: Step) -> bool:
+        plan = next(n for n in self._need_plan().nodes if step.id in n.steps)
+        assert plan.system.recipe is not None
+        host = self._host(disk=plan.system.recipe.kind == "disk")
+        return self._store.find(image_key(plan.system.recipe, host)) is not None
+
+    def _do_own_image(self, step: Step, _stop: threading.Event) -> Json:
+        path = Path(str(step.inputs["path"]))
+        if not os.access(path, os.R_OK) or not path.is_file():
+            raise HostLacks(f"the image {path} cannot be read", hint="look at `source: {image: ...}` in the lab file")
+        self._images[step.id] = Image(key=step.key, kind="disk", disk=path)
+        return {"path": str(path)}
+
+    def _host(self, *, disk: bool) -> HostInputs:
+        with self._guard:
+            if disk not in self._host_inputs:
+                self._host_inputs[disk] = read_host(mirror=self._options.mirror, tools=disk)
+            return self._host_inputs[disk]
+
+    # Identity: this node's ssh keys.
+
+    def _keys(self, step: Step) -> Path:
+        return self._folder.node(str(step.node)) / "ssh"
+
+    def _do_identity(self, step: Step, _stop: threading.Event) -> Json:
+        generate_keys(self._keys(step), alias=self._boots.domain_name(str(step.node)))
+        return None
+
+    def _undo_identity(self, step: Step) -> None:
+        shutil.rmtree(self._keys(step), ignore_errors=True)
+
+    def _has_identity(self, step: Step) -> bool:
+        return (self._keys(step) / "id").is_file()
+
+    # Disks: an overlay on the image, empty further disks, and the node's seed.
+
+    def _do_disks(self, step: Step, _stop: threading.Event) -> Json:
+        plan = self._need_plan().node(str(step.node))
+        image = self._image_of(plan)
+        folder = self._disks(step)
+        folder.mkdir(exist_ok=True)
+        seed = (*plan.system.seed, *self._identity_files(step))
+        for number, disk in enumerate(plan.node.disks):
+            path = folder / f"{disk.name}.qcow2"
+            if number == 0 and image.disk is not None:
+                create_overlay(image.disk, path, disk.size)
+            else:
+                create_disk(path, disk.size)
+        if image.disk is not None and plan.node.disks and plan.system.recipe is not None:
+            write_seed(folder / f"{plan.node.disks[0].name}.qcow2", seed)
+        if image.initrd is not None:
+            seed_initrd(image.initrd, seed, folder / "initrd")
+        return None
+
+    def _identity_files(self, step: Step) -> tuple[File, ...]:
+        keys = Keys.read(self._keys(step))
+        return (
+            File(path="/root/.ssh/authorized_keys", content=keys.client_public, mode=0o600),
+            File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_private.reveal(), mode=0o600),
+            File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_public),
+        )
+
+    def _undo_disks(self, step: Step) -> None:
+        shutil.rmtree(self._disks(step), ignore_errors=True)
+
+    def _has_disks(self, step: Step) -> bool:
+        return self._disks(step).is_dir()
+
+    def _disks(self, step: Step) -> Path:
+        return self._folder.node(str(step.node)) / "disks"
+
+    # Boot: one power-on, followed to the end of its last phase.
+
+    def _do_boot(self, step: Step, stop: threading.Event) -> Json:
+        plan = self._need_plan().node(str(step.node))
+        image = self._image_of(plan)
+        with self._guard:
+            if self._verdict is None or not self._verdict.proven:
+                kernels = [image.kernel] if image.kernel else []
+                self._verdict = accelerator.verdict(self._places, kernels=kernels, stop=stop)
+                self._emit("progress", accelerator=self._verdict.accelerator, reason=self._verdict.reason)
+        direct = image if image.initrd is not None else None
+        return self._boots.boot(plan, step, self._verdict.accelerator, direct, stop)
+
+    def _undo_boot(self, step: Step) -> None:
+        self._boots.stop(str(step.node))
+
+    def _has_booted(self, step: Step) -> bool:
+        """A power-on that ended (an installation) stays done; the last one is done while its guest runs."""
+        plan = self._need_plan().node(str(step.node))
+        last = [s for s in plan.steps if s.partition("/")[2].startswith("boot")][-1]
+        return step.id != last or self._boots.is_running(str(step.node))
+
+    # Session: one shared ssh connection, so that later commands need no key exchange.
+
+    def _do_session(self, step: Step, _stop: threading.Event) -> Json:
+        node = str(step.node)
+        target = self._boots.target(node)
+        if target is None:
+            raise LabError(f"{node}: it has no ssh port", hint=f"nestlab up --recreate {node}")
+        self._masters[node] = open_master(target)
+        return None
+
+    def _undo_session(self, step: Step) -> None:
+        master = self._masters.pop(str(step.node), None)
+        if master is not None:
+            end_group(master, grace=0.5)
+
+    def _has_session(self, step: Step) -> bool:
+        master = self._masters.get(str(step.node))
+        return master is not None and master.poll() is None
+
+    def _image_of(self, plan: NodePlan) -> Image:
+        return self._images[plan.steps[0]]
+
+    def _need_plan(self) -> LabPlan:
+        assert self._plan is not None
+        return self._plan
+
+
+def _nothing(_step: Step) -> None:
+    """A cached result outlives the lab."""
+
+
+def _never(_step: Step) -> bool:
+    return False

@@ -1,0 +1,232 @@
+"""Bringing a plan's nodes to be as planned, whatever is there already, and taking them down again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from builder.errors import LabError, NodeFailed, TimedOut, UsageError
+from builder.events import Emit
+from builder.lifecycle.effects import Effects
+from builder.lifecycle.plan import LabPlan
+from builder.lifecycle.request import UpOptions
+from builder.lifecycle.state import LabFolder, StepRecord
+from builder.lifecycle.steps import Gate, Runner, Step
+from builder.model.runtime import LabState, LabStatus, NodeState, NodeStatus
+from builder.paths import Places
+
+log = logging.getLogger("nestlab.keeper")
+
+
+class Nodes:
+    """The nodes of one lab, inside its keeper."""
+
+    def __init__(self, places: Places, lab_id: str, folder: LabFolder, emit: Emit) -> None:
+        self._places = places
+        self._lab_id = lab_id
+        self._folder = folder
+        self._emit = emit
+        self._plan: LabPlan | None = None
+        self._state: LabState = "starting"
+        self._node_states: dict[str, NodeState] = {}
+        self._causes: dict[str, str] = {}
+        self._started = time.time()
+        self._expires = 0.0
+        self._effects = Effects(places, lab_id, folder, emit)
+
+    def converge(self, plan: LabPlan, options: UpOptions, stop: threading.Event) -> None:
+        """Start what is not running, keep what runs unchanged.
+
+        Raises UsageError for a live node whose plan changed and that may not be recreated; otherwise whatever
+        stopped a node, with `Interrupted` when `stop` was set.
+        """
+        self._refuse_changes(plan, options.recreate)
+        for name in options.recreate:
+            self._undo(reversed([s for s in (self._plan or plan).node_steps(name) if s.kind == "live"]))
+            self._folder.remove_node(name)
+        self._plan = plan
+        self._effects.use(plan, options)
+        self._folder.write_plan(plan)
+        self._state = "starting"
+        self._node_states = {n.name: "planned" for n in plan.nodes}
+        self._write_status()
+        jobs = options.jobs or max(2, os.cpu_count() or 1)
+        # Boots under emulation keep a core busy each: more of them at once than cores makes every one slower.
+        gate = Gate({"boot": jobs if self._effects.uses_kvm() else min(jobs, max(1, os.cpu_count() or 1))})
+        self._emit("begin", nodes=[n.name for n in plan.nodes], jobs=jobs)
+        try:
+            Runner(self._do, jobs=max(jobs, 2), gate=gate).run(plan.steps, stop)
+        except BaseException as error:
+            self._state = "failed"
+            self._write_status()
+            outcome = "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
+            self._emit("end", outcome=outcome, error=str(error))
+            raise
+        self._state = "ready"
+        self._write_status()
+        self._emit("end", outcome="ok")
+
+    def start_timer(self, seconds: int) -> float:
+        """Seconds since the epoch at which the lab ends by itself, 0 for never."""
+        self._expires = time.time() + seconds if seconds else 0.0
+        self._write_status()
+        return self._expires
+
+    def status(self) -> LabStatus:
+        """How things stand right now: a guest that went away by itself shows as stopped."""
+        for name, state in self._node_states.items():
+            if state == "ready" and not self._effects.is_running(name):
+                self._node_states[name] = "stopped"
+        return self._write_status()
+
+    def keep_evidence(self) -> Path:
+        """Copy what tells why a lab failed to where it outlives the lab. Only the last failure of a lab is kept."""
+        target = self._places.state / "failures" / self._lab_id
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        source = self._folder.path
+        for pattern in ("*.json", "*.jsonl", "keeper.log", "nodes/*/console.log", "nodes/*/domain.xml"):
+            for file in source.glob(pattern):
+                to = target / file.relative_to(source)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(file, to)
+        return target
+
+    def take_down(self) -> None:
+        """Undo every live step, newest first. Never raises: what cannot be undone is logged and the rest goes on."""
+        self._state = "stopping"
+        if self._plan is not None:
+            with contextlib.suppress(OSError):
+                self._write_status()
+            self._undo(s for s in reversed(self._plan.steps) if s.kind == "live")
+        self._effects.close()
+
+    def _refuse_changes(self, plan: LabPlan, recreate: tuple[str, ...]) -> None:
+        old = self._plan
+        if old is None:
+            return
+        refused: dict[str, list[str]] = {}
+        for node in old.nodes:
+            changes = _changes(old, plan, node.name)
+            if changes and node.name not in recreate:
+                refused[node.name] = changes
+        if refused:
+            lines = [f"{name}: {', '.join(changes)}" for name, changes in refused.items()]
+            raise UsageError(
+                "the lab is up and its file changed what is running:\n  " + "\n  ".join(lines),
+                hint=" ".join(f"--recreate {name}" for name in refused) + " makes them anew (their disks are lost)",
+            )
+
+    def _do(self, step: Step, stop: threading.Event) -> None:
+        started = time.monotonic()
+        try:
+            done = self._cached(step, stop) if step.kind == "cached" else self._live(step, stop)
+        except BaseException as error:
+            cause = error.cause if isinstance(error, NodeFailed) else type(error).__name__
+            if step.node:
+                self._node_states[step.node] = "failed"
+                self._causes[step.node] = cause
+            self._emit("end", node=step.node, step=step.id, outcome="failed", cause=cause, error=str(error))
+            raise
+        if done:
+            self._emit("end", node=step.node, step=step.id, outcome="ok", seconds=time.monotonic() - started)
+        if step.node and step.name == "session":
+            self._node_states[step.node] = "ready"
+            self._write_status()
+
+    def _cached(self, step: Step, stop: threading.Event) -> bool:
+        work = self._effects.work(step)
+        if work.is_done(step):
+            self._emit("end", step=step.id, outcome="cached", key=step.key)
+            work.do(step, stop)
+            return False
+        self._emit("begin", step=step.id, key=step.key, expected=step.weight)
+        work.do(step, stop)
+        return True
+
+    def _live(self, step: Step, stop: threading.Event) -> bool:
+        assert step.node is not None
+        work = self._effects.work(step)
+        record = self._folder.records(step.node).get(step.id)
+        if record and record.state == "done" and record.key == step.key and work.is_done(step):
+            self._emit("end", node=step.node, step=step.id, outcome="cached", key=step.key)
+            return False
+        if record:
+            work.undo(step)
+        if self._node_states[step.node] != "starting":
+            self._node_states[step.node] = "starting"
+            self._write_status()
+        self._folder.record(step, StepRecord(key=step.key, state="begun"))
+        self._emit("begin", node=step.node, step=step.id, key=step.key, expected=step.weight)
+        started = time.monotonic()
+        output = work.do(step, stop)
+        seconds = round(time.monotonic() - started, 3)
+        self._folder.record(step, StepRecord(key=step.key, state="done", output=output, seconds=seconds))
+        return True
+
+    def _undo(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            try:
+                assert step.node is not None
+                if step.id in self._folder.records(step.node):
+                    self._effects.work(step).undo(step)
+                    self._folder.record(step, None)
+                    self._emit("end", node=step.node, step=step.id, outcome="undone")
+            except (LabError, OSError):
+                log.exception("undoing %s", step.id)
+
+    def _write_status(self) -> LabStatus:
+        nodes = []
+        for plan in self._plan.nodes if self._plan else ():
+            state = self._node_states.get(plan.name, "planned")
+            nodes.append(
+                NodeStatus(
+                    name=plan.name, system=plan.system.system, release=plan.system.release, state=state,
+                    phase=self._effects.phase(plan.name), cause=self._causes.get(plan.name),
+                    ssh=self._effects.ssh_target(plan.name),
+                    console_log=str(self._folder.path / "nodes" / plan.name / "console.log"),
+                    console_socket=self._effects.console_socket(plan.name),
+                )
+            )  # fmt: skip
+        status = LabStatus(
+            lab=self._lab_id, state=self._state, accelerator=self._effects.accelerator, keeper_pid=os.getpid(),
+            started_at=self._started, expires_at=self._expires, nodes=tuple(nodes),
+        )  # fmt: skip
+        self._folder.write_status(status)
+        return status
+
+
+def _changes(old: LabPlan, new: LabPlan, name: str) -> list[str]:
+    """What of a node's plan differs, in words: `hardware.memory`, `image`, or that the node is gone."""
+    if name not in {node.name for node in new.nodes}:
+        return ["no longer in the lab file"]
+    steps = {step.name + step.id.partition("/")[2]: step for step in new.node_steps(name)}
+    changes: list[str] = []
+    for step in old.node_steps(name):
+        other = steps.get(step.name + step.id.partition("/")[2])
+        if other is None or other.key == step.key:
+            changes += [] if other else [step.name]
+        else:
+            changes += _differing(step, other)
+    return changes
+
+
+def _differing(old: Step, new: Step) -> list[str]:
+    """The names of the inputs that differ, one level deep."""
+    names = []
+    for key in sorted(set(old.inputs) | set(new.inputs)):
+        a, b = old.inputs.get(key), new.inputs.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            names += [f"{key}.{k}" for k in sorted(set(a) | set(b)) if a.get(k) != b.get(k)]
+        else:
+            names.append(key)
+    return names

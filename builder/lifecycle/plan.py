@@ -1,0 +1,111 @@
+"""What will be done for a lab, decided before anything is done: nodes, and a DAG of steps with their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from builder.errors import LabError
+from builder.lifecycle.steps import Step, digest, with_keys
+from builder.model.lab import ImageSource, Lab, Node, Value
+from builder.model.plan import Recipe, System, SystemPlan
+
+VERSION = 1
+
+
+class NodePlan(Value):
+    """A node, what its system decided, and the ids of its steps in order."""
+
+    name: str
+    node: Node
+    system: SystemPlan
+    steps: tuple[str, ...]
+
+
+class LabPlan(Value):
+    v: int
+    lab: Lab
+    nodes: tuple[NodePlan, ...]
+    steps: tuple[Step, ...]
+
+    def node(self, name: str) -> NodePlan:
+        """Raises KeyError for a name the lab does not have."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def node_steps(self, name: str) -> tuple[Step, ...]:
+        own = set(self.node(name).steps)
+        return tuple(step for step in self.steps if step.id in own)
+
+
+def plan_lab(lab: Lab, load_system: Callable[[str], System]) -> LabPlan:
+    """The plan of a lab. Pure: same lab, same plan.
+
+    Raises LabError when a system cannot do what a node asks.
+    """
+    systems = {name: load_system(name) for name in sorted({node.system for node in lab.nodes})}
+    steps: dict[str, Step] = {}
+    nodes = []
+    for node in lab.nodes:
+        system = systems[node.system].plan(node)
+        own = _node_steps(lab, node, system)
+        steps.update({step.id: step for step in own})
+        nodes.append(NodePlan(name=node.name, node=node, system=system, steps=tuple(step.id for step in own)))
+    return LabPlan(v=VERSION, lab=lab, nodes=tuple(nodes), steps=with_keys(list(steps.values())))
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    return digest(recipe.model_dump(mode="json"))
+
+
+def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
+    """base -> identity -> disks -> network, then start and boot for each power-on, then the shared connection."""
+    name = node.name
+    base = _base_step(node, system)
+    steps = [base]
+
+    def live(step: str, *needs: str, weight: float = 1, **inputs: object) -> str:
+        made = Step(id=f"{name}/{step}", name=step.partition(":")[0], version=1, kind="live", node=name,
+                    needs=needs, inputs=inputs, weight=weight)  # fmt: skip
+        steps.append(made)
+        return made.id
+
+    identity = live("identity", user=system.ssh_user)
+    disks = live(
+        "disks", base.id, identity,
+        disks=[disk.model_dump(mode="json") for disk in node.disks],
+        seed=digest([file.model_dump(mode="json") for file in system.seed]),
+    )  # fmt: skip
+    hardware = node.model_dump(mode="json", include=_HARDWARE) | {
+        "networks": {nic.network: next(n.mtu for n in lab.networks if n.name == nic.network) for nic in node.nics}
+    }
+    last = disks
+    before = tuple(f"{other}/session" for other in node.after)
+    for number, boot in enumerate(system.boots):
+        suffix = f":{boot.name}" if len(system.boots) > 1 else ""
+        weight = sum(phase.weight for phase in boot.phases)
+        needs = (last, *(before if number == 0 else ()))
+        last = live(f"boot{suffix}", *needs, weight=weight, hardware=hardware, boot=boot.model_dump(mode="json"))
+    live("session", last)
+    return steps
+
+
+_HARDWARE = {"cpus", "memory", "firmware", "machine", "cpu_model", "management_nic", "management_mac", "disks", "nics"}
+
+
+def _base_step(node: Node, system: SystemPlan) -> Step:
+    if not isinstance(node.source, ImageSource):
+        answers = digest([answer.model_dump(mode="json") for answer in system.answers])
+        return Step(id=f"{node.name}/medium", name="medium", version=1, kind="cached", node=node.name,
+                    inputs={"answers": answers}, weight=5)  # fmt: skip
+    if node.source.path is not None:
+        return Step(id=f"image:{digest(node.source.path)[:12]}", name="own-image", version=1, kind="cached",
+                    inputs={"path": node.source.path}, weight=1)  # fmt: skip
+    if system.recipe is None:
+        raise LabError(f"{node.name}: {system.system} {system.release} has no ready image", hint="use `source: medium`")
+    recipe = recipe_digest(system.recipe)
+    weight = 180 if system.recipe.kind == "disk" else 20
+    return Step(
+        id=f"image:{recipe[:12]}", name="image", version=1, kind="cached", inputs={"recipe": recipe}, weight=weight
+    )
