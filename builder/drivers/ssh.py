@@ -1,0 +1,222 @@
+"""ssh to a node: keys made for one lab, the host key pinned before the first connection, the system's OpenSSH client.
+
+Nothing of the user's own ssh configuration, agent or known_hosts takes part.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.errors import Interrupted, LabError, TimedOut
+from builder.model.lab import Value
+from builder.model.runtime import SshTarget
+from builder.paths import private_dir, write_atomic
+from builder.run import die_with_parent, need, run
+
+_MAX_CONTROL_PATH = 90
+"""Bytes. The client binds the socket under a longer temporary name first, and the kernel allows 107."""
+
+
+class LabKeys(Value):
+    """Key files of one node: the client's pair, the host's pair to be put into the node, the pinned known_hosts."""
+
+    identity: Path
+    identity_public: Path
+    host_key: Path
+    host_key_public: Path
+    known_hosts: Path
+
+
+def generate_keys(directory: Path, alias: str) -> LabKeys:
+    """Make the keys of one node (ed25519), or return those that are there. `alias` is the name that the host key is
+    pinned under: the domain's. Raises MissingTool, LabError."""
+    private_dir(directory)
+    keys = LabKeys(
+        identity=directory / "id_ed25519",
+        identity_public=directory / "id_ed25519.pub",
+        host_key=directory / "host_ed25519",
+        host_key_public=directory / "host_ed25519.pub",
+        known_hosts=directory / "known_hosts",
+    )
+    keygen = need("ssh-keygen", why="make the lab's keys", package="openssh-client")
+    for key, comment in ((keys.identity, "nestlab"), (keys.host_key, alias)):
+        if not (key.exists() and key.with_suffix(".pub").exists()):
+            key.unlink(missing_ok=True)  # torn by a crash: ssh-keygen would ask whether to overwrite
+            run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
+    kind, public = keys.host_key_public.read_text().split()[:2]
+    write_atomic(keys.known_hosts, f"{alias} {kind} {public}\n", mode=0o600)
+    return keys
+
+
+def _options(target: SshTarget) -> dict[str, str]:
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": target.known_hosts,
+        "GlobalKnownHostsFile": "/dev/null",
+        "UpdateHostKeys": "no",
+        "CheckHostIP": "no",
+        "IdentityFile": target.identity_file,
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "PreferredAuthentications": "publickey",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "ConnectTimeout": "30",
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "8",  # two minutes: an emulated node may be silent for one
+        "LogLevel": "ERROR",
+    }
+    if target.host_key_alias:
+        options["HostKeyAlias"] = target.host_key_alias
+    if target.control_path:
+        options["ControlPath"] = target.control_path
+    return options
+
+
+def ssh_argv(target: SshTarget, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
+    """The client's argument list. `command` is run on the node word by word, as given, whatever its characters; empty
+    is a login shell. A shared connection is used where one is open, and missed without harm where not."""
+    argv = ["ssh", "-F", "none", "-p", str(target.port), "-tt" if tty else "-T"]
+    for key, value in {**_options(target), "ControlMaster": "no"}.items():
+        argv += ["-o", f"{key}={_quote(value)}"]
+    argv += [f"{target.user}@{target.host}"]
+    if command:
+        argv += ["--", shlex.join(command)]
+    return argv
+
+
+def ssh_config(targets: Mapping[str, SshTarget]) -> str:
+    """A configuration for `ssh -F` and testinfra's --ssh-config: one Host for each node."""
+    blocks = []
+    for name, target in targets.items():
+        fields = {"HostName": target.host, "Port": str(target.port), "User": target.user, **_options(target)}
+        blocks.append("\n".join([f"Host {name}", *(f"  {key} {_quote(value)}" for key, value in fields.items())]))
+    return "\n".join(blocks) + "\n" if blocks else ""
+
+
+def _quote(value: str) -> str:
+    """ssh splits option values at blanks unless quoted, and expands % in paths."""
+    value = value.replace("%", "%%") if value.startswith("/") else value
+    return f'"{value}"' if any(c.isspace() for c in value) else value
+
+
+def open_master(target: SshTarget, *, timeout: float = 60) -> subprocess.Popen[bytes]:
+    """Open the shared connection at `target.control_path`, so that later commands need no key exchange (seconds
+    under emulation). Returns when it is usable.
+
+    The connection lives as long as the thread that called this: call it from one that stays. End it with
+    `close_master`. Raises LabError with the client's words, TimedOut.
+    """
+    path = target.control_path
+    if path is None or len(os.fsencode(path)) > _MAX_CONTROL_PATH:
+        raise LabError(f"no usable control path: {path}", hint=f"at most {_MAX_CONTROL_PATH} bytes")
+    need("ssh", why="reach the node", package="openssh-client")
+    Path(path).unlink(missing_ok=True)
+    argv = ssh_argv(target)
+    argv[argv.index("ControlMaster=no")] = "ControlMaster=yes"
+    argv.insert(1, "-N")
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
+    )
+    deadline = time.monotonic() + timeout
+    while not Path(path).exists():
+        if process.poll() is not None:
+            said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+            raise LabError(f"ssh to {target.host}:{target.port} failed: {said or 'no reason given'}")
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise TimedOut(f"a shared ssh connection to {target.host}:{target.port}", seconds=timeout)
+        time.sleep(0.02)
+    return process
+
+
+def close_master(target: SshTarget) -> None:
+    """End the shared connection, if there is one. Commands that run over it are cut off."""
+    if target.control_path and Path(target.control_path).exists():
+        run([*ssh_argv(target)[:-1], "-O", "exit", f"{target.user}@{target.host}"], timeout=10, check=False)
+        Path(target.control_path).unlink(missing_ok=True)
+
+
+def wait_banner(target: SshTarget, deadline: float, stop: threading.Event | None = None) -> str:
+    """Wait until an ssh server speaks on the port; returns its banner. `deadline` is on time.monotonic().
+
+    With user-mode networking a connection succeeds before the guest listens, so only the banner counts. The
+    emulator retries a guest that does not answer after 6 s, 12 s, ...: a new connection is tried each second instead,
+    beside at most two older ones, because an emulated sshd takes seconds to speak and those may be the ones it answers.
+    Raises TimedOut, or Interrupted when `stop` is set.
+    """
+    started = time.monotonic()
+    tries: list[tuple[socket.socket, float]] = []
+    next_try = 0.0
+    with selectors.DefaultSelector() as selector:
+        try:
+            while True:
+                now = time.monotonic()
+                if stop is not None and stop.is_set():
+                    raise Interrupted("waiting for ssh was interrupted")
+                if now > deadline:
+                    raise TimedOut(f"an ssh server on {target.host}:{target.port}", seconds=now - started)
+                while tries and (len(tries) > 2 or now - tries[0][1] > 4):
+                    _drop(selector, tries, tries[0][0])
+                if now >= next_try:
+                    _begin(selector, tries, (target.host, target.port), now)
+                    next_try = now + (1.0 if tries else 0.2)
+                for key, _ in selector.select(0.1):
+                    banner = _listen(key.fileobj)
+                    if banner:
+                        return banner
+                    if banner is None:
+                        _drop(selector, tries, key.fileobj)
+                        next_try = min(next_try, now + 0.2)
+        finally:
+            for one, _ in tries:
+                one.close()
+
+
+def _begin(
+    selector: selectors.BaseSelector, tries: list[tuple[socket.socket, float]], address: tuple[str, int], now: float
+) -> None:
+    one = socket.socket()
+    one.setblocking(False)
+    if one.connect_ex(address) not in (0, 115):  # EINPROGRESS
+        one.close()
+        return
+    selector.register(one, selectors.EVENT_READ)
+    tries.append((one, now))
+
+
+def _listen(one: object) -> str | None:
+    """The banner, '' when it is not complete yet, None when the connection is over."""
+    assert isinstance(one, socket.socket)
+    try:
+        data = one.recv(1024, socket.MSG_PEEK)
+    except BlockingIOError:
+        return ""
+    except OSError:
+        return None
+    if not data.startswith(b"SSH-"[: len(data)]) or not data:
+        return None
+    line, end, _ = data.partition(b"\n")
+    return line.decode(errors="replace").rstrip("\r") if end else ""
+
+
+def _drop(selector: selectors.BaseSelector, tries: list[tuple[socket.socket, float]], one: object) -> None:
+    assert isinstance(one, socket.socket)
+    selector.unregister(one)
+    one.close()
+    tries[:] = [pair for pair in tries if pair[0] is not one]
