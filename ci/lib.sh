@@ -97,7 +97,7 @@ missing_packages() {
 # explain_failure LOG WHAT: the reason of a failure as far as the log tells it; status 3.
 explain_failure() {
   tail -n 15 "$1" | sed 's/^/  | /' >&2
-  if grep -q 'No space left on device\|not have enough free space' "$1"; then
+  if grep -q 'No space left on device\|t have enough free space' "$1"; then
     die 3 "$2 failed: the disk is full" "df -h; then run this script again"
   elif grep -qi 'could not resolve\|temporary failure resolving\|name resolution\|network is unreachable\|could not connect\|connection refused\|connection timed out\|failed to establish a new connection\|proxyerror' "$1"; then
     die 3 "$2 failed: the servers cannot be reached" "check network, DNS and proxy (http_proxy, https_proxy), then run this script again"
@@ -166,6 +166,18 @@ make_venv() {
   }
   rm -f "$first"
   printf '%s\n' "$stamp" >"$VENV/.stamp"
+}
+
+# Every shell script of the project, known by its first line; libraries, which have none, by their name. Templates are
+# left out: what is rendered from them is judged as rendered.
+shell_scripts() {
+  local file first
+  git -C "$ROOT" ls-files --cached --others --exclude-standard | while IFS= read -r file; do
+    [ -f "$ROOT/$file" ] || continue
+    IFS= read -r first <"$ROOT/$file" 2>/dev/null || true
+    ! grep -q '{[{%]' "$ROOT/$file" || case "$file" in answerfiles/* | kickstarts/*) continue ;; esac
+    case "$file $first" in *.sh\ * | *" #!/bin/sh"* | *" #!/bin/bash"* | *" #!/usr/bin/env bash"*) printf '%s\n' "$file" ;; esac
+  done
 }
 
 # --- phases and their times ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ case "${1:-}" in
   ;;
 esac
 [ $# -le 1 ] || die 2 "too many arguments" "bash ci/quickstart.sh [LAB]"
-if [ $# = 1 ]; then lab=$(realpath -e -- "$1") || die 2 "there is no lab file $1"; else lab=$ROOT/labs/debian-dom0.yaml; fi
+if [ $# = 1 ]; then lab=$(realpath -e -- "$1" 2>/dev/null) || die 2 "there is no lab file $1"; else lab=$ROOT/labs/debian-dom0.yaml; fi
 [ -f "$lab" ] || die 2 "there is no lab file $lab"
 
 # The line that says where it stopped; the cause was told above it.

@@ -23,7 +23,7 @@ done
 
 lint() {
   local status=0 scripts
-  mapfile -d '' scripts < <(git -C "$ROOT" ls-files -z --cached --others --exclude-standard -- '*.sh' .ci/run)
+  mapfile -t scripts < <(shell_scripts)
   say "ruff" && { ruff check . && ruff format --check . || status=1; }
   say "mypy" && { mypy || status=1; }
   say "shellcheck" && { shellcheck -x -- "${scripts[@]}" || status=1; }
