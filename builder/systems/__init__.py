@@ -1,1 +1,46 @@
+"""What can be installed on a node: a folder per system. A new system is one folder and one line in `SYSTEMS`.
 
+Systems are pure: a node goes in, data comes out. Their modules are cheap to import; what rendering needs is loaded when
+something is rendered.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from builder.errors import UsageError
+from builder.model.plan import System, SystemTraits
+
+SYSTEMS: Mapping[str, str] = {
+    "debian": "builder.systems.debian.system:Debian",
+    "tiny": "builder.systems.tiny.system:Tiny",
+}
+
+
+class _Kind(Protocol):
+    traits: SystemTraits
+
+    def __call__(self, overrides: Path | None = None) -> System: ...
+
+
+def load_system(name: str, overrides: Path | None = None) -> System:
+    """The system of that name. `overrides` is a folder with the user's own templates, laid out like `answerfiles/`.
+
+    Raises UsageError for a name that is not in `SYSTEMS`.
+    """
+    return _kind(name)(overrides)
+
+
+def traits() -> dict[str, SystemTraits]:
+    """What loading a lab file needs to know of every system, in the order of the table."""
+    return {name: _kind(name).traits for name in SYSTEMS}
+
+
+def _kind(name: str) -> _Kind:
+    if name not in SYSTEMS:
+        raise UsageError(f"there is no system '{name}'", hint=f"known: {', '.join(SYSTEMS)}")
+    module, _, attribute = SYSTEMS[name].partition(":")
+    return cast(_Kind, getattr(importlib.import_module(module), attribute))

@@ -1,0 +1,1 @@
+"""Debian with Xen: a dom0 from Debian's own packages, as a golden image."""
