@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -14,7 +15,8 @@ from builder.drivers.console import BootFollower
 from builder.drivers.ports import PortTable
 from builder.drivers.ssh import wait_banner
 from builder.drivers.switch import Switch
-from builder.drivers.virt import Domain, Libvirt, prepare_root
+from builder.drivers.virt import Domain, Libvirt, embed_uri, prepare_root, share_capabilities
+from builder.errors import HostLacks, Interrupted, TimedOut
 from builder.events import Emit, about
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
@@ -23,7 +25,7 @@ from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, digest
 from builder.model.plan import Boot
-from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, Wiring
+from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, UefiFirmware, Wiring
 from builder.paths import Places, locked, write_atomic
 
 
@@ -90,14 +92,17 @@ class Boots:
         xml = domain_xml(plan.node, running.wiring)
         write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
         running.domain = self._open().start(xml)
+        self._share()
         known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,
                          plan.system.release, plan.node.cpus, boot.name, accelerator]))  # fmt: skip
         signals: queue.Queue[str] = queue.Queue()
         over = threading.Event()
-        watcher = threading.Thread(
-            target=self._watch, args=(running, signals, stop, over), name=f"watch {node}", daemon=True
-        )
-        watcher.start()
+        watchers = [
+            threading.Thread(target=watch, args=(running, signals, over), name=f"{what} {node}", daemon=True)
+            for what, watch in (("await ssh of", _await_ssh), ("watch", _await_end))
+        ]
+        for watcher in watchers:
+            watcher.start()
 
         def seen(phase: str) -> None:
             running.phase = phase
@@ -110,7 +115,8 @@ class Boots:
             ).follow(stop)  # fmt: skip
         finally:
             over.set()
-            watcher.join(5)
+            for watcher in watchers:
+                watcher.join(5)
         known.write(seconds)
         if boot.on_reboot == "end":
             running.domain.destroy()
@@ -143,53 +149,73 @@ class Boots:
                 uri = self._options.connect
                 if uri is None:
                     root = self._places.run(self._lab_id) / "l"
-                    prepare_root(root, shared=self._places.cache / "qemu-caps")
-                    uri = f"qemu:///embed?root={root}"
+                    prepare_root(root, self._places.cache / "qemu-caps")
+                    uri = embed_uri(root)
                 self._libvirt = Libvirt.open(uri)
             return self._libvirt
 
+    def _share(self) -> None:
+        """What libvirt learned of QEMU spares the next lab four seconds."""
+        if self._options.connect is None:
+            share_capabilities(self._places.run(self._lab_id) / "l", self._places.cache / "qemu-caps")
+
     def _wire(self, plan: NodePlan, accelerator: Accelerator, boot: Boot, direct: Image | None) -> _Running:
-        """Ports, paths and identity of one start. A second boot of the same `up` keeps them."""
-        before = self._running.get(plan.name)
-        folder = self._folder.node(plan.name)
+        """Ports, paths and identity of one start. A second boot of the same `up` keeps its ports."""
         node = plan.node
+        machine = self._open().machine_type(node.machine)
+        before = self._running.get(plan.name)
         if before is not None:
-            nics, ssh_port = before.wiring.nics, before.wiring.ssh_port
+            ssh_port, nics = before.wiring.ssh_port, before.wiring.nics
         else:
             ssh_port, *rest = self._ports.claim(1 + 2 * len(node.nics))
             nics = tuple(NicPorts(qemu=a, switch=b) for a, b in zip(rest[::2], rest[1::2], strict=True))
             for nic, ports in zip(node.nics, nics, strict=True):
                 self._switch.add(ports.switch, qemu=ports.qemu, network=nic.network, vlan=nic.vlan, trunk=nic.trunk)
+        folder = self._folder.node(plan.name)
         run_dir = self._places.run(self._lab_id)
         wiring = Wiring(
-            lab=self._lab_id, domain=self.domain_name(plan.name),
-            uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{folder}")), accelerator=accelerator,
+            lab=self._lab_id,
+            domain=self.domain_name(plan.name),
+            uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, str(folder))),
+            accelerator=accelerator,
+            machine_type=machine,
             disks=tuple(str(folder / "disks" / f"{disk.name}.qcow2") for disk in node.disks),
-            console_log=str(folder / "console.log"), console_socket=str(run_dir / f"c{_short(plan.name)}"),
-            ssh_port=ssh_port, nics=nics, direct=_direct(direct, plan, folder), on_reboot=boot.on_reboot,
-        )  # fmt: skip
+            console_log=str(folder / "console.log"),
+            console_socket=str(run_dir / f"c{_short(plan.name)}"),
+            ssh_port=ssh_port,
+            nics=nics,
+            direct=_direct(direct, plan, folder),
+            uefi=ovmf(folder) if node.firmware == "uefi" else None,
+            on_reboot=boot.on_reboot,
+        )
         keys = folder / "ssh"
         target = SshTarget(
-            host="127.0.0.1", port=ssh_port, user=plan.system.ssh_user, identity_file=str(keys / "id"),
-            known_hosts=str(keys / "known_hosts"), control_path=str(run_dir / f"s{_short(plan.name)}"),
-        )  # fmt: skip
+            host="127.0.0.1",
+            port=ssh_port,
+            user=plan.system.ssh_user,
+            identity_file=str(keys / "id_ed25519"),
+            known_hosts=str(keys / "known_hosts"),
+            control_path=str(run_dir / f"s{_short(plan.name)}"),
+            host_key_alias=self.domain_name(plan.name),
+        )
         running = _Running(wiring=wiring, target=target)
         self._running[plan.name] = running
         return running
 
-    def _watch(
-        self, running: _Running, signals: queue.Queue[str], stop: threading.Event, over: threading.Event
-    ) -> None:
-        """Tell the follower what the console does not: that ssh answers, that the guest went away."""
-        assert running.domain is not None
-        answered = False
-        while not over.wait(0.1) and not stop.is_set():
-            if not answered and wait_banner(running.target, deadline=time.monotonic() + 1, stop=over):
-                answered = True
-                signals.put("ssh")
-            if not running.domain.is_running():
-                signals.put("power-off")
-                return
+
+def _await_ssh(running: _Running, signals: queue.Queue[str], over: threading.Event) -> None:
+    with contextlib.suppress(Interrupted, TimedOut):
+        wait_banner(running.target, deadline=time.monotonic() + 86400, stop=over)
+        signals.put("ssh")
+
+
+def _await_end(running: _Running, signals: queue.Queue[str], over: threading.Event) -> None:
+    """A guest may go away without a word on its console."""
+    assert running.domain is not None
+    while not over.wait(0.5):
+        if not running.domain.is_running():
+            signals.put("reboot" if running.wiring.on_reboot == "end" else "power-off")
+            return
 
 
 def _direct(image: Image | None, plan: NodePlan, folder: Path) -> DirectBoot | None:
@@ -197,6 +223,24 @@ def _direct(image: Image | None, plan: NodePlan, folder: Path) -> DirectBoot | N
         return None
     arguments = (*image.arguments, *plan.system.boot_args.kernel)
     return DirectBoot(kernel=str(image.kernel), initrd=str(folder / "disks" / "initrd"), arguments=" ".join(arguments))
+
+
+def ovmf(folder: Path) -> UefiFirmware:
+    """The host's OVMF, without Secure Boot (GRUB's multiboot2, which Xen needs, is not signed).
+
+    Raises HostLacks when it is not installed.
+    """
+    for code, variables in _OVMF:
+        if Path(code).is_file() and Path(variables).is_file():
+            return UefiFirmware(code=code, variables=str(folder / "disks" / "uefi-vars.fd"), template=variables)
+    raise HostLacks("UEFI firmware for guests is not installed", hint="apt-get install ovmf")
+
+
+_OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+)
 
 
 def _short(name: str) -> str:

@@ -45,7 +45,6 @@ class Needs:
     cpus: int = 0
     footprint: int = 0
     build_space: int = 0
-    virtual_disks: int = 0
     machines: frozenset[str] = frozenset({"pc"})
     uefi: bool = False
     builds_disk: bool = False

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from builder.drivers.embed import leftovers
 from builder.errors import LabError
 from builder.events import Event
 from builder.lifecycle.protocol import KeeperGone, RemoteError, ask, connect
@@ -86,35 +87,31 @@ def _the_lock(places: Places, lab_id: str) -> Iterator[None]:
 
 
 def _sweep(run_dir: Path) -> None:
-    """End what a killed keeper left running. libvirt is asked first, so that its own books are right."""
-    root = run_dir / "l"
-    if root.is_dir():
-        from builder.drivers.virt import leftovers  # noqa: PLC0415 - libvirt is only needed when there is something
-
-        leftovers(root)
-    # Whatever libvirt did not know of any more, by the name of the folder that only our processes mention.
-    for pid, started in _mentioning(str(run_dir)):
-        with contextlib.suppress(ProcessLookupError):
-            if process_start_time(pid) == started:
-                os.kill(pid, signal.SIGKILL)
+    """End what a killed keeper left running: guests, and the ssh connections into them."""
+    leftovers(run_dir)
     deadline = time.monotonic() + 5
-    while _mentioning(str(run_dir)) and time.monotonic() < deadline:
+    while found := _ssh_mentioning(run_dir):
+        for pid, started in found:
+            with contextlib.suppress(ProcessLookupError):
+                if process_start_time(pid) == started:
+                    os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise LabError(f"ssh process {found[0][0]} does not die", hint=f"look at it: cat /proc/{found[0][0]}/stack")
         time.sleep(0.02)
 
 
-def _mentioning(text: str) -> list[tuple[int, int]]:
-    """(pid, start tick) of our user's QEMU and ssh processes that have `text` in their arguments."""
+def _ssh_mentioning(run_dir: Path) -> list[tuple[int, int]]:
+    """(pid, start tick) of our user's ssh processes that name the lab's runtime folder, which only ours do."""
+    mark = os.fsencode(run_dir) + b"/"
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             if entry.stat().st_uid != os.geteuid():
                 continue
             arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            program = Path(arguments[0].decode(errors="replace")).name
-            if program.startswith(("qemu-", "ssh")) and any(text.encode() in a for a in arguments[1:]):
-                started = process_start_time(int(entry.name))
-                if started is not None:
-                    found.append((int(entry.name), started))
+            started = process_start_time(int(entry.name))
+            if Path(os.fsdecode(arguments[0])).name.startswith("ssh") and any(mark in a for a in arguments[1:]):
+                found += [(int(entry.name), started)] if started is not None else []
     return found

@@ -13,7 +13,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from builder.drivers.ssh import Keys, generate_keys, open_master
+from builder.drivers.ssh import generate_keys, open_master
 from builder.drivers.switch import Switch
 from builder.errors import HostLacks, LabError
 from builder.events import Emit, about
@@ -53,7 +53,7 @@ class Effects:
         self._guard = threading.RLock()
         self._switch = Switch()
         self._boots = Boots(places, lab_id, folder, emit, self._switch)
-        self._masters: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: dict[str, _Session] = {}
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
@@ -141,14 +141,14 @@ class Effects:
         return self._folder.node(str(step.node)) / "ssh"
 
     def _do_identity(self, step: Step, _stop: threading.Event) -> Json:
-        generate_keys(self._keys(step), alias=self._boots.domain_name(str(step.node)))
+        generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
         return None
 
     def _undo_identity(self, step: Step) -> None:
         shutil.rmtree(self._keys(step), ignore_errors=True)
 
     def _has_identity(self, step: Step) -> bool:
-        return (self._keys(step) / "id").is_file()
+        return (self._keys(step) / "known_hosts").is_file()
 
     # Disks: an overlay on the image, empty further disks, and the node's seed.
 
@@ -171,11 +171,11 @@ class Effects:
         return None
 
     def _identity_files(self, step: Step) -> tuple[File, ...]:
-        keys = Keys.read(self._keys(step))
+        keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
         return (
-            File(path="/root/.ssh/authorized_keys", content=keys.client_public, mode=0o600),
-            File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_private.reveal(), mode=0o600),
-            File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_public),
+            File(path="/root/.ssh/authorized_keys", content=keys.identity_public.read_text(), mode=0o600),
+            File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
+            File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),
         )
 
     def _undo_disks(self, step: Step) -> None:
@@ -216,17 +216,21 @@ class Effects:
         target = self._boots.target(node)
         if target is None:
             raise LabError(f"{node}: it has no ssh port", hint=f"nestlab up --recreate {node}")
-        self._masters[node] = open_master(target)
+        # The connection dies with the thread that opened it, so that no kill of ours leaves it behind.
+        session = _Session(target)
+        session.start()
+        session.usable()
+        self._sessions[node] = session
         return None
 
     def _undo_session(self, step: Step) -> None:
-        master = self._masters.pop(str(step.node), None)
-        if master is not None:
-            end_group(master, grace=0.5)
+        session = self._sessions.pop(str(step.node), None)
+        if session is not None:
+            session.end()
 
     def _has_session(self, step: Step) -> bool:
-        master = self._masters.get(str(step.node))
-        return master is not None and master.poll() is None
+        session = self._sessions.get(str(step.node))
+        return session is not None and session.is_alive()
 
     def _image_of(self, plan: NodePlan) -> Image:
         return self._images[plan.steps[0]]
@@ -234,6 +238,37 @@ class Effects:
     def _need_plan(self) -> LabPlan:
         assert self._plan is not None
         return self._plan
+
+
+class _Session(threading.Thread):
+    """Holds a node's shared ssh connection open; the thread ends when the connection does."""
+
+    def __init__(self, target: SshTarget) -> None:
+        super().__init__(name=f"session {target.host_key_alias}", daemon=True)
+        self._target = target
+        self._decided = threading.Event()
+        self._error: BaseException | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        try:
+            self._process = open_master(self._target)
+        except BaseException as error:
+            self._error = error
+            return
+        finally:
+            self._decided.set()
+        self._process.communicate()
+
+    def usable(self) -> None:
+        """Returns when commands can use the connection. Raises what kept it from opening."""
+        self._decided.wait()
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        if self._process is not None:
+            end_group(self._process, grace=0.5)
 
 
 def _nothing(_step: Step) -> None:

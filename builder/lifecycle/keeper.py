@@ -30,7 +30,7 @@ from builder.lifecycle.nodes import Nodes
 from builder.lifecycle.protocol import SOCKET, Channel, answer_error, never_block_on, peer_is_us
 from builder.lifecycle.request import Request
 from builder.lifecycle.state import LabFolder, write_owner
-from builder.paths import Busy, Places, locked, private_dir
+from builder.paths import Places, private_dir
 
 log = logging.getLogger("nestlab.keeper")
 
@@ -184,30 +184,26 @@ def _send_event(channel: Channel, event: Event) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry of the keeper process: `python -m builder.lifecycle.keeper LAB STATE CACHE RUNTIME FD`."""
+    """Entry of the keeper process; started by `up`, which hands down the control socket and the lab's held lock."""
     parser = argparse.ArgumentParser(prog="nestlab-keeper")
-    for name in ("lab", "state", "cache", "runtime", "fd"):
+    for name in ("lab", "state", "cache", "runtime"):
         parser.add_argument(name)
+    parser.add_argument("control_fd", type=int)
+    parser.add_argument("lock_fd", type=int)
     args = parser.parse_args(argv)
     places = Places(Path(args.state), Path(args.cache), Path(args.runtime))
-    control = socket.socket(fileno=int(args.fd))
-    control.set_inheritable(False)
-    lab_dir = places.lab(args.lab)
-    try:
-        with locked(lab_dir / "lock", wait=False) as lock:
-            private_dir(lab_dir)
-            private_dir(places.runtime)
-            private_dir(places.run(args.lab))
-            write_owner(lock)
-            _log_to(lab_dir / "keeper.log")
-            become_subreaper()
-            keeper = Keeper(places, args.lab)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, lambda received, _frame: keeper.leave(f"signal {received}"))
-            keeper.serve(control)
-    except Busy:
-        # Another `up` was quicker. Its lab is not ours to touch: our own `up` sees us go and asks that keeper instead.
-        return 75
+    os.set_inheritable(args.lock_fd, False)
+    os.set_inheritable(args.control_fd, False)
+    control = socket.socket(fileno=args.control_fd)
+    lab_dir = private_dir(places.lab(args.lab))
+    write_owner(args.lock_fd)
+    _log_to(lab_dir / "keeper.log")
+    private_dir(places.run(args.lab))
+    become_subreaper()
+    keeper = Keeper(places, args.lab)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: keeper.leave(f"signal {received}"))
+    keeper.serve(control)
     return 0
 
 

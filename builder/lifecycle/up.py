@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from builder.errors import HostLacks, LabError, UsageError
 from builder.events import Event
@@ -17,11 +18,9 @@ from builder.lifecycle.protocol import Channel, KeeperGone, ask, connect
 from builder.lifecycle.request import Request, UpOptions
 from builder.lifecycle.state import read_owner
 from builder.model.runtime import LabStatus
-from builder.paths import Places, is_locked, private_dir
+from builder.paths import Busy, Places, locked, private_dir
 
 __all__ = ["UpOptions", "up"]
-
-_BUSY = 75  # the keeper's exit status when another one holds the lab
 
 
 def up(
@@ -43,40 +42,43 @@ def up(
         )
     lab_id = plan.lab.name
     request = Request(plan=plan, options=options).model_dump(mode="json")
-    for _ in range(100):
+    while True:
         channel, process = _reach(places, lab_id)
         try:
             answer = ask(channel, "up", listener=listener, request=request)
-        except KeeperGone:
-            if process is None or process.wait(10) != _BUSY:
-                raise
-            time.sleep(0.1)  # somebody else's keeper is coming up: ask that one
-        else:
             return LabStatus.model_validate(answer)
+        except KeeperGone:
+            # A keeper that we found, not started, was just leaving: the next one is ours.
+            if process is not None:
+                raise
         finally:
             channel.close()
             if process is not None:
                 _settle(process)
-    raise LabError(f"lab {lab_id} is held by a process that does not answer", hint=f"nestlab down {lab_id}")
 
 
 def _reach(places: Places, lab_id: str) -> tuple[Channel, subprocess.Popen[bytes] | None]:
-    deadline = time.monotonic() + 20
+    """A channel to the lab's keeper: the one that runs, or one started now."""
+    lock = places.lab(lab_id) / "lock"
+    deadline = time.monotonic() + 30
     while True:
         channel = connect(places.run(lab_id))
         if channel is not None:
             return channel, None
-        lock = places.lab(lab_id) / "lock"
-        if not is_locked(lock):
-            return _spawn(places, lab_id)
-        if time.monotonic() > deadline:
-            owner = read_owner(lock)
-            who = f"process {owner.pid}" if owner else "another process"
-            raise LabError(f"lab {lab_id} is held by {who}, which does not answer", hint=f"nestlab down {lab_id}")
-        time.sleep(0.1)
+        try:
+            return _spawn(places, lab_id, lock)
+        except Busy:
+            if time.monotonic() > deadline:
+                owner = read_owner(lock)
+                who = f"process {owner.pid}" if owner else "another process"
+                raise LabError(
+                    f"lab {lab_id} is held by {who}, which does not answer", hint=f"nestlab down {lab_id}"
+                ) from None
+            time.sleep(0.05)
 
 
-def _spawn(places: Places, lab_id: str) -> tuple[Channel, subprocess.Popen[bytes]]:
+def _spawn(places: Places, lab_id: str, lock: Path) -> tuple[Channel, subprocess.Popen[bytes]]:
+    """Start a keeper that holds the lab's lock from its first moment on, so that no `down` can overlook it."""
     for path in (places.state, places.cache):
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -86,16 +88,16 @@ def _spawn(places: Places, lab_id: str) -> tuple[Channel, subprocess.Popen[bytes
             ) from None
     private_dir(places.runtime)
     ours, theirs = socket.socketpair()
-    argv = [
-        sys.executable, "-m", "builder.lifecycle.keeper", lab_id,
-        str(places.state), str(places.cache), str(places.runtime), str(theirs.fileno()),
-    ]  # fmt: skip
-    # A session of its own: Ctrl-C in the terminal reaches `up` only, and the keeper learns of it by the socket.
-    process = subprocess.Popen(
-        argv, pass_fds=(theirs.fileno(),), start_new_session=True, cwd="/", env=_environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    theirs.close()
+    with contextlib.closing(theirs), locked(lock, wait=False) as lock_fd:
+        argv = [
+            sys.executable, "-m", "builder.lifecycle.keeper", lab_id, str(places.state), str(places.cache),
+            str(places.runtime), str(theirs.fileno()), str(lock_fd),
+        ]  # fmt: skip
+        # A session of its own: Ctrl-C in the terminal reaches `up` only, and the keeper learns of it by the socket.
+        process = subprocess.Popen(
+            argv, pass_fds=(theirs.fileno(), lock_fd), start_new_session=True, cwd="/", env=_environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
     return Channel(ours), process
 
 
