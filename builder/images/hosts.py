@@ -23,6 +23,14 @@ _ONE_LINE = re.compile(r"\s*deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+
 _NOT_RELEASES = {"unstable", "testing", "experimental", "sid"}
 
 
+_CODENAMES = {"11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky"}
+
+
+def codename(release: str) -> str:
+    """The suite of a Debian release as mirrors name it: 13 is trixie. A codename is its own."""
+    return _CODENAMES.get(release, release)
+
+
 class AptSource(Value):
     """One deb822 stanza, for any release: `pocket` is '' (the release itself), '-updates' or '-security'."""
 
@@ -32,7 +40,7 @@ class AptSource(Value):
     signed_by: str = ""
 
     def stanza(self, release: str) -> str:
-        lines = ["Types: deb", f"URIs: {self.uri}", f"Suites: {release}{self.pocket}"]
+        lines = ["Types: deb", f"URIs: {self.uri}", f"Suites: {codename(release)}{self.pocket}"]
         lines.append(f"Components: {' '.join(self.components)}")
         if self.signed_by:
             lines.append(f"Signed-By: {self.signed_by}")
