@@ -1,0 +1,60 @@
+"""The table of systems: complete, cheap, and honest about names it does not have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from builder.errors import LabError, UsageError
+from builder.model.lab import Node
+from builder.model.layers import NodeLayer
+from builder.model.plan import SystemPlan
+from builder.model.units import parse_size
+from builder.systems import SYSTEMS, load_system, traits
+from tests.support.nodes import debian_node, tiny_node
+
+
+def test_every_row_gives_a_system_of_its_own_name() -> None:
+    assert set(traits()) == set(SYSTEMS)
+    for name in SYSTEMS:
+        assert load_system(name).traits == traits()[name]
+        assert traits()[name].name == name
+
+
+def test_defaults_are_a_valid_piece_of_a_lab_file_at_or_above_the_minimum() -> None:
+    for name, row in traits().items():
+        layer = NodeLayer.model_validate(dict(row.defaults))
+        assert layer.memory is not None
+        assert layer.memory >= row.minimum.memory, name
+        assert row.default_release in row.releases
+        for disk in row.defaults["disks"]:
+            assert parse_size(disk["size"]) >= row.minimum.disk
+
+
+def test_reading_the_traits_loads_no_renderer() -> None:
+    code = "import sys; from builder.systems import traits; traits(); sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_system_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="no system 'windows'") as caught:
+        load_system("windows")
+    assert "debian" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
+def test_an_unknown_release_is_refused_with_the_known_ones(system: str) -> None:
+    node = (debian_node if system == "debian" else tiny_node)(release="7")
+    with pytest.raises(LabError, match="release '7'"):
+        load_system(system).plan(node)
+
+
+@pytest.mark.parametrize(
+    "node", [debian_node(), debian_node(release="12"), tiny_node()], ids=["debian-13", "debian-12", "tiny"]
+)
+def test_a_plan_is_data_that_survives_json_and_is_the_same_each_time(node: Node) -> None:
+    plan = load_system(node.system).plan(node)
+    assert SystemPlan.model_validate_json(plan.model_dump_json()) == plan
+    assert load_system(node.system).plan(node) == plan
