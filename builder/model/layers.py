@@ -11,13 +11,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from builder.model.lab import CpuModel, DiskBus, Firmware, NicModel, RaidLevel, SectorSize, Value
-from builder.model.units import Arguments, Bdf, InterfaceAddress, Mac, Name, Size, Vlan
+from builder.model.units import Arguments, BadValue, Bdf, InterfaceAddress, Mac, Name, Size, Vlan
+from builder.model.words import describe, shorten, written
+
+EXPIRES_PATTERN = r"^(never|[1-9][0-9]{0,4}[mhd])$"
+COM1_PATTERN = r"^(auto|[0-9]+)(/[0-9]+)?(,[0-9a-z:.]*)*$"
+CONSOLE_PATTERN = r"^[a-z0-9]+(,[a-z0-9]+)*$"
+LOGLVL_PATTERN = r"^(none|error|warning|info|debug|all)(/(none|error|warning|info|debug|all))?$"
+BRIDGE_PATTERN = r"^[a-z][a-z0-9]{0,14}$"
+_LEVELS = (0, 1, 5, 6, 10)
+
+Bool = Annotated[bool, Field(strict=True)]
 
 
 class NetworkLayer(Value):
     """A layer-2 network among the nodes of this lab."""
 
-    mtu: Annotated[int, Field(ge=576, le=9216, description="Largest frame payload in bytes.")] = 1500
+    mtu: Annotated[int, Field(strict=True, ge=576, le=9216, description="Largest frame payload in bytes.")] = 1500
 
 
 class DiskLayer(Value):
@@ -29,12 +39,20 @@ class DiskLayer(Value):
     sector: SectorSize = Field("512n", description="512n, 512e (512 logical on 4096 physical) or 4Kn.")
 
 
+def _level(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value in _LEVELS:
+        return int(value)
+    raise BadValue("lab-bad-value", f"{describe(value)} is no RAID level", "write 0, 1, 5, 6 or 10")
+
+
 class RaidLayer(Value):
-    """A Linux md array over named disks of this node."""
+    """A Linux md array over named disks of this node, made by the system's installer."""
 
     name: Name
-    level: RaidLevel
-    disks: tuple[Name, ...]
+    level: Annotated[RaidLevel, BeforeValidator(_level), WithJsonSchema({"type": "integer", "enum": list(_LEVELS)})] = (
+        Field(description="0, 1, 5, 6 or 10.")
+    )
+    disks: tuple[Name, ...] = Field(description="Names of disks of this node, each in one array only.")
 
 
 def _nic(value: Any) -> Any:
@@ -50,6 +68,9 @@ class NicLayer(Value):
     vlan: Vlan | None = Field(None, description="Access port: the guest sees untagged frames of this VLAN.")
     trunk: tuple[Vlan, ...] = Field((), description="Trunk port: these VLANs reach the guest tagged.")
     addresses: tuple[InterfaceAddress, ...] = Field((), description="Static addresses with prefix.")
+    vlan_addresses: dict[Annotated[int, Field(ge=1, le=4094)], tuple[InterfaceAddress, ...]] = Field(
+        default_factory=dict, description="Static addresses of tagged interfaces, by a VLAN of the trunk."
+    )
 
 
 NicEntry = Annotated[NicLayer, BeforeValidator(_nic)]
@@ -59,16 +80,16 @@ class XenLayer(Value):
     """Hypervisor and toolstack settings."""
 
     dom0_memory: Size | None = Field(None, description="dom0_mem=N,max:N: exactly this much, no ballooning.")
-    dom0_max_vcpus: Annotated[int, Field(ge=1, le=64)] | None = None
-    dom0_vcpus_pin: bool | None = None
-    com1: Annotated[str, Field(pattern=r"^[0-9a-z,.:]+$")] | None = Field(None, description="Such as 115200,8n1.")
-    console: Annotated[str, Field(pattern=r"^[a-z0-9,]+$")] | None = Field(
+    dom0_max_vcpus: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
+    dom0_vcpus_pin: Bool | None = Field(None, description="Keep each dom0 vCPU on its own processor.")
+    com1: Annotated[str, Field(pattern=COM1_PATTERN)] | None = Field(None, description="Such as 115200,8n1.")
+    console: Annotated[str, Field(pattern=CONSOLE_PATTERN)] | None = Field(
         None, description="Such as com1 or com1,vga."
     )
-    loglvl: Annotated[str, Field(pattern=r"^[a-z]+(/[a-z]+)?$")] | None = None
-    guest_loglvl: Annotated[str, Field(pattern=r"^[a-z]+(/[a-z]+)?$")] | None = None
-    noreboot: bool | None = Field(None, description="Stay stopped after a crash, so that the last words can be read.")
-    bridge: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,14}$")] | None = None
+    loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = None
+    guest_loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = None
+    noreboot: Bool | None = Field(None, description="Stay stopped after a crash, so that the last words can be read.")
+    bridge: Annotated[str, Field(pattern=BRIDGE_PATTERN)] | None = None
     pciback_hide: tuple[Bdf, ...] | None = Field(None, description="PCI devices kept from dom0 for passing to guests.")
     arguments: Arguments = Field((), description="Passed verbatim to the hypervisor.")
 
@@ -79,27 +100,37 @@ class KernelLayer(Value):
     arguments: Arguments = Field((), description="Passed verbatim to the kernel.")
 
 
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
 class SourceLayer(Value):
     """`source: image` boots a ready image; `{image: FILE}` your own; `{medium: ISO}` installs from a medium."""
 
-    image: str | None = None
-    medium: str | None = None
+    image: FilePath | None = Field(None, description="Your own disk image, relative to the lab file.")
+    medium: FilePath | None = Field(None, description="An installation medium, relative to the lab file.")
 
 
 def _source(value: Any) -> Any:
     if value == "image":
         return {}
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is no source; write image, or a mapping with image: FILE or medium: FILE")
-    return value
+    if isinstance(value, dict):
+        return value
+    seen = shorten(value) if isinstance(value, str) else describe(value)
+    raise BadValue("lab-bad-value", f"{seen} is no source", "write image, {image: FILE} or {medium: FILE}")
+
+
+def _release(value: Any) -> Any:
+    return written(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class NodeLayer(Value):
     """What may be said about a node, at any layer."""
 
     system: str | None = Field(None, description="What is installed on the host.")
-    release: Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)] | None = None
-    cpus: Annotated[int, Field(ge=1, le=256)] | None = None
+    release: Annotated[str, BeforeValidator(_release)] | None = Field(
+        None, description="The release of the system, as it is written: 13 or 8.10."
+    )
+    cpus: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
     memory: Size | None = None
     firmware: Firmware | None = None
     machine: Literal["pc", "q35"] | None = None
@@ -113,8 +144,7 @@ class NodeLayer(Value):
     source: Annotated[
         SourceLayer | None,
         BeforeValidator(_source),
-        WithJsonSchema({"anyOf": [{"const": "image"}, SourceLayer.model_json_schema()]}),
-    ] = None
+    ] = Field(None, description="Where the node's system comes from.")
     after: tuple[Name, ...] = Field((), description="Nodes that must be ready before this one starts.")
 
 
@@ -123,9 +153,9 @@ class LabLayer(Value):
 
     name: Name
     description: str = ""
-    expires: Annotated[str, Field(pattern=r"^(never|[0-9]+[mhd])$")] = Field(
+    expires: Annotated[str, Field(pattern=EXPIRES_PATTERN)] = Field(
         "12h", description="Lifetime after which the lab is taken down by itself: 30m, 12h, 7d or never."
     )
     networks: dict[Name, NetworkLayer | None] = Field(default_factory=dict)
     defaults: NodeLayer = Field(default_factory=NodeLayer)
-    nodes: dict[Name, NodeLayer]
+    nodes: dict[Name, NodeLayer | None]
