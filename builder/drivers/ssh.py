@@ -82,7 +82,7 @@ def _options(target: SshTarget) -> dict[str, str]:
     return options
 
 
-def ssh_argv(target: SshTarget, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
+def ssh_argv(target: SshTarget, command: Sequence[str] = (), tty: bool = False) -> list[str]:
     """The client's argument list. `command` is run on the node word by word, as given, whatever its characters; empty
     is a login shell. A shared connection is used where one is open, and missed without harm where not."""
     argv = ["ssh", "-F", "none", "-p", str(target.port), "-tt" if tty else "-T"]

@@ -1,0 +1,204 @@
+"""A boot followed phase by phase on the console, until its last phase or a cause that can be named."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builder.drivers.console import POLL, ConsoleFollower
+from builder.errors import Interrupted, LabError, NodeFailed, TimedOut
+from builder.events import Emit, Outcome
+from builder.model.plan import Cause, Phase
+
+_PROGRESS_EVERY = 1.0
+_TAIL = 15
+
+
+@dataclass(frozen=True, slots=True)
+class BootFollower:
+    """What to follow. `signals` brings what the console cannot tell: 'ssh', 'reboot', 'power-off', 'http'.
+
+    `scale` stretches the phases' weights into time-outs. `expected` are seconds of each phase in past runs; they go
+    out with the events, for progress.
+
+    A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
+    never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
+    not come before their time.
+    """
+
+    console: Path
+    phases: Sequence[Phase]
+    node: str
+    emit: Emit
+    signals: queue.Queue[str]
+    offset: int = 0
+    scale: float = 1.0
+    expected: Mapping[str, float] = field(default_factory=dict)
+
+    def follow(self, stop: threading.Event | None = None) -> dict[str, float]:
+        """Seconds that each phase took. Raises NodeFailed with the cause, TimedOut with the phase, what was awaited
+        and the last lines, Interrupted when `stop` is set."""
+        return _Boot(self, stop or threading.Event()).run()
+
+
+class _Boot:
+    def __init__(self, what: BootFollower, stop: threading.Event) -> None:
+        self.what = what
+        self.stop = stop
+        self.reader = ConsoleFollower(what.console, offset=what.offset)
+        self.last: deque[str] = deque(maxlen=_TAIL)
+        self.signals: set[str] = set()
+        self.current = 0
+        self.began = self.told = time.monotonic()
+        self.seconds: dict[str, float] = {}
+        self.awaits = [
+            _compile(what.node, phase.awaits) if phase.signal == "console" else None for phase in what.phases
+        ]
+        self.causes = [[(_compile(what.node, c.pattern), c) for c in phase.causes] for phase in what.phases]
+
+    @property
+    def phase(self) -> Phase:
+        return self.what.phases[self.current]
+
+    def run(self) -> dict[str, float]:
+        partial = ""
+        try:
+            if self.what.phases:
+                self._begin()
+            while self.current < len(self.what.phases):
+                if self.stop.is_set():
+                    self._end("interrupted")
+                    raise Interrupted(f"{self.what.node}: the boot was interrupted during {self.phase.name}")
+                found = self.reader.read()
+                for line in found:
+                    self.last.append(line)
+                    self._line(line)
+                if self.reader.partial != partial:
+                    partial = self.reader.partial
+                    self._line(partial)
+                self._signals()
+                if self.current < len(self.what.phases):
+                    self._clock()
+                    if not found:
+                        self.stop.wait(POLL)
+        finally:
+            self.reader.close()
+        return self.seconds
+
+    def _line(self, line: str) -> None:
+        """Causes and awaited lines count from the current phase up to the next that a signal ends."""
+        for index in range(self.current, len(self.what.phases)):
+            for pattern, cause in self.causes[index]:
+                if pattern.search(line):
+                    self._fail(cause)
+            if self.awaits[index] is None:
+                break
+        for index in range(self.current, len(self.what.phases)):
+            awaited = self.awaits[index]
+            if awaited is None:
+                return
+            if awaited.search(line):
+                self._advance(index + 1)
+                return
+
+    def _signals(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.signals.add(self.what.signals.get_nowait())
+        if self.signals:
+            for line in self.reader.read():  # the console may be behind the signal
+                self.last.append(line)
+                self._line(line)
+        while self._take_signal():
+            pass
+        if self.current < len(self.what.phases):
+            for name, did in (("power-off", "powered off"), ("reboot", "rebooted")):
+                if name in self.signals:
+                    message = f"the node {did} before its time"
+                    self._fail(Cause(pattern="", name=f"early-{name}", message=message, cure="read its last words"))
+
+    def _take_signal(self) -> bool:
+        """Whether a signal that came ends the next phase that awaits one."""
+        for index in range(self.current, len(self.what.phases)):
+            if self.awaits[index] is not None:
+                continue
+            name = self.what.phases[index].signal
+            if name not in self.signals or not (index == self.current or name == "ssh"):
+                return False
+            self.signals.discard(name)
+            if name == "reboot":
+                self.signals.discard("ssh")  # that was the system before
+            self._advance(index + 1)
+            return True
+        return False
+
+    def _clock(self) -> None:
+        now = time.monotonic()
+        spent, limit = now - self.began, self.phase.weight * self.what.scale
+        if spent > limit:
+            self._end("failed", cause="timeout")
+            awaited = f"/{self.phase.awaits}/ on the console" if self.phase.signal == "console" else self.phase.signal
+            raise TimedOut(
+                f"{awaited} (phase {self.phase.name})",
+                seconds=spent,
+                node=self.what.node,
+                last_lines=self._tail(),
+                hint="all it said: nestlab console LAB NODE --log; a slow host needs more time: --timeout-scale 3",
+            )
+        if now - self.told >= _PROGRESS_EVERY:
+            self.told = now
+            self.what.emit(
+                "progress", node=self.what.node, phase=self.phase.name, elapsed=round(spent, 1), **self._expected()
+            )
+
+    def _advance(self, to: int) -> None:
+        """End the current phase and those before `to`; begin the next."""
+        while self.current < to:
+            now = time.monotonic()
+            self.seconds[self.phase.name] = round(now - self.began, 3)
+            self._end("ok", seconds=self.seconds[self.phase.name])
+            self.current += 1
+            self.began = self.told = now
+            if self.current < len(self.what.phases):
+                self._begin()
+
+    def _begin(self) -> None:
+        self.what.emit("begin", node=self.what.node, phase=self.phase.name, **self._expected())
+
+    def _end(self, outcome: Outcome, *, cause: str | None = None, **data: Any) -> None:
+        self.what.emit("end", node=self.what.node, phase=self.phase.name, outcome=outcome, cause=cause, **data)
+
+    def _expected(self) -> dict[str, Any]:
+        known = {"limit": round(self.phase.weight * self.what.scale, 1)}
+        if self.phase.name in self.what.expected:
+            known["expected"] = self.what.expected[self.phase.name]
+        return known
+
+    def _fail(self, cause: Cause) -> None:
+        self._end("failed", cause=cause.name)
+        raise NodeFailed(
+            self.what.node,
+            cause.message,
+            cause=cause.name,
+            phase=self.phase.name,
+            last_lines=self._tail(),
+            hint=cause.cure or None,
+        )
+
+    def _tail(self) -> list[str]:
+        return [*self.last, self.reader.partial][-_TAIL:] if self.reader.partial.strip() else list(self.last)
+
+
+def _compile(node: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise LabError(f"{node}: the pattern /{pattern}/ of a boot phase is wrong: {error}") from None
