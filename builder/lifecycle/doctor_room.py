@@ -134,9 +134,9 @@ def cgroups(ground: Ground, needs: Needs) -> Finding:
     elif ground.exists("/sys/fs/cgroup/memory"):
         seen = "version 1"
     else:
-        status = "warn" if needs.connection == "system" else "ok"
-        fix = "" if status == "ok" else ground.as_root("mount -t cgroup2 none /sys/fs/cgroup")
-        return Finding(status, "none; not used by the embedded driver", fix)
+        if needs.connection == "system":
+            return Finding("warn", "none", ground.as_root("mount -t cgroup2 none /sys/fs/cgroup"))
+        return Finding("ok", "none; labs do not use them")
     return Finding("ok", seen)
 
 

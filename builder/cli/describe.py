@@ -1,0 +1,111 @@
+"""Verbs that describe lab files: schema, systems, settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from builder.cli.output import columns, output_option, show
+from builder.model.units import show_size
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of lab files, for editors.
+
+    \b
+    nestlab schema > lab.schema.json, and as first line of the lab file:
+    # yaml-language-server: $schema=lab.schema.json
+    """
+    from builder.model.schema import json_schema
+    from builder.systems import traits
+
+    click.echo(json.dumps(json_schema(traits()), indent=2))
+
+
+@click.command()
+@output_option()
+def systems(how: str) -> None:
+    """List the systems that a node can run, with their documented minima."""
+    from builder.systems import traits
+
+    found = [trait.model_dump(mode="json") for trait in traits().values()]
+    show(found, how, lambda: columns(
+        ["system", "what", "releases", "sources", "memory", "disk"],
+        [[t.name, t.title, " ".join(t.releases), " ".join(t.sources), show_size(t.minimum.memory),
+          show_size(t.minimum.disk) if t.minimum.disk else "-"] for t in traits().values()],
+    ))  # fmt: skip
+
+
+@click.command()
+@output_option()
+def settings(how: str) -> None:
+    """List every setting of a lab file: where it stands, what it takes, its default and its meaning."""
+    from builder.model.schema import json_schema
+    from builder.systems import traits
+
+    found = list(walk(json_schema(traits())))
+    show(found, how, lambda: columns(
+        ["setting", "takes", "default", "meaning"],
+        [[row["setting"], row["takes"], row["default"], row["meaning"] or "-"] for row in found],
+    ))  # fmt: skip
+
+
+def walk(whole: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """One row per key of a JSON Schema, nested keys joined by dots, `*` for a name and `[]` for an item of a list."""
+    yield from _walk(whole, whole, "", ())
+
+
+def _walk(whole: dict[str, Any], part: dict[str, Any], path: str, above: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    for name, field in part.get("properties", {}).items():
+        here = f"{path}.{name}" if path else name
+        yield {"setting": here, "takes": _takes(whole, field), "default": _default(field),
+               "meaning": str(field.get("description", ""))}  # fmt: skip
+        yield from _below(whole, field, here, above)
+    extra = part.get("additionalProperties")
+    if isinstance(extra, dict):
+        yield from _below(whole, extra, f"{path}.*" if path else "*", above)
+
+
+def _below(whole: dict[str, Any], field: dict[str, Any], here: str, above: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    for option in _options(field):
+        name = option.get("$ref", "").rpartition("/")[2]
+        if name and name not in above:
+            yield from _walk(whole, whole["$defs"][name], here, (*above, name))
+        elif option.get("type") == "array" and isinstance(option.get("items"), dict):
+            yield from _below(whole, option["items"], f"{here}[]", above)
+        elif option.get("type") == "object":
+            yield from _walk(whole, option, here, above)
+
+
+def _options(field: dict[str, Any]) -> list[dict[str, Any]]:
+    found = field.get("anyOf") or field.get("oneOf") or field.get("allOf") or [field]
+    return [option for option in found if option.get("type") != "null"]
+
+
+def _takes(whole: dict[str, Any], field: dict[str, Any]) -> str:
+    return " or ".join(dict.fromkeys(_kind(whole, option) for option in _options(field)))
+
+
+def _kind(whole: dict[str, Any], option: dict[str, Any]) -> str:
+    if "$ref" in option:
+        return _kind(whole, whole["$defs"][option["$ref"].rpartition("/")[2]])
+    if "enum" in option:
+        return "|".join(str(value) for value in option["enum"])
+    if "const" in option:
+        return str(option["const"])
+    if option.get("type") == "array":
+        return f"list of {_takes(whole, option['items'])}" if isinstance(option.get("items"), dict) else "list"
+    if option.get("type") == "object":
+        return "mapping"
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true|false"}.get(
+        str(option.get("type")), "text"
+    )
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = field.get("default")
+    return "-" if value in (None, [], {}, "") else json.dumps(value) if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,55 @@
+"""`nestlab explain`."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+from click.shell_completion import CompletionItem
+
+from builder.cli.codes import CODES
+from builder.cli.output import columns, fields, output_option, show
+from builder.errors import UsageError
+
+
+def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(code) for code in CODES if code.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("word", metavar="[CODE|SETTING]", required=False, shell_complete=_complete)
+@click.option("--list", "everything", is_flag=True, help="All codes.")
+@output_option()
+def explain(word: str | None, everything: bool, how: str) -> None:
+    """Say what a problem's code means (lab-size), or a setting of the lab file (xen.dom0_memory, or its last part)."""
+    if everything == (word is not None):
+        raise click.UsageError("name a code or a setting, or say --list")
+    if word is None:
+        found = [{"code": code, "meaning": meaning} for code, meaning in CODES.items()]
+        show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
+        return
+    code = word.strip("[]")
+    rows = [{"code": code, "meaning": CODES[code]}] if code in CODES else _settings(word)
+    show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+
+
+def _settings(word: str) -> list[dict[str, str]]:
+    """The settings of that name, whole or last part. Raises UsageError when there is none."""
+    from builder.cli.describe import walk
+    from builder.model.schema import json_schema
+    from builder.systems import traits
+
+    rows = list(walk(json_schema(traits())))
+    found = [row for row in rows if row["setting"] == word] or [
+        row for row in rows if row["setting"].endswith(f".{word}") and not row["setting"].startswith("defaults.")
+    ]
+    if not found:
+        known = [*CODES, *(row["setting"].rpartition(".")[2] for row in rows)]
+        near = difflib.get_close_matches(word, known, n=3)
+        hint = (
+            f"did you mean {', '.join(dict.fromkeys(near))}?"
+            if near
+            else "`nestlab explain --list`, `nestlab settings`"
+        )
+        raise UsageError(f"{word} is neither a code nor a setting", hint=hint)
+    return found

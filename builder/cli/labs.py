@@ -1,0 +1,115 @@
+"""LAB on the command line: the path of a lab file, or the name of a lab that is up."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from builder.cli.frame import App
+from builder.errors import LabError, UsageError
+from builder.model.lab import Lab
+from builder.paths import Places, data_dir
+
+if TYPE_CHECKING:
+    from builder.model.load import Loaded
+
+_SUFFIXES = (".yaml", ".yml")
+_NAME_LINE = re.compile(r"^name:[ \t]+[\"']?([a-z0-9][a-z0-9-]{0,31})[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+def complete_lab(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Labs that are up, and files."""
+    places = Places.from_environment(os.environ)
+    up = [CompletionItem(name) for name in up_names(places) if name.startswith(incomplete)]
+    return [*up, CompletionItem(incomplete, type="file")]
+
+
+def complete_node(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The nodes of the lab named before."""
+    given = ctx.params.get("lab")
+    if not isinstance(given, str):
+        return []
+    places = Places.from_environment(os.environ)
+    try:
+        names = sorted(path.name for path in (places.lab(lab_id(given)) / "nodes").iterdir())
+    except (LabError, OSError):
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def up_names(places: Places) -> list[str]:
+    """Names of the labs that have a folder, whatever their state."""
+    folder = places.labs()
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def is_file_argument(text: str) -> bool:
+    """A path is what looks like one: it has a slash or a YAML suffix. Anything else names a lab that is up."""
+    return "/" in text or text.endswith(_SUFFIXES)
+
+
+def lab_id(text: str) -> str:
+    """The lab's name, for verbs that act on what is up. A file is only looked at for its `name:`, so that a lab can
+    be taken down although its file has been broken since. Raises UsageError when there is none."""
+    if not is_file_argument(text):
+        return text
+    path = existing(text)
+    try:
+        found = _NAME_LINE.search(path.read_text("utf-8", errors="replace"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if found is None:
+        raise UsageError(f"{path} has no `name:`", hint=f"nestlab validate {path}")
+    return found[1]
+
+
+def existing(text: str) -> Path:
+    """The path of a lab file. Raises UsageError when nothing is there, with the place of an example of that name."""
+    path = Path(text)
+    if path.exists():
+        return path
+    shipped = data_dir("labs") / path.name
+    hint = (
+        f"nestlab ships one of that name: {shipped}" if shipped.is_file() else "`nestlab ls` lists the labs that are up"
+    )
+    raise UsageError(f"there is no lab file {text}", hint=hint)
+
+
+def load_lab(app: App, text: str, *, limits: bool = True) -> Lab:
+    """The lab of a file, checked; or the lab that is up under that name, as it was when it came up.
+
+    `limits`: what this host has counts as well. Raises LabFileError with every problem, LabError for an unknown name.
+    """
+    if not is_file_argument(text):
+        from builder.lifecycle.state import read_lab as read_up
+
+        return read_up(app.places, text)
+    return load_file(app, existing(text), limits=limits).lab
+
+
+def load_file(app: App, path: Path, *, limits: bool) -> Loaded:
+    """The lab of a file, with notes. Raises LabFileError with every problem that it has."""
+    from builder.cli.limits import host_limits
+    from builder.model.load import load_lab as read
+    from builder.systems import traits
+
+    return read(path, traits(), limits=host_limits(app.places) if limits else None)
+
+
+def one_node(app: App, lab: str, node: str | None) -> str:
+    """The node that is meant: the given one, or the only one. Raises UsageError when there is no such or a choice."""
+    from builder.lifecycle.state import read_plan
+
+    names = [plan.name for plan in read_plan(app.places, lab).nodes]
+    if node is None and len(names) == 1:
+        return names[0]
+    if node in names:
+        assert node is not None
+        return node
+    said = f"lab {lab} has no node {node}" if node else f"lab {lab} has {len(names)} nodes: say which"
+    raise UsageError(said, hint=f"its nodes: {', '.join(names)}")

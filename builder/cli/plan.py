@@ -1,0 +1,76 @@
+"""`nestlab plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from builder.cli.frame import App, pass_app
+from builder.cli.labs import complete_lab, load_lab
+from builder.cli.options import mirror_option
+from builder.cli.output import columns, output_option, show
+from builder.errors import HostLacks
+from builder.images.hosts import read_host
+from builder.images.keys import image_key
+from builder.images.store import ImageStore
+from builder.lifecycle.doctor_needs import recipes_of
+from builder.lifecycle.plan import LabPlan, NodePlan, plan_lab
+from builder.model.units import show_size
+from builder.systems import load_system
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@mirror_option
+@output_option()
+@pass_app
+def plan(app: App, lab: str, mirror: str | None, how: str) -> None:
+    """Show what `up` would do for LAB, without doing it: nodes, images cached or to be built, and every step.
+
+    A step's key is the digest of all that decides its result: equal keys are done once, for all labs. Ports, paths
+    and identities are chosen when the lab comes up and are in no key.
+    """
+    made = plan_lab(load_lab(app, lab), load_system)
+    images = image_states(made, app, mirror)
+    value = made.model_dump(mode="json") | {"images": images} if how != "table" else None
+    show(value, how, lambda: _table(made, images))
+
+
+def image_states(made: LabPlan, app: App, mirror: str | None) -> list[dict[str, Any]]:
+    """The images that the nodes boot from, with the state `cached` or `to build`."""
+    store = ImageStore(app.places.cache)
+    states = []
+    for recipe in recipes_of(made):
+        nodes = [node.name for node in made.nodes if node.system.recipe == recipe]
+        try:
+            key = image_key(recipe, read_host(mirror=mirror, tools=recipe.kind == "disk"))
+        except HostLacks:
+            key = ""
+        state = "cached" if key and store.find(key) else "to build"
+        states.append({"key": key, "kind": recipe.kind, "release": recipe.release, "state": state, "nodes": nodes})
+    return states
+
+
+def _table(made: LabPlan, images: list[dict[str, Any]]) -> str:
+    nodes = [_node_row(node) for node in made.nodes]
+    parts = [
+        f"lab {made.lab.name}",
+        columns(["node", "system", "cpus", "memory", "firmware", "disks", "networks"], nodes),
+    ]
+    if images:
+        rows = [
+            [i["key"][:12] or "unknown", i["kind"], i["release"], i["state"], ", ".join(i["nodes"])] for i in images
+        ]
+        parts.append(columns(["image", "kind", "release", "state", "for"], rows))
+    steps = [[s.id, s.kind, f"{s.weight:.0f} s", s.key[:12], " ".join(s.needs) or "-"] for s in made.steps]
+    parts.append(columns(["step", "kind", "expected", "key", "after"], steps))
+    return "\n\n".join(parts)
+
+
+def _node_row(plan: NodePlan) -> list[object]:
+    node = plan.node
+    disks = " ".join(f"{disk.name}:{show_size(disk.size)}:{disk.bus}" for disk in node.disks)
+    networks = " ".join(nic.network for nic in node.nics)
+    system = f"{plan.system.system} {plan.system.release}"
+    return [node.name, system, node.cpus, show_size(node.memory), node.firmware, disks or "-", networks or "-"]

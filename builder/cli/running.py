@@ -1,0 +1,179 @@
+"""Verbs that start, stop and list labs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+
+import click
+
+from builder.cli.frame import App, pass_app, volume_options
+from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
+from builder.cli.options import connect_option, mirror_option
+from builder.cli.output import columns, left_text, output_option, show
+from builder.cli.progress import listening
+from builder.errors import LabError, UsageError
+from builder.model.runtime import LabStatus
+
+# How long `up` waits, after it was stopped, for the keeper to take down what it had started.
+_SETTLE = 60
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@click.option("-j", "--jobs", type=click.IntRange(0, 256), default=0, help="Steps at once; 0: as many as cores.")
+@click.option("--timeout-scale", type=click.FloatRange(0, 1000, min_open=True), default=1.0, metavar="FACTOR",
+              help="Multiply every timeout.")  # fmt: skip
+@click.option("--recreate", multiple=True, metavar="NODE", help="Destroy a running node and make it anew.")
+@click.option("--keep-failed", is_flag=True, help="Leave a lab that did not come up, to be looked at.")
+@connect_option
+@mirror_option
+@output_option("jsonl")
+@volume_options
+@pass_app
+def up(
+    app: App, *, lab: str, jobs: int, timeout_scale: float, recreate: tuple[str, ...], keep_failed: bool,
+    connect: str | None, mirror: str | None, how: str,
+) -> None:  # fmt: skip
+    """Bring LAB up and return when every node is ready.
+
+    On a lab that is up: unchanged, nothing happens; new or stopped nodes are started; a node whose description has
+    changed is refused unless named with --recreate. Ctrl-C before it is ready takes everything down again.
+    `-o jsonl` prints the events on stdout as they come.
+    """
+    from builder.lifecycle.plan import plan_lab
+    from builder.lifecycle.up import UpOptions
+    from builder.lifecycle.up import up as bring_up
+    from builder.systems import load_system
+
+    loaded = load_lab(app, lab)
+    unknown = sorted(set(recreate) - {node.name for node in loaded.nodes})
+    if unknown:
+        raise UsageError(
+            f"lab {loaded.name} has no node {', '.join(unknown)}", hint="--recreate takes names of its nodes"
+        )
+    options = UpOptions(
+        connect=connect,
+        jobs=jobs,
+        timeout_scale=timeout_scale,
+        recreate=recreate,
+        keep_failed=keep_failed,
+        mirror=mirror,
+    )
+    plan = plan_lab(loaded, load_system)
+    with listening(app, how) as listener:
+        try:
+            done = bring_up(plan, app.places, options=options, listener=listener)
+        except BaseException:
+            _wait_until_settled(app, loaded.name)
+            raise
+    if how != "jsonl":
+        show(done.model_dump(mode="json"), how, lambda: status_table(done))
+
+
+def _wait_until_settled(app: App, name: str) -> None:
+    """When this returns, the keeper has taken down what it does not keep: the prompt means that all is quiet."""
+    from builder.lifecycle.status import status as ask_status
+
+    deadline = time.monotonic() + _SETTLE
+    while time.monotonic() < deadline:
+        try:
+            if ask_status(name, app.places).state not in ("starting", "stopping"):
+                return
+        except LabError:
+            return
+        time.sleep(0.1)
+
+
+@click.command()
+@click.argument("labs", metavar="LAB...", shell_complete=complete_lab, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every lab of this user.")
+@output_option("jsonl")
+@volume_options
+@pass_app
+def down(app: App, labs: tuple[str, ...], everything: bool, how: str) -> None:
+    """Take LAB down: guests, processes, ports and files. Fine on a lab that is not up, or whose file is broken."""
+    from builder.lifecycle.down import down as take_down
+
+    if everything == bool(labs):
+        raise click.UsageError("name the labs, or say --all")
+    results = []
+    names = up_names(app.places) if everything else list(dict.fromkeys(lab_id(lab) for lab in labs))
+    for name in names:
+        with listening(app, how) as listener:
+            was_up = take_down(name, app.places, listener=listener)
+        results.append({"lab": name, "was_up": was_up})
+    if how in ("json", "yaml"):
+        show(results, how, str)
+    elif how == "table" and not app.quiet:
+        for result in results:
+            click.echo(f"{result['lab']} {'is down' if result['was_up'] else 'was not up'}", err=True)
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@output_option()
+@pass_app
+def status(app: App, lab: str, how: str) -> None:
+    """Show the nodes of LAB, their state, and how to reach them."""
+    from builder.lifecycle.status import status as ask_status
+
+    found = ask_status(lab_id(lab), app.places)
+    show(found.model_dump(mode="json"), how, lambda: status_table(found))
+
+
+@click.command()
+@output_option("name")
+@pass_app
+def ls(app: App, how: str) -> None:
+    """List the labs that are up, with those that a killed keeper left behind (state `dead`)."""
+    from builder.lifecycle.status import list_labs
+
+    labs = list_labs(app.places)
+    if how == "name":
+        for lab in labs:
+            click.echo(lab.lab)
+        return
+    show([lab.model_dump(mode="json") for lab in labs], how, lambda: _labs_table(labs))
+
+
+@click.command()
+@output_option()
+@pass_app
+def reap(app: App, how: str) -> None:
+    """Take down every lab whose keeper is gone. Labs that run are never touched; expired ones end by themselves."""
+    from builder.lifecycle.down import reap as take_away
+
+    names = list(take_away(app.places))
+    show(names, how, lambda: "\n".join(names))
+
+
+def status_table(found: LabStatus) -> str:
+    """The lab in a line, its nodes in columns, and the command to get in."""
+    runs_on = {"kvm": ", on KVM", "tcg": ", on emulation (TCG)", None: ""}[found.accelerator]
+    ends = f", ends {left_text(found.expires_at)}" if found.expires_at else ""
+    head = f"lab {found.lab}: {found.state}{runs_on}{ends}"
+    rows = [
+        [node.name, f"{node.system} {node.release}", node.state,
+         f"{node.ssh.user}@{node.ssh.host}:{node.ssh.port}" if node.ssh else "-",
+         node.cause or node.phase or "-"]
+        for node in found.nodes
+    ]  # fmt: skip
+    parts = [head, columns(["node", "system", "state", "ssh", "phase"], rows)]
+    ready = [node.name for node in found.nodes if node.state == "ready"]
+    if ready:
+        parts.append(f"enter it: nestlab ssh {shlex.quote(found.lab)} {ready[0]}")
+    return "\n".join(parts)
+
+
+def _labs_table(labs: Sequence[LabStatus]) -> str:
+    if not labs:
+        return ""
+    rows = []
+    for lab in labs:
+        ready = sum(node.state == "ready" for node in lab.nodes)
+        rows.append(
+            [lab.lab, lab.state, f"{ready}/{len(lab.nodes)}", lab.accelerator or "-", left_text(lab.expires_at)]
+        )
+    return columns(["lab", "state", "ready", "runs on", "ends"], rows)

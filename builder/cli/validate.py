@@ -1,0 +1,66 @@
+"""`nestlab validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from builder.cli.frame import App, pass_app
+from builder.cli.labs import complete_lab, existing, load_file
+from builder.cli.output import output_option, show
+from builder.errors import LabError, LabFileError, Problem, UsageError
+
+_BAD_FILE = 2
+
+
+@click.command()
+@click.argument("labs", metavar="LAB...", shell_complete=complete_lab, nargs=-1, required=True)
+@click.option("--limits/--no-limits", default=True, help="Judge by what this host has, too.")
+@output_option()
+@pass_app
+def validate(app: App, labs: tuple[str, ...], limits: bool, how: str) -> int:
+    """Read lab files and report every problem at once, each with its place, its code and what to do. Exits 2 when
+    there is one."""
+    results = [_read(app, path, limits) for path in labs]
+    show(results, how, lambda: "\n".join(_line(result) for result in results if result["ok"] and not app.quiet))
+    if how == "table":
+        for result in results:
+            if not result["ok"]:
+                click.echo(result["text"], err=True)
+            elif not app.quiet:
+                for note in result["notes"]:
+                    click.echo(_note(result["file"], note), err=True)
+    return 0 if all(result["ok"] for result in results) else _BAD_FILE
+
+
+def _read(app: App, text: str, limits: bool) -> dict[str, Any]:
+    try:
+        loaded = load_file(app, existing(text), limits=limits)
+    except LabFileError as error:
+        return _bad(text, error, error.problems)
+    except UsageError as error:
+        return _bad(text, error, [Problem("lab-file", error.message, error.hint or "")])
+    nodes = [node.name for node in loaded.lab.nodes]
+    noted = [_plain(note) for note in loaded.notes]
+    return {"file": text, "ok": True, "lab": loaded.lab.name, "nodes": nodes, "problems": [], "notes": noted}
+
+
+def _bad(text: str, error: LabError, problems: Sequence[Problem]) -> dict[str, Any]:
+    return {"file": text, "ok": False, "problems": [_plain(problem) for problem in problems], "text": str(error)}
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return asdict(problem) | {"path": list(problem.path)}
+
+
+def _note(file: str, note: dict[str, Any]) -> str:
+    return f"{file}:{note['line']}:{note['column']}: note: {note['message']} [{note['code']}]\n  hint: {note['hint']}"
+
+
+def _line(result: dict[str, Any]) -> str:
+    count = len(result["nodes"])
+    return f"{Path(result['file'])}: ok, lab {result['lab']}, {count} node{'' if count == 1 else 's'}"
