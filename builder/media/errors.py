@@ -1,0 +1,16 @@
+"""What goes wrong with a medium."""
+
+from __future__ import annotations
+
+from builder.errors import LabError
+
+DAMAGED = "compare its size and checksum with the publisher's and fetch it again"
+
+
+class MediaError(LabError):
+    """A medium, or what is asked of it, cannot be worked with. The hint says what to do instead."""
+
+
+def damaged(message: str) -> MediaError:
+    """The error for an image whose own structures contradict each other, by accident or on purpose."""
+    return MediaError(message, hint=DAMAGED)

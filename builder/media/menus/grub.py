@@ -1,0 +1,167 @@
+"""GRUB 2 scripts (and the kernel lines of GRUB legacy's `.conf`), line by line. What boots is found by its command;
+conditions and variables are left alone, so an entry inside `if` is edited like any other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from builder.media.menus.common import Change, Entry, same_path, with_arguments
+
+_LINUX = ("linux", "linuxefi", "linux16", "kernel")
+_INITRD = ("initrd", "initrdefi", "initrd16")
+_HYPERVISOR = ("multiboot", "multiboot2", "xen_hypervisor")
+_MODULE = ("module", "module2", "xen_module")
+_WORD = re.compile(r"(?:[^\s'\"\\]|\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\")+", re.DOTALL)
+_TITLE = re.compile(r"^\s*(?:menuentry|title)\s+(.*)$")
+_ID = re.compile(r"(?:--id[ =]|\$menuentry_id_option\s+)(['\"]?)([^'\"\s]+)\1")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+^-]*\Z")
+
+
+@dataclass(slots=True)
+class _Line:
+    """A command that boots: the lines it takes, its words as written, and the entry it stands in."""
+
+    first: int
+    last: int
+    words: list[str]
+    names: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        return self.words[0]
+
+
+def _commands(lines: list[str]) -> Iterator[_Line]:
+    names: tuple[str, ...] = ("",)
+    place = 0
+    while place < len(lines):
+        first = place
+        text = lines[place].rstrip("\r\n")
+        while text.endswith("\\") and not text.endswith("\\\\") and place + 1 < len(lines):
+            place += 1
+            text = text[:-1] + " " + lines[place].rstrip("\r\n")
+        place += 1
+        title = _TITLE.match(text)
+        if title:
+            shown = _WORD.match(title[1])
+            own_id = _ID.search(title[1])
+            legacy = text.lstrip().startswith("title")
+            name = title[1].strip() if legacy else unquote(shown[0]) if shown else ""
+            names = (name, own_id[2]) if own_id else (name,)
+            # An entry on one line: menuentry "x" { linux ... ; initrd ... } is beyond this reader and left alone.
+            continue
+        words = _WORD.findall(text)
+        if words and words[0] in (*_LINUX, *_INITRD, *_HYPERVISOR, *_MODULE) and len(words) > 1:
+            yield _Line(first, place - 1, words, names)
+
+
+def unquote(word: str) -> str:
+    """A word as GRUB passes it on; variables stay as they are written."""
+    out, quote, place = "", "", 0
+    while place < len(word):
+        char = word[place]
+        if quote == "'" and char != "'":
+            out += char
+        elif char == "\\" and quote != "'" and place + 1 < len(word):
+            place += 1
+            out += word[place] if not quote or word[place] in '"\\$' else "\\" + word[place]
+        elif char in "'\"" and quote in ("", char):
+            quote = "" if quote else char
+        else:
+            out += char
+        place += 1
+    return out
+
+
+def quote(argument: str) -> str:
+    """A word that GRUB passes on as `argument`."""
+    if _PLAIN.match(argument) and argument:
+        return argument
+    return "'" + argument.replace("'", "'\\''") + "'"
+
+
+def read_grub(text: str) -> tuple[Entry, ...]:
+    out: list[Entry] = []
+    for line in _commands(text.splitlines()):
+        words = [unquote(word) for word in line.words]
+        rest = _operands(words)
+        if not rest:
+            continue
+        title = line.names[0]
+        fresh = not out or out[-1].title != title
+        if line.command in _LINUX:
+            out.append(Entry(title, rest[0], tuple(rest[1:])))
+        elif line.command in _HYPERVISOR:
+            out.append(Entry(title, "", hypervisor=rest[0], hypervisor_arguments=tuple(rest[1:]), module=True))
+        elif fresh:
+            continue
+        elif line.command in _INITRD:
+            last = out[-1]
+            out[-1] = Entry(title, last.kernel, last.arguments, (*last.initrds, *rest))
+        elif out[-1].module and not out[-1].kernel:
+            last = out[-1]
+            out[-1] = Entry(
+                title, rest[0], tuple(rest[1:]), (), last.hypervisor, last.hypervisor_arguments, module=True
+            )
+        elif out[-1].module:
+            last = out[-1]
+            initrds = (*last.initrds, rest[0])
+            out[-1] = Entry(
+                title, last.kernel, last.arguments, initrds, last.hypervisor, last.hypervisor_arguments, True
+            )
+    return tuple(entry for entry in out if entry.kernel)
+
+
+def _operands(words: list[str]) -> list[str]:
+    rest = words[1:]
+    while rest and rest[0].startswith("--"):
+        rest = rest[1:]
+    return rest
+
+
+def edit_grub(text: str, change: Change) -> str:
+    lines = text.splitlines(keepends=True)
+    title, awaits_kernel = "", False
+    replaced: dict[int, str] = {}
+    dropped: set[int] = set()
+    for line in _commands(lines):
+        if line.names[0] != title:
+            title, awaits_kernel = line.names[0], False
+        words = None
+        if line.command in _HYPERVISOR:
+            awaits_kernel = True
+            words = _with(line.words, change.hypervisor, change.remove)
+        elif line.command in _LINUX or (line.command in _MODULE and awaits_kernel):
+            awaits_kernel = False
+            words = _with(line.words, change.kernel, change.remove)
+        elif line.command in _INITRD:
+            words = _second(line.words, change)
+        if words is None or words == line.words or not change.applies(*line.names):
+            continue
+        head = lines[line.first]
+        lead = head[: len(head) - len(head.lstrip())]
+        tail = lines[line.last]
+        replaced[line.first] = lead + " ".join(words) + tail[len(tail.rstrip("\r\n")) :]
+        dropped |= set(range(line.first + 1, line.last + 1))
+    return "".join(replaced.get(place, line) for place, line in enumerate(lines) if place not in dropped)
+
+
+def _with(words: list[str], add: tuple[str, ...], remove: tuple[str, ...]) -> list[str]:
+    lead = len(words) - len(_operands(words)) + 1
+    plain = {unquote(word): word for word in words[lead:]}
+    # Arguments that stay keep their own spelling: quotes and variables in them mean something.
+    wanted = with_arguments([unquote(word) for word in words[lead:]], add, remove)
+    return [*words[:lead], *(plain.get(argument, quote(argument)) for argument in wanted)]
+
+
+def _second(words: list[str], change: Change) -> list[str]:
+    out = list(words)
+    for initrd, overlay in change.second_initrd:
+        hits = [word for word in _operands(words) if same_path(unquote(word), change.folder, initrd)]
+        if hits:
+            device = hits[0].partition(")")[0] + ")" if hits[0].startswith("(") else ""
+            if device + overlay not in out:
+                out.append(device + overlay)
+    return out
