@@ -1,0 +1,188 @@
+"""Nightly parts: resumed where they stopped, stopped before time runs out, proven only when every unit was fine."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from builder.paths import Busy, locked
+from ci.nightly import part as parts
+from ci.nightly.__main__ import PARTS, main
+from ci.nightly.kill9 import BATCH, ROUNDS
+from ci.nightly.kill9 import judge as judge_kill9
+from ci.nightly.lab import files_below, processes_with, sockets_with
+from ci.nightly.part import Desk, Figures, Part, Unit, Verdict, run_part
+
+
+@dataclass
+class Work:
+    """A part of three units that counts what it did. A proof is kept in memory: the real one is made elsewhere."""
+
+    base: Path
+    fail: str = ""
+    ran: list[str] = field(default_factory=list)
+    proofs: list[Verdict] = field(default_factory=list)
+    seconds: float = 0
+
+    def part(self) -> Part:
+        def units() -> Sequence[Unit]:
+            return [Unit(name, lambda desk, name=name: self.do(name, desk), self.seconds) for name in "abc"]  # type: ignore[misc]
+
+        return Part("work", "for this test", units, self.judge)
+
+    def do(self, name: str, desk: Desk) -> Figures:
+        if name == self.fail:
+            raise KeyboardInterrupt
+        assert list(desk.done) == [n for n in "abc" if n < name]
+        self.ran.append(name)
+        return {"ok": name != "c" or self.fail != "figures", "name": name}
+
+    def judge(self, done: Mapping[str, Figures]) -> Verdict:
+        verdict = Verdict(all(f["ok"] for f in done.values()), dict(done))
+        self.proofs.append(verdict)
+        return verdict
+
+    def go(self, *, minutes: float = 1, fresh: bool = False) -> int:
+        return run_part(self.part(), minutes=minutes, fresh=fresh, base=self.base)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    monkeypatch.setattr(parts, "write_proof", lambda name, **_: tmp_path / f"{name}.json")
+    monkeypatch.setattr(parts, "product_digest", lambda: "same")
+    return Work(tmp_path)
+
+
+def test_all_units_run_once_and_are_judged(work: Work) -> None:
+    assert work.go() == 0
+    assert work.ran == ["a", "b", "c"]
+    assert list(work.proofs[0].figures) == ["a", "b", "c"]
+
+
+def test_what_was_done_before_an_interrupt_is_not_done_again(work: Work) -> None:
+    work.fail = "b"
+    with pytest.raises(KeyboardInterrupt):
+        work.go()
+    work.fail = ""
+    assert work.go() == 0
+    assert work.ran == ["a", "b", "c"]
+
+
+def test_a_finished_part_starts_anew(work: Work) -> None:
+    assert work.go() == work.go() == 0
+    assert work.ran == ["a", "b", "c"] * 2
+
+
+def test_other_sources_make_earlier_work_void(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.fail = "c"
+    with pytest.raises(KeyboardInterrupt):
+        work.go()
+    work.fail = ""
+    monkeypatch.setattr(parts, "product_digest", lambda: "changed")
+    assert work.go() == 0
+    assert work.ran == ["a", "b", "a", "b", "c"]
+
+
+def test_fresh_forgets_earlier_work(work: Work) -> None:
+    work.fail = "c"
+    with pytest.raises(KeyboardInterrupt):
+        work.go()
+    work.fail = ""
+    assert work.go(fresh=True) == 0
+    assert work.ran == ["a", "b", "a", "b", "c"]
+
+
+def test_a_unit_that_would_not_end_in_time_is_not_begun(work: Work) -> None:
+    work.seconds = 3600
+    assert work.go(minutes=1) == parts.UNFINISHED
+    assert work.ran == []
+    assert work.proofs == []
+
+
+def test_a_failed_unit_fails_the_part(work: Work) -> None:
+    work.fail = "figures"
+    assert work.go() == parts.FAILED
+    assert not work.proofs[0].ok
+
+
+def test_a_line_torn_by_a_crash_is_done_again(work: Work) -> None:
+    work.fail = "c"
+    with pytest.raises(KeyboardInterrupt):
+        work.go()
+    progress = work.base / "work/progress.jsonl"
+    progress.write_text(progress.read_text()[:-9])
+    work.fail = ""
+    assert work.go() == 0
+    assert work.ran == ["a", "b", "b", "c"]
+
+
+def test_two_runs_of_a_part_do_not_meet(work: Work) -> None:
+    with locked(work.base / "work/.lock"), pytest.raises(Busy):
+        work.go()
+
+
+def test_every_part_is_named_and_within_the_time_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    expected = {"boots", "kill9", "reproducibility", "clean-root-12", "clean-root-13", "bench-boot", "bench-image"}
+    assert set(PARTS) == expected
+    assert all(name in listed for name in expected)
+    for part in PARTS.values():
+        assert max(unit.seconds for unit in part.units()) < 45 * 60
+        assert len({unit.name for unit in part.units()}) == len(part.units())
+
+
+def test_an_unknown_part_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["boots", "nonsense"])
+    assert ended.value.code == 2
+    assert "unknown part: nonsense" in capsys.readouterr().err
+
+
+def test_kill9_is_proven_only_by_all_rounds_without_leftovers() -> None:
+    good: dict[str, Figures] = {"undisturbed": {"ok": True, "up_seconds": 3.0}}
+    good |= {f"rounds-{n}": {"ok": True, "rounds": BATCH, "failures": []} for n in range(ROUNDS // BATCH)}
+    assert judge_kill9(good).ok
+    assert judge_kill9(good).figures["rounds"] == 200
+    short = {name: figures for name, figures in good.items() if name != "rounds-3"}
+    assert not judge_kill9(short).ok
+    dirty = {**good, "rounds-3": {"ok": False, "rounds": BATCH, "failures": [{"round": 30, "left": ["process 1"]}]}}
+    assert not judge_kill9(dirty).ok
+
+
+def test_leftover_processes_are_found_by_argument_and_by_environment() -> None:
+    mark = f"nl-test-{time.monotonic_ns()}"
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    by_argument = subprocess.Popen([*sleeper, mark])
+    by_environment = subprocess.Popen(sleeper, env={"NESTLAB_STATE": f"/somewhere/{mark}/state"})
+    try:
+        deadline = time.monotonic() + 5
+        while len(found := processes_with(mark)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert {int(line.split()[0]) for line in found} == {by_argument.pid, by_environment.pid}
+    finally:
+        for process in (by_argument, by_environment):
+            process.kill()
+            process.wait()
+    assert processes_with(mark) == []
+
+
+def test_leftover_sockets_and_files_are_found(tmp_path: Path) -> None:
+    name = f"nl-test-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        assert sockets_with(name) == [f"@{name}"]
+    assert sockets_with(name) == []
+    (tmp_path / "empty/folder").mkdir(parents=True)
+    assert files_below([tmp_path, tmp_path / "absent"]) == []
+    (tmp_path / "empty/folder/file").write_text(json.dumps(name))
+    assert files_below([tmp_path]) == [str(tmp_path / "empty/folder/file")]

@@ -1,0 +1,95 @@
+"""Proofs and the matrix made of them: nothing is shown above what was done, and old proofs are called stale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from builder.model.plan import Minimum, SystemTraits
+from ci import proof
+from ci.matrix import cell, is_fresh, matrix
+from ci.proof import Claim, inputs_digest, read_claims, system_inputs, write_proof
+
+
+def claim(**changes: str) -> Claim:
+    values = {
+        "system": "debian", "release": "13", "l0": "kvm", "accelerator": "tcg", "path": "image", "firmware": "bios",
+        "proof": "verified", "inputs": "now", "date": "2026-01-02",
+    }  # fmt: skip
+    return Claim(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def fresh(found: Claim) -> bool:
+    return found.inputs == "now"
+
+
+def system(name: str, sources: tuple[str, ...] = ("image",)) -> SystemTraits:
+    return SystemTraits(
+        name=name, title=name, releases=("13", "12"), default_release="13", defaults={},
+        minimum=Minimum(memory=1, disk=0, source="test"), sources=sources,
+    )  # fmt: skip
+
+
+def test_the_strongest_fresh_proof_is_shown() -> None:
+    found = [claim(proof="booted", date="2026-03-01"), claim(), claim(proof="installed", inputs="before")]
+    assert cell(found, fresh) == "verified 2026-01-02 (kvm, tcg)"
+
+
+def test_a_fresh_weak_proof_beats_a_stale_strong_one() -> None:
+    assert cell([claim(inputs="before"), claim(proof="judged")], fresh).startswith("judged")
+
+
+def test_a_stale_proof_says_so() -> None:
+    assert cell([claim(inputs="before")], fresh) == "verified 2026-01-02 (kvm, tcg), stale"
+
+
+def test_of_equal_proofs_the_latest_is_shown() -> None:
+    assert "2026-02-01" in cell([claim(date="2026-02-01"), claim(date="2026-01-31")], fresh)
+
+
+def test_what_was_never_run_is_not_claimed() -> None:
+    table = matrix({"debian": system("debian")}, [claim(release="12", firmware="uefi")], fresh).splitlines()
+    assert table[0] == "| System | Release | image, BIOS | image, UEFI |"
+    assert table[2] == "| debian | 13 | not run | not run |"
+    assert table[3] == "| debian | 12 | not run | verified 2026-01-02 (kvm, tcg) |"
+
+
+def test_columns_are_those_that_some_system_has() -> None:
+    systems = {"a": system("a"), "b": system("b", ("medium",))}
+    table = matrix(systems, [], fresh).splitlines()
+    assert table[0].count("|") == 7
+    assert table[2] == "| a | 13 | not run | not run |  |  |"
+    assert table[4] == "| b | 13 |  |  | not run | not run |"
+
+
+def test_a_claim_is_stale_once_its_inputs_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = claim(inputs=inputs_digest(*system_inputs("debian")))
+    assert is_fresh(made)
+    monkeypatch.setattr("ci.matrix.inputs_digest", lambda *_: "other")
+    assert not is_fresh(made)
+
+
+def test_the_digest_depends_on_what_is_asked_for() -> None:
+    digests = {inputs_digest("builder/model"), inputs_digest("builder/render"), inputs_digest("no/such/folder")}
+    assert len(digests) == 3
+
+
+def test_a_proof_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "PROOFS", tmp_path)
+    monkeypatch.setattr(proof, "versions", lambda **more: {"qemu": "1", **more})  # real ones need QEMU
+    path = write_proof("boots", ok=True, claims=[claim(date="")], figures={"n": 1}, more_versions={"xen": "4.20"})
+    raw = json.loads(path.read_text())
+    assert raw["outcome"] == "ok"
+    assert raw["versions"] == {"qemu": "1", "xen": "4.20"}
+    assert {"cpus", "memory_mib", "load", "kernel", "system"} <= set(raw["machine"])
+    (read,) = read_claims([path])
+    assert read == claim(date=raw["date"][:10])
+
+
+def test_proofs_of_another_version_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"v": 99, "claims": []}')
+    with pytest.raises(ValueError, match="version 99"):
+        read_claims([path])
