@@ -33,7 +33,7 @@ class NetworkLayer(Value):
 class DiskLayer(Value):
     """One disk. The first is the one the node boots from."""
 
-    name: Name | None = None
+    name: Name | None = Field(None, description="Unique in the node; disk0, disk1 and so on when left out.")
     size: Annotated[Size, Field(description="What the guest sees; the file grows as it is written.")]
     bus: DiskBus | None = Field(None, description="Controller: lsilogic is the documented LSI Logic SCSI.")
     sector: SectorSize = Field("512n", description="512n, 512e (512 logical on 4096 physical) or 4Kn.")
@@ -48,7 +48,7 @@ def _level(value: Any) -> Any:
 class RaidLayer(Value):
     """A Linux md array over named disks of this node, made by the system's installer."""
 
-    name: Name
+    name: Name = Field(description="Unique in the node.")
     level: Annotated[RaidLevel, BeforeValidator(_level), WithJsonSchema({"type": "integer", "enum": list(_LEVELS)})] = (
         Field(description="0, 1, 5, 6 or 10.")
     )
@@ -62,9 +62,9 @@ def _nic(value: Any) -> Any:
 class NicLayer(Value):
     """One network card. A bare string is the name of its network."""
 
-    network: Name
-    mac: Mac | None = None
-    model: NicModel | None = None
+    network: Name = Field(description="A network of this lab.")
+    mac: Mac | None = Field(None, description="Made from the names of lab and node when left out.")
+    model: NicModel | None = Field(None, description="As the management card's when left out.")
     vlan: Vlan | None = Field(None, description="Access port: the guest sees untagged frames of this VLAN.")
     trunk: tuple[Vlan, ...] = Field((), description="Trunk port: these VLANs reach the guest tagged.")
     addresses: tuple[InterfaceAddress, ...] = Field((), description="Static addresses with prefix.")
@@ -80,16 +80,24 @@ class XenLayer(Value):
     """Hypervisor and toolstack settings."""
 
     dom0_memory: Size | None = Field(None, description="dom0_mem=N,max:N: exactly this much, no ballooning.")
-    dom0_max_vcpus: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
+    dom0_max_vcpus: Annotated[int, Field(strict=True, ge=1, le=64)] | None = Field(
+        None, description="dom0_max_vcpus=N: dom0's processors, as many as the node has when left out."
+    )
     dom0_vcpus_pin: Bool | None = Field(None, description="Keep each dom0 vCPU on its own processor.")
     com1: Annotated[str, Field(pattern=COM1_PATTERN)] | None = Field(None, description="Such as 115200,8n1.")
     console: Annotated[str, Field(pattern=CONSOLE_PATTERN)] | None = Field(
         None, description="Such as com1 or com1,vga."
     )
-    loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = None
-    guest_loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = None
+    loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = Field(
+        None, description="What Xen logs of itself, such as all or error/all."
+    )
+    guest_loglvl: Annotated[str, Field(pattern=LOGLVL_PATTERN)] | None = Field(
+        None, description="What Xen logs of its guests."
+    )
     noreboot: Bool | None = Field(None, description="Stay stopped after a crash, so that the last words can be read.")
-    bridge: Annotated[str, Field(pattern=BRIDGE_PATTERN)] | None = None
+    bridge: Annotated[str, Field(pattern=BRIDGE_PATTERN)] | None = Field(
+        None, description="dom0's bridge over the management card, such as xenbr0."
+    )
     pciback_hide: tuple[Bdf, ...] | None = Field(None, description="PCI devices kept from dom0 for passing to guests.")
     arguments: Arguments = Field((), description="Passed verbatim to the hypervisor.")
 
@@ -130,32 +138,34 @@ class NodeLayer(Value):
     release: Annotated[str, BeforeValidator(_release)] | None = Field(
         None, description="The release of the system, as it is written: 13 or 8.10."
     )
-    cpus: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
-    memory: Size | None = None
-    firmware: Firmware | None = None
-    machine: Literal["pc", "q35"] | None = None
+    cpus: Annotated[int, Field(strict=True, ge=1, le=256)] | None = Field(None, description="Virtual processors.")
+    memory: Size | None = Field(None, description="Such as 4GiB.")
+    firmware: Firmware | None = Field(None, description="What starts the node.")
+    machine: Literal["pc", "q35"] | None = Field(None, description="Chipset: pc has IDE, q35 has PCIe and SATA.")
     cpu_model: CpuModel | None = Field(None, description="The documented CPU mode under KVM.")
     management_nic: NicModel | None = Field(None, description="Model of the card that ssh comes in by.")
-    disks: tuple[DiskLayer, ...] | None = None
-    raid: tuple[RaidLayer, ...] = ()
+    disks: tuple[DiskLayer, ...] | None = Field(None, description="The first is the one the node starts from.")
+    raid: tuple[RaidLayer, ...] = Field((), description="Arrays that the system's installer makes.")
     networks: tuple[NicEntry, ...] | None = Field(None, description="One card each, in this order.")
-    xen: XenLayer = Field(default_factory=XenLayer)
-    kernel: KernelLayer = Field(default_factory=KernelLayer)
-    source: Annotated[
-        SourceLayer | None,
-        BeforeValidator(_source),
-    ] = Field(None, description="Where the node's system comes from.")
+    xen: XenLayer = Field(default_factory=XenLayer, description="The hypervisor and its dom0.")
+    kernel: KernelLayer = Field(default_factory=KernelLayer, description="The host's own kernel.")
+    source: Annotated[SourceLayer | None, BeforeValidator(_source)] = Field(
+        None,
+        description="Where the node's system comes from.",
+    )
     after: tuple[Name, ...] = Field((), description="Nodes that must be ready before this one starts.")
 
 
 class LabLayer(Value):
     """A lab file."""
 
-    name: Name
-    description: str = ""
+    name: Name = Field(description="What the lab is called on this machine; unique among those that are up.")
+    description: str = Field("", max_length=4096, description="What it is for, in a line.")
     expires: Annotated[str, Field(pattern=EXPIRES_PATTERN)] = Field(
         "12h", description="Lifetime after which the lab is taken down by itself: 30m, 12h, 7d or never."
     )
-    networks: dict[Name, NetworkLayer | None] = Field(default_factory=dict)
-    defaults: NodeLayer = Field(default_factory=NodeLayer)
-    nodes: dict[Name, NodeLayer | None]
+    networks: dict[Name, NetworkLayer | None] = Field(
+        default_factory=dict, description="Networks among the nodes, by name. Their traffic never leaves the machine."
+    )
+    defaults: NodeLayer = Field(default_factory=NodeLayer, description="What all nodes have in common.")
+    nodes: dict[Name, NodeLayer | None] = Field(description="The hosts, by name.")

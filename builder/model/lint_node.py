@@ -18,10 +18,13 @@ from builder.model.words import shorten, suggest
 # What mdadm's users can install on: anaconda (blivet) and YaST refuse less, and mdadm itself for 5 and 6.
 RAID_LEAST: Mapping[RaidLevel, int] = {0: 2, 1: 2, 5: 3, 6: 4, 10: 4}
 
-# Disks that one controller carries: PIIX IDE 2 x 2, ICH9 AHCI 6 ports, 53c895a ids 0-6 (7 is its own), SAS1068 8 ports;
-# virtio disks take one PCI slot each.
-BUS_MOST: Mapping[DiskBus, int] = {"ide": 4, "sata": 6, "lsilogic": 7, "lsisas1068": 8, "virtio": 8}
-CARDS_MOST = 8
+# Disks that a node's controllers carry. IDE has four places and SATA six, of which the CD-ROM drive keeps one, so that
+# nothing moves when a medium goes in or out. A SCSI controller takes seven (the eighth id is its own); four of them
+# have a PCI slot, whatever their model. A virtio disk or a card takes a slot each.
+BUS_MOST: Mapping[DiskBus, int] = {"ide": 3, "sata": 5, "lsilogic": 28, "lsisas1068": 28, "virtio": 10}
+SCSI_EACH = 7
+SCSI_CONTROLLERS = 4
+CARDS_MOST = 12
 
 # What must stay for Xen itself: its heap and reserves, and about 1/32 of the whole for the frame table and for what it
 # keeps for each domain; never less than 256 MiB.
@@ -128,16 +131,24 @@ def _disks(it: _Subject) -> None:
             "lab-duplicate-disk", f"two disks are called {name}", "give each a name of its own", "disks", index, "name"
         )
     for bus, count in Counter(disk.bus for disk in node.disks).items():
-        most = BUS_MOST[bus] - (1 if node.source.kind == "medium" and bus == _cdrom_bus(node) else 0)
+        most = BUS_MOST[bus]
         if count > most:
             last = [index for index, disk in enumerate(node.disks) if disk.bus == bus][most]
-            why = "" if most == BUS_MOST[bus] else " beside the CD-ROM drive of the medium"
+            why = " beside the CD-ROM drive" if bus in ("ide", "sata") else ""
             it.add(
                 "lab-bus-full",
                 f"{count} disks on {bus}, which carries {most}{why}",
-                "put some of them on another bus, such as bus: sata or bus: lsilogic",
+                f"put some on another bus, such as bus: {'sata' if bus == 'lsilogic' else 'lsilogic'}",
                 "disks", last,
             )  # fmt: skip
+    scsi = Counter(disk.bus for disk in node.disks if disk.bus in ("lsilogic", "lsisas1068"))
+    if len(scsi) == 2 and sum(-(-count // SCSI_EACH) for count in scsi.values()) > SCSI_CONTROLLERS:
+        it.add(
+            "lab-bus-full",
+            f"{sum(scsi.values())} SCSI disks need more than {SCSI_CONTROLLERS} controllers of {SCSI_EACH} disks",
+            "put all of them on one model of controller, or fewer disks",
+            "disks",
+        )
     for index, disk in enumerate(node.disks):
         if disk.bus == "ide" and node.machine == "q35":
             it.add(
@@ -153,10 +164,6 @@ def _disks(it: _Subject) -> None:
                 "use sector: 512e, or bus: lsilogic or virtio",
                 "disks", index, "sector",
             )  # fmt: skip
-
-
-def _cdrom_bus(node: Node) -> DiskBus:
-    return "sata" if node.machine == "q35" else "ide"
 
 
 def _boot_disk(it: _Subject) -> None:
