@@ -101,7 +101,8 @@ def _become_ssh(target: SshTarget, command: Sequence[str], *, tty: bool) -> None
     """Replace this process, so that terminal, signals and exit status are ssh's own."""
     from builder.drivers.ssh import ssh_argv
 
-    argv = ssh_argv(target, command, tty=tty)
+    # Options of the command are the command's, so the parser stops at the node and hands on the `--` too.
+    argv = ssh_argv(target, command[1:] if command[:1] == ("--",) else command, tty=tty)
     if shutil.which(argv[0]) is None:
         raise MissingTool(argv[0], why="reach the nodes", package="openssh-client")
     sys.stdout.flush()

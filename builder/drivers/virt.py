@@ -251,6 +251,20 @@ class Domain:
     def resume(self) -> None:
         self._call("resume", "cannot be resumed")
 
+    def pull_disk(self, path: str) -> None:
+        """Unplug the disk whose file is `path`, without the guest's leave. Raises DomainError: the bus cannot."""
+        libvirt = import_libvirt()
+        try:
+            tree = _parse(self._handle().XMLDesc(0))
+        except libvirt.libvirtError as error:
+            raise self._explain(error, "its disks cannot be looked up") from None
+        for disk in tree.iterfind("devices/disk"):
+            source, alias = disk.find("source"), disk.find("alias")
+            if source is not None and alias is not None and source.get("file") == path:
+                self.qmp("device_del", id=alias.get("name"))
+                return
+        raise DomainError(f"{self._node}: {path} is not plugged in")
+
     def qmp(self, command: str, **arguments: Any) -> dict[str, Any]:
         """QEMU's own answer to a monitor command (its `return`). Raises DomainError."""
         libvirt = import_libvirt()

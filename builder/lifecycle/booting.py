@@ -11,12 +11,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.drivers.console import BootFollower
+from builder.drivers.boot import BootFollower
 from builder.drivers.ports import PortTable
 from builder.drivers.ssh import wait_banner
 from builder.drivers.switch import Switch
 from builder.drivers.virt import Domain, Libvirt, embed_uri, prepare_root, share_capabilities
-from builder.errors import HostLacks, Interrupted, TimedOut
+from builder.errors import HostLacks, Interrupted, LabError, TimedOut
 from builder.events import Emit, about
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
@@ -33,6 +33,7 @@ from builder.paths import Places, locked, write_atomic
 class _Running:
     """A node that was wired: what it holds until it is stopped."""
 
+    plan: NodePlan
     wiring: Wiring
     target: SshTarget
     domain: Domain | None = None
@@ -123,6 +124,33 @@ class Boots:
             running.domain = None
         return seconds
 
+    def switch_ports(self, node: str, network: str) -> list[int]:
+        """The switch's ends of a running node's cards on a network. Raises LabError when there are none."""
+        running = self._need(node)
+        ports = [
+            ports.switch
+            for nic, ports in zip(running.plan.node.nics, running.wiring.nics, strict=True)
+            if nic.network == network
+        ]
+        if not ports:
+            raise LabError(f"{node} has no card on network {network}", hint="see the node's `networks:`")
+        return ports
+
+    def pull_disk(self, node: str, disk: str) -> None:
+        """Unplug a disk of a running guest. Raises LabError for a disk it does not have, or whose bus cannot."""
+        running = self._need(node)
+        names = [one.name for one in running.plan.node.disks]
+        if disk not in names:
+            raise LabError(f"{node} has no disk {disk}", hint=f"it has {', '.join(names) or 'none'}")
+        assert running.domain is not None
+        running.domain.pull_disk(running.wiring.disks[names.index(disk)])
+
+    def _need(self, node: str) -> _Running:
+        running = self._running.get(node)
+        if running is None or running.domain is None:
+            raise LabError(f"{node} is not running", hint="nestlab status")
+        return running
+
     def stop(self, node: str) -> None:
         """Power off and give back ports. Works for a node that never started."""
         running = self._running.get(node)
@@ -198,7 +226,7 @@ class Boots:
             control_path=str(run_dir / f"s{_short(plan.name)}"),
             host_key_alias=self.domain_name(plan.name),
         )
-        running = _Running(wiring=wiring, target=target)
+        running = _Running(plan=plan, wiring=wiring, target=target)
         self._running[plan.name] = running
         return running
 

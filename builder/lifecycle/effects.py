@@ -18,11 +18,11 @@ from builder.drivers.switch import Switch
 from builder.errors import HostLacks, LabError
 from builder.events import Emit, about
 from builder.images.build import build
-from builder.images.disks import create_disk, create_overlay, write_seed
+from builder.images.disks import create_disk, create_overlay
 from builder.images.hosts import HostInputs, read_host
 from builder.images.keys import image_key
 from builder.images.store import Image, ImageStore
-from builder.images.tiny import seed_initrd
+from builder.images.tiny import MANAGEMENT, seed_initrd
 from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.plan import LabPlan, NodePlan
@@ -33,6 +33,11 @@ from builder.model.plan import File
 from builder.model.runtime import Accelerator, SshTarget
 from builder.paths import Places
 from builder.run import end_group
+
+
+# What QEMU's user networking would give by DHCP; told beforehand, it costs no second at boot.
+MANAGEMENT_ADDRESS = "10.0.2.15/24"
+MANAGEMENT_GATEWAY = "10.0.2.2"
 
 
 class Effects:
@@ -101,6 +106,22 @@ class Effects:
                 os.close(lease)
         self._leases.clear()
 
+    # Faults from outside, for procedures and tests.
+
+    def cut(self, node: str, network: str, *, cut: bool) -> None:
+        """Raises LabError when the node has no card on that network."""
+        for port in self._boots.switch_ports(node, network):
+            self._switch.cut(port, cut)
+
+    def capture(self, network: str, seconds: float, stop: threading.Event) -> bytes:
+        """Frames of the next `seconds` as pcap, at most 16 MiB. Ends early when `stop` is set."""
+        capture = self._switch.capture(network, limit=16 << 20)
+        stop.wait(min(seconds, 600))
+        return self._switch.end_capture(network, capture)
+
+    def pull_disk(self, node: str, disk: str) -> None:
+        self._boots.pull_disk(node, disk)
+
     # Images: shared by all labs, never undone.
 
     def _do_image(self, step: Step, stop: threading.Event) -> Json:
@@ -157,7 +178,7 @@ class Effects:
         image = self._image_of(plan)
         folder = self._disks(step)
         folder.mkdir(exist_ok=True)
-        seed = (*plan.system.seed, *self._identity_files(step))
+        seed = (*plan.system.seed, *self._own_files(step))
         for number, disk in enumerate(plan.node.disks):
             path = folder / f"{disk.name}.qcow2"
             if number == 0 and image.disk is not None:
@@ -165,14 +186,17 @@ class Effects:
             else:
                 create_disk(path, disk.size)
         if image.disk is not None and plan.node.disks and plan.system.recipe is not None:
+            from builder.images.seed import write_seed
+
             write_seed(folder / f"{plan.node.disks[0].name}.qcow2", seed)
         if image.initrd is not None:
             seed_initrd(image.initrd, seed, folder / "initrd")
         return None
 
-    def _identity_files(self, step: Step) -> tuple[File, ...]:
+    def _own_files(self, step: Step) -> tuple[File, ...]:
         keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
         return (
+            File(path=MANAGEMENT, content=f"{MANAGEMENT_ADDRESS} {MANAGEMENT_GATEWAY}\n"),
             File(path="/root/.ssh/authorized_keys", content=keys.identity_public.read_text(), mode=0o600),
             File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
             File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),

@@ -8,6 +8,7 @@ user pressed Ctrl-C, or `up` was killed) takes everything down again.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import logging

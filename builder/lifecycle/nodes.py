@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from builder.errors import LabError, NodeFailed, TimedOut, UsageError
-from builder.events import Emit
+from builder.events import Emit, Outcome
 from builder.lifecycle.effects import Effects
 from builder.lifecycle.plan import LabPlan
 from builder.lifecycle.request import UpOptions
@@ -38,7 +38,7 @@ class Nodes:
         self._causes: dict[str, str] = {}
         self._started = time.time()
         self._expires = 0.0
-        self._effects = Effects(places, lab_id, folder, emit)
+        self.effects = Effects(places, lab_id, folder, emit)
 
     def converge(self, plan: LabPlan, options: UpOptions, stop: threading.Event) -> None:
         """Start what is not running, keep what runs unchanged.
@@ -51,21 +51,23 @@ class Nodes:
             self._undo(reversed([s for s in (self._plan or plan).node_steps(name) if s.kind == "live"]))
             self._folder.remove_node(name)
         self._plan = plan
-        self._effects.use(plan, options)
+        self.effects.use(plan, options)
         self._folder.write_plan(plan)
         self._state = "starting"
         self._node_states = {n.name: "planned" for n in plan.nodes}
         self._write_status()
         jobs = options.jobs or max(2, os.cpu_count() or 1)
         # Boots under emulation keep a core busy each: more of them at once than cores makes every one slower.
-        gate = Gate({"boot": jobs if self._effects.uses_kvm() else min(jobs, max(1, os.cpu_count() or 1))})
+        gate = Gate({"boot": jobs if self.effects.uses_kvm() else min(jobs, max(1, os.cpu_count() or 1))})
         self._emit("begin", nodes=[n.name for n in plan.nodes], jobs=jobs)
         try:
             Runner(self._do, jobs=max(jobs, 2), gate=gate).run(plan.steps, stop)
         except BaseException as error:
             self._state = "failed"
             self._write_status()
-            outcome = "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
+            outcome: Outcome = (
+                "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
+            )
             self._emit("end", outcome=outcome, error=str(error))
             raise
         self._state = "ready"
@@ -81,7 +83,7 @@ class Nodes:
     def status(self) -> LabStatus:
         """How things stand right now: a guest that went away by itself shows as stopped."""
         for name, state in self._node_states.items():
-            if state == "ready" and not self._effects.is_running(name):
+            if state == "ready" and not self.effects.is_running(name):
                 self._node_states[name] = "stopped"
         return self._write_status()
 
@@ -106,7 +108,7 @@ class Nodes:
             with contextlib.suppress(OSError):
                 self._write_status()
             self._undo(s for s in reversed(self._plan.steps) if s.kind == "live")
-        self._effects.close()
+        self.effects.close()
 
     def _refuse_changes(self, plan: LabPlan, recreate: tuple[str, ...]) -> None:
         old = self._plan
@@ -142,7 +144,7 @@ class Nodes:
             self._write_status()
 
     def _cached(self, step: Step, stop: threading.Event) -> bool:
-        work = self._effects.work(step)
+        work = self.effects.work(step)
         if work.is_done(step):
             self._emit("end", step=step.id, outcome="cached", key=step.key)
             work.do(step, stop)
@@ -153,7 +155,7 @@ class Nodes:
 
     def _live(self, step: Step, stop: threading.Event) -> bool:
         assert step.node is not None
-        work = self._effects.work(step)
+        work = self.effects.work(step)
         record = self._folder.records(step.node).get(step.id)
         if record and record.state == "done" and record.key == step.key and work.is_done(step):
             self._emit("end", node=step.node, step=step.id, outcome="cached", key=step.key)
@@ -176,7 +178,7 @@ class Nodes:
             try:
                 assert step.node is not None
                 if step.id in self._folder.records(step.node):
-                    self._effects.work(step).undo(step)
+                    self.effects.work(step).undo(step)
                     self._folder.record(step, None)
                     self._emit("end", node=step.node, step=step.id, outcome="undone")
             except (LabError, OSError):
@@ -189,14 +191,14 @@ class Nodes:
             nodes.append(
                 NodeStatus(
                     name=plan.name, system=plan.system.system, release=plan.system.release, state=state,
-                    phase=self._effects.phase(plan.name), cause=self._causes.get(plan.name),
-                    ssh=self._effects.ssh_target(plan.name),
+                    phase=self.effects.phase(plan.name), cause=self._causes.get(plan.name),
+                    ssh=self.effects.ssh_target(plan.name),
                     console_log=str(self._folder.path / "nodes" / plan.name / "console.log"),
-                    console_socket=self._effects.console_socket(plan.name),
+                    console_socket=self.effects.console_socket(plan.name),
                 )
             )  # fmt: skip
         status = LabStatus(
-            lab=self._lab_id, state=self._state, accelerator=self._effects.accelerator, keeper_pid=os.getpid(),
+            lab=self._lab_id, state=self._state, accelerator=self.effects.accelerator, keeper_pid=os.getpid(),
             started_at=self._started, expires_at=self._expires, nodes=tuple(nodes),
         )  # fmt: skip
         self._folder.write_status(status)
