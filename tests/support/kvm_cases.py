@@ -69,7 +69,7 @@ class Case:
 
     @property
     def startable(self) -> bool:
-        return self.wiring.get("accelerator", "tcg") == "tcg"
+        return "accelerator" not in self.wiring
 
     def wire(self, folder: Path | str = "/lab", *, port: int = 20000, **changes: Any) -> Wiring:
         """The wiring with all paths in `folder`; ports count up from `port`."""
@@ -117,7 +117,12 @@ CASES: Mapping[str, Case] = {
     "tcg-bios-fusion": _case(disks=disks("lsisas1068", 2)),
     "tcg-bios-lsi-and-fusion": _case(disks=(disk("a", "lsisas1068"), disk("b", "lsilogic"), disk("c", "virtio"))),
     "tcg-bios-sectors": _case(
-        disks=(disk("a", "lsilogic"), disk("b", "lsilogic", "512e"), disk("c", "lsilogic", "4Kn"), disk("d", "virtio", "4Kn"))
+        disks=(
+            disk("a", "lsilogic"),
+            disk("b", "lsilogic", "512e"),
+            disk("c", "lsilogic", "4Kn"),
+            disk("d", "virtio", "4Kn"),
+        )
     ),
     "tcg-bios-ide-512e": _case(disks=(disk("a", "ide", "512e"),)),
     "tcg-bios-many-nics": _case(nics=nics("e1000", "e1000", "rtl8139", "virtio"), management_nic="virtio"),
