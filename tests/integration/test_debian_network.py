@@ -1,7 +1,8 @@
 """The network script of a Debian dom0, run for real in a network of its own: bridges, addresses, a DHCP lease.
 
 Stand-ins: cards are ends of veth pairs (a namespace has no PCI devices), /sys/class/net is a folder that shows them as
-cards are shown, and the table is read from the test's folder, so that nothing is put into this machine's /etc. VLAN interfaces are left to the test with real hosts: not every kernel has them.
+cards are shown, and the table is read from the test's folder, so that nothing is put into this machine's /etc. VLAN
+interfaces are left to the test with real hosts: not every kernel has them.
 """
 
 from __future__ import annotations
