@@ -160,7 +160,7 @@ def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> Accelerator
 
 
 def _broken(what: str, lines: Sequence[str]) -> AcceleratorVerdict:
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((x.strip() for x in reversed(lines) if x.strip() and not x.startswith("qemu-system")), "")
     return AcceleratorVerdict(
         accelerator="tcg",
         proven=True,

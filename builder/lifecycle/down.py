@@ -8,15 +8,13 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from builder.drivers.embed import leftovers
 from builder.errors import LabError
 from builder.events import Event
 from builder.lifecycle.protocol import KeeperGone, RemoteError, ask, connect
 from builder.lifecycle.state import read_owner
+from builder.lifecycle.sweep import sweep
 from builder.paths import Busy, Places, is_locked, locked
-from builder.run import process_start_time
 
 
 def down(lab_id: str, places: Places, *, listener: Callable[[Event], None]) -> bool:
@@ -26,7 +24,7 @@ def down(lab_id: str, places: Places, *, listener: Callable[[Event], None]) -> b
         return False
     _ask_keeper(places, lab_id, listener)
     with _the_lock(places, lab_id):
-        _sweep(run_dir)
+        sweep(run_dir)
         shutil.rmtree(run_dir, ignore_errors=True)
         shutil.rmtree(lab, ignore_errors=True)
     for path in (run_dir, lab):
@@ -84,34 +82,3 @@ def _the_lock(places: Places, lab_id: str) -> Iterator[None]:
                     os.kill(owner.pid, signal.SIGKILL)
                 deadline = time.monotonic() + 5
             time.sleep(0.05)
-
-
-def _sweep(run_dir: Path) -> None:
-    """End what a killed keeper left running: guests, and the ssh connections into them."""
-    leftovers(run_dir)
-    deadline = time.monotonic() + 5
-    while found := _ssh_mentioning(run_dir):
-        for pid, started in found:
-            with contextlib.suppress(ProcessLookupError):
-                if process_start_time(pid) == started:
-                    os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            raise LabError(f"ssh process {found[0][0]} does not die", hint=f"look at it: cat /proc/{found[0][0]}/stack")
-        time.sleep(0.02)
-
-
-def _ssh_mentioning(run_dir: Path) -> list[tuple[int, int]]:
-    """(pid, start tick) of our user's ssh processes that name the lab's runtime folder, which only ours do."""
-    mark = os.fsencode(run_dir) + b"/"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            if entry.stat().st_uid != os.geteuid():
-                continue
-            arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            started = process_start_time(int(entry.name))
-            if Path(os.fsdecode(arguments[0])).name.startswith("ssh") and any(mark in a for a in arguments[1:]):
-                found += [(int(entry.name), started)] if started is not None else []
-    return found

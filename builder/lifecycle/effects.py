@@ -34,7 +34,6 @@ from builder.model.runtime import Accelerator, SshTarget
 from builder.paths import Places
 from builder.run import end_group
 
-
 # What QEMU's user networking would give by DHCP; told beforehand, it costs no second at boot.
 MANAGEMENT_ADDRESS = "10.0.2.15/24"
 MANAGEMENT_GATEWAY = "10.0.2.2"

@@ -31,6 +31,7 @@ from builder.lifecycle.nodes import Nodes
 from builder.lifecycle.protocol import SOCKET, Channel, answer_error, never_block_on, peer_is_us
 from builder.lifecycle.request import Request
 from builder.lifecycle.state import LabFolder, write_owner
+from builder.lifecycle.sweep import sweep
 from builder.paths import Places, private_dir
 
 log = logging.getLogger("nestlab.keeper")
@@ -123,6 +124,21 @@ class Keeper:
             gone.wait(60)
             remove()
             return True
+        return self._fault(op, request)
+
+    def _fault(self, op: str, request: dict[str, Any]) -> Any:
+        """What procedures and tests do to the world around a host."""
+        effects = self.nodes.effects
+        if op == "cut":
+            effects.cut(request["node"], request["network"], cut=bool(request["cut"]))
+            return True
+        if op == "capture":
+            return base64.b64encode(
+                effects.capture(request["network"], float(request["seconds"]), self._leaving)
+            ).decode()
+        if op == "pull-disk":
+            effects.pull_disk(request["node"], request["disk"])
+            return True
         raise LabError(
             f"the keeper does not know how to {op}", hint="this lab was started by another version of nestlab"
         )
@@ -199,7 +215,12 @@ def main(argv: list[str] | None = None) -> int:
     lab_dir = private_dir(places.lab(args.lab))
     write_owner(args.lock_fd)
     _log_to(lab_dir / "keeper.log")
-    private_dir(places.run(args.lab))
+    run_dir = places.run(args.lab)
+    if run_dir.exists():
+        log.info("an earlier keeper of this lab was killed: ending what it left running")
+        sweep(run_dir)
+        shutil.rmtree(run_dir, ignore_errors=True)
+    private_dir(run_dir)
     become_subreaper()
     keeper = Keeper(places, args.lab)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

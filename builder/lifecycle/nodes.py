@@ -38,6 +38,7 @@ class Nodes:
         self._causes: dict[str, str] = {}
         self._started = time.time()
         self._expires = 0.0
+        self._lifetime: int | None = None
         self.effects = Effects(places, lab_id, folder, emit)
 
     def converge(self, plan: LabPlan, options: UpOptions, stop: threading.Event) -> None:
@@ -75,9 +76,12 @@ class Nodes:
         self._emit("end", outcome="ok")
 
     def start_timer(self, seconds: int) -> float:
-        """Seconds since the epoch at which the lab ends by itself, 0 for never."""
-        self._expires = time.time() + seconds if seconds else 0.0
-        self._write_status()
+        """Seconds since the epoch at which the lab ends by itself, 0 for never. The same lifetime again changes
+        nothing: an `up` that finds all as it should be does nothing."""
+        if seconds != self._lifetime:
+            self._lifetime = seconds
+            self._expires = time.time() + seconds if seconds else 0.0
+            self._write_status()
         return self._expires
 
     def status(self) -> LabStatus:
