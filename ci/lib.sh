@@ -176,7 +176,8 @@ shell_scripts() {
     [ -f "$ROOT/$file" ] || continue
     IFS= read -r first <"$ROOT/$file" 2>/dev/null || true
     ! grep -q '{[{%]' "$ROOT/$file" || case "$file" in answerfiles/* | kickstarts/*) continue ;; esac
-    case "$file $first" in *.sh\ * | *" #!/bin/sh"* | *" #!/bin/bash"* | *" #!/usr/bin/env bash"*) printf '%s\n' "$file" ;; esac
+    case "$file" in *.sh) first='#!/bin/sh' ;; esac
+    case "$first" in '#!/bin/sh'* | '#!/bin/bash'* | '#!/usr/bin/env bash'*) printf '%s\n' "$file" ;; esac
   done
 }
 

@@ -32,6 +32,7 @@ import json, shlex, sys
 for node in json.load(sys.stdin)["nodes"]:
     if ssh := node.get("ssh"):
         options = ["-o", "UserKnownHostsFile=" + ssh["known_hosts"]] if ssh.get("known_hosts") else []
+        options += ["-o", "HostKeyAlias=" + ssh["host_key_alias"]] if ssh.get("host_key_alias") else []
         print("  " + shlex.join(["ssh", "-i", ssh["identity_file"], *options, "-p", str(ssh["port"]), ssh["user"] + "@" + ssh["host"]]))
 '
 }

@@ -102,7 +102,7 @@ def _asserts(function: ast.FunctionDef) -> bool:
             return True
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2].lstrip("_")
-            if name in {"raises", "fail", "some"} or name.startswith(("assert", "check", "judge", "expect")):
+            if name in {"raises", "fail", "some", "golden"} or name.startswith(("assert", "check", "judge", "expect")):
                 return True
     return False
 

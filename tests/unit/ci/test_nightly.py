@@ -16,10 +16,13 @@ import pytest
 from builder.paths import Busy, locked
 from ci.nightly import part as parts
 from ci.nightly.__main__ import PARTS, main
+from ci.nightly.boots import CASES, lab_text
 from ci.nightly.kill9 import BATCH, ROUNDS
+from ci.nightly.kill9 import LAB as KILL9_LAB
 from ci.nightly.kill9 import judge as judge_kill9
 from ci.nightly.lab import files_below, processes_with, sockets_with
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict, run_part
+from tests.support.repo import ROOT
 
 
 @dataclass
@@ -186,3 +189,14 @@ def test_leftover_sockets_and_files_are_found(tmp_path: Path) -> None:
     assert files_below([tmp_path, tmp_path / "absent"]) == []
     (tmp_path / "empty/folder/file").write_text(json.dumps(name))
     assert files_below([tmp_path]) == [str(tmp_path / "empty/folder/file")]
+
+
+@pytest.mark.parametrize("text", [KILL9_LAB, *(lab_text(*case) for case in CASES)])
+def test_the_labs_of_the_parts_are_valid(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "builder", "validate", "--no-limits", str(path)],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
