@@ -54,7 +54,8 @@ class Gpt:
 
 @dataclass(frozen=True, slots=True)
 class SystemArea:
-    """`apm_unit` is the block size of the Apple map. `gpt_fault` says why a GPT that is there cannot be trusted."""
+    """`apm_unit` is the block size of the Apple map. `gpt_fault` says why a GPT that is there cannot be trusted.
+    `backup` is the sector of the GPT's backup header, None when it is not there. `geometry`: heads and sectors."""
 
     partitions: tuple[Partition, ...] = ()
     has_mbr: bool = False
@@ -62,7 +63,12 @@ class SystemArea:
     gpt_fault: str = ""
     backup: int | None = None
     apm_unit: int = 0
-    cylinder: int = 0
+    geometry: tuple[int, int] = (64, 32)
+
+    @property
+    def cylinder(self) -> int:
+        """Bytes of a cylinder."""
+        return self.geometry[0] * self.geometry[1] * UNIT
 
     def of(self, table: str) -> tuple[Partition, ...]:
         return tuple(p for p in self.partitions if p.table == table)
@@ -75,7 +81,7 @@ def read_system_area(view: View) -> SystemArea:
     area = view.read(0, 16 * 2048)
     partitions: list[Partition] = []
     has_mbr = area[510:512] == b"\x55\xaa"
-    cylinder = 0
+    geometry = (64, 32)
     if has_mbr:
         for slot in range(4):
             raw = area[446 + 16 * slot : 462 + 16 * slot]
@@ -83,7 +89,7 @@ def read_system_area(view: View) -> SystemArea:
             if count:
                 partitions.append(Partition("mbr", slot, start, count, f"0x{raw[4]:02x}"))
                 if raw[4] != 0xEE and start == 0:
-                    cylinder = _cylinder(raw, count)
+                    geometry = _geometry(raw, count)
     gpt, fault = _gpt(view, area)
     backup = None
     if gpt is not None:
@@ -92,16 +98,15 @@ def read_system_area(view: View) -> SystemArea:
         if at + UNIT <= view.source.size and view.source.read(at, 8) == b"EFI PART":
             backup = gpt.alternate
     apm_unit, apple = _apm(area)
-    return SystemArea(tuple(partitions + apple), has_mbr, gpt, fault, backup, apm_unit, cylinder)
+    return SystemArea(tuple(partitions + apple), has_mbr, gpt, fault, backup, apm_unit, geometry)
 
 
-def _cylinder(raw: bytes, count: int) -> int:
-    """Bytes of a cylinder when the partition ends at the end of one; 0 when its size follows no geometry."""
+def _geometry(raw: bytes, count: int) -> tuple[int, int]:
+    """Heads and sectors by the last sector's address, when the partition ends where a cylinder does."""
     heads, sectors = raw[5] + 1, raw[6] & 0x3F
-    for guess in (heads * sectors * UNIT, 64 * 32 * UNIT):
-        if heads > 1 and guess and count * UNIT % guess == 0:
-            return guess
-    return 0
+    if heads > 1 and sectors and count % (heads * sectors) == 0:
+        return heads, sectors
+    return 64, 32
 
 
 def _gpt(view: View, area: bytes) -> tuple[Gpt | None, str]:

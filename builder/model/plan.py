@@ -27,12 +27,15 @@ class Answer(Value):
 
 
 class MediaEdit(Value):
-    """A change to an installation medium: a file added or replaced, or arguments put on its boot entries."""
+    """A change to an installation medium: a file added or replaced, a file put into the installer's initrd, or
+    arguments put on the boot entries, on the line of the `layer` that reads them."""
 
-    kind: Literal["add", "replace", "arguments"]
+    kind: Literal["add", "replace", "arguments", "initrd"]
     path: str = ""
     content: str = ""
+    mode: int = 0o644
     arguments: tuple[str, ...] = ()
+    layer: Literal["kernel", "hypervisor"] = "kernel"
 
 
 class BootArgs(Value):

@@ -1,0 +1,213 @@
+"""Changing a tree: files pointed elsewhere, added, folders made. All in memory; `commit` lays each touched folder out
+once, moves those that outgrew their blocks, and mends what points at them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+from builder.media.errors import MediaError
+from builder.media.iso9660 import MORE_SECTIONS, Record, entries, pack, rock_ridge
+from builder.media.pathtable import PathTable
+from builder.media.records import Maker, bump_links
+from builder.media.tree import Dir, Hit, Tree, parts
+from builder.media.view import SECTOR
+
+Sections = list[tuple[int, int]]
+SECTION_MAX = 0xFFFFFFFF // SECTOR * SECTOR
+
+
+def sections_of(offset: int, length: int) -> Sections:
+    """(absolute block, size) of a file's sections when its data lies in one row at a byte offset."""
+    out = [(offset // SECTOR, min(length, SECTION_MAX))]
+    while sum(size for _block, size in out) < length:
+        block, size = out[-1]
+        left = length - sum(s for _b, s in out)
+        out.append((block + size // SECTOR, min(left, SECTION_MAX)))
+    return out
+
+
+class TreeEditor:
+    """Edits of one tree. Blocks given are the image's; the tree's own base is taken off here."""
+
+    def __init__(self, tree: Tree, stamp: bytes) -> None:
+        self.tree = tree
+        self.index = tree.index()
+        self.maker = Maker(tree, stamp)
+        self.moved: list[str] = []
+
+    def aliases(self, block: int, size: int) -> Iterator[Hit]:
+        """Every record whose data starts at a block of the image and has that size: all hard links of a file."""
+        seen = set()
+        for length, folder in self.index.files.get(block - self.tree.base, ()):
+            if length == size and id(folder) not in seen:
+                seen.add(id(folder))
+                for hit in self.tree.listing(folder):
+                    if (hit.record.extent, hit.record.size) == (block - self.tree.base, size) and not hit.record.is_dir:
+                        yield hit
+
+    def repoint(self, hit: Hit, sections: Sections) -> None:
+        """Let a file's records tell another place and size. Raises MediaError for what is no plain file."""
+        if hit.record.is_dir or hit.rock_ridge.link or hit.rock_ridge.child is not None:
+            raise MediaError("a folder or symbolic link cannot get other content", hint="name a regular file")
+        records = self.tree.load(hit.folder)
+        first = records.index(hit.record)
+        last = first
+        while records[last].flags & MORE_SECTIONS and last + 1 < len(records):
+            last += 1
+        new = []
+        for place, (block, size) in enumerate(sections):
+            record = Record(bytes(hit.record.raw), hit.record.offset)
+            record.point(block - self.tree.base, size)
+            more = MORE_SECTIONS if place + 1 < len(sections) else 0
+            record.raw[25] = record.raw[25] & ~MORE_SECTIONS & 0xFF | more
+            record.raw[1] = record.raw[26] = record.raw[27] = 0
+            if self.tree.kind == "rock ridge":
+                self._unpacked(record)
+            new.append(record)
+        records[first : last + 1] = new
+        hit.folder.dirty = True
+
+    def _unpacked(self, record: Record) -> None:
+        # New content is not zisofs: its entry becomes padding of the same length.
+        for at, signature, _entry in entries(record.system_use(self.tree.skip)):
+            if signature == b"ZF":
+                start = record.susp_start + self.tree.skip + at
+                record.raw[start : start + 2] = b"PD"
+
+    def add(self, path: str, sections: Sections, mode: int) -> None:
+        """A new file, its folders made where they are missing."""
+        above, _, name = "/".join(parts(path)).rpartition("/")
+        folder = self._folder(above)
+        relative = [(block - self.tree.base, size) for block, size in sections]
+        self._insert(folder, self.maker.record(folder, name, mode=stat.S_IFREG | mode, sections=relative))
+
+    def _folder(self, path: str) -> Dir:
+        at = self.tree.root
+        for name in parts(path):
+            hit = self.tree.child(at, name)
+            below = None if hit is None else self.tree.enter(hit)
+            if hit is not None and below is None:
+                raise MediaError(f"{name} in /{path} is a file, not a folder", hint="choose another path")
+            at = below or self._make(at, name)
+        return at
+
+    def _make(self, parent: Dir, name: str) -> Dir:
+        depth, above = 2, parent
+        while above.parent is not None:
+            depth, above = depth + 1, above.parent
+        if depth > 8 and self.tree.kind in ("plain", "rock ridge"):
+            raise MediaError(
+                f"the folder {name} would lie more than 8 levels deep", hint="ISO 9660 allows 8; use a shorter path"
+            )
+        record = self.maker.record(parent, name, mode=stat.S_IFDIR | 0o555, sections=[(0, 0)])[0]
+        made = Dir(parent, 0, 0, records=self.maker.dots(parent), own=record, dirty=True, new=True, ident=record.ident)
+        self._insert(parent, [record])
+        parent.made.append(made)
+        if self.tree.kind == "rock ridge":
+            bump_links(self.tree.load(parent)[0], self.tree.skip)
+            if parent.own is not None and parent.parent is not None:
+                bump_links(parent.own, self.tree.skip)
+                parent.parent.dirty = True
+        return made
+
+    def _insert(self, folder: Dir, new: list[Record]) -> None:
+        records = self.tree.load(folder)
+        key = self._key(new[0])
+        place = next((i for i, r in enumerate(records) if i >= 2 and self._key(r) > key), len(records))
+        records[place:place] = new
+        folder.dirty = True
+
+    def _key(self, record: Record) -> tuple[bytes, bytes, bytes]:
+        if self.tree.kind == "joliet":
+            return (record.ident, b"", b"")
+        name, _, _version = record.ident.partition(b";")
+        stem, _, ext = name.partition(b".")
+        return (stem.ljust(32), ext.ljust(32), record.ident)
+
+    # -- laying out
+
+    def commit(self) -> None:
+        """Write what changed into the view. Raises MediaError when a folder that must move has relocated parts."""
+        everyone = self._everyone()
+        moved = [folder for folder in everyone if folder.dirty and self._outgrown(folder)]
+        old_places = {id(folder): folder.extent for folder in moved}
+        for folder in moved:
+            self._place(folder)
+        for folder in moved:
+            self._point_at(folder, everyone)
+        for folder in everyone:
+            if folder.dirty:
+                at = (folder.extent + self.tree.base) * SECTOR
+                self.tree.view.patch(at, pack(self.tree.load(folder)).ljust(folder.room, b"\0"))
+        if moved:
+            self._path_tables(moved, old_places)
+
+    def _everyone(self) -> list[Dir]:
+        out = list(self.index.dirs.values())
+        for folder in out:  # grows while it is walked: made folders can hold made folders
+            out.extend(folder.made)
+        return out
+
+    def _outgrown(self, folder: Dir) -> bool:
+        return folder.new or len(pack(self.tree.load(folder))) > max(folder.size, 1)
+
+    def _place(self, folder: Dir) -> None:
+        data = pack(self.tree.load(folder))
+        if folder.new or len(data) > folder.room:
+            if not folder.new:
+                self._refuse_relocated(folder)
+                self.moved.append("/" + self.tree.path(folder))
+            folder.extent = self.tree.view.allocate(len(data)) // SECTOR - self.tree.base
+        folder.size = len(data)
+        folder.new = False
+
+    def _refuse_relocated(self, folder: Dir) -> None:
+        if self.tree.kind != "rock ridge":
+            return
+        own = [] if folder.own is None or folder.parent is None else [folder.own]
+        for record in (*self.tree.load(folder), *own):
+            about = rock_ridge(record, self.tree.skip, self.tree.view.read, self.tree.base)
+            parent_link = any(s == b"PL" for _at, s, _e in entries(record.system_use(self.tree.skip)))
+            if about.child is not None or about.relocated or parent_link:
+                raise MediaError(
+                    f"/{self.tree.path(folder)} is full and holds folders that Rock Ridge moved elsewhere",
+                    hint="put the file into another folder",
+                )
+
+    def _point_at(self, folder: Dir, everyone: list[Dir]) -> None:
+        records = self.tree.load(folder)
+        records[0].point(folder.extent, folder.size)
+        if folder.parent is None:
+            records[1].point(folder.extent, folder.size)
+            if folder.own is not None:
+                folder.own.point(folder.extent, folder.size)
+                self.tree.view.patch(folder.own.offset, bytes(folder.own.raw))
+        else:
+            self.tree.load(folder.parent)
+            if folder.own is None:
+                raise MediaError(
+                    "a folder's record is not where its parent should have it", hint="the image is damaged"
+                )
+            folder.own.point(folder.extent, folder.size)
+            folder.parent.dirty = True
+            records[1].point(folder.parent.extent, folder.parent.size)
+        folder.dirty = True
+        for child in everyone:
+            if child.parent is folder:
+                self.tree.load(child)[1].point(folder.extent, folder.size)
+                child.dirty = True
+
+    def _path_tables(self, moved: list[Dir], old_places: dict[int, int]) -> None:
+        table = PathTable.read(self.tree)
+        fresh = []
+        for folder in moved:
+            old = old_places[id(folder)]
+            if old:
+                table.move(old, folder.extent)
+            else:
+                fresh.append(folder)
+        for folder in fresh:  # parents first: a made folder stands behind the one it was made in
+            assert folder.parent is not None
+            table.insert(folder.parent.extent, folder.ident, folder.extent)
+        table.write(self.tree)
