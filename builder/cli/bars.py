@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from builder.cli.progress import MARKS, Board, Listener, Track
+from builder.cli.progress import Board, Listener, Track
 from builder.events import Event
 
 
@@ -25,8 +25,13 @@ class Bars:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
+        if event.node is None and event.step is None:
+            return
         with self._lock:
-            track = self._board.take(event)
+            track = self._board.find(event)
+            track.take(event)
+            if event.outcome == "undone" and track.name not in self._tasks:
+                return
             if track.name not in self._tasks:
                 self._tasks[track.name] = self._progress.add_task(track.name, total=None, what="", spent="")
             self._draw(track)
@@ -34,19 +39,20 @@ class Bars:
     def tick(self) -> None:
         """Move the bars on although nothing happened."""
         with self._lock:
-            for track in self._board.tracks.values():
-                if not track.outcome:
-                    self._draw(track)
+            for name in self._tasks:
+                if not self._board.tracks[name].outcome:
+                    self._draw(self._board.tracks[name])
 
     def _draw(self, track: Track) -> None:
         now = self._clock()
         share = track.share(now)
-        what = f"{track.step}: {track.phase}" if track.phase else track.step
-        spent = f"{max(0, now - track.step_began):.0f}" + (f"/{track.expected:.0f} s" if track.expected else " s")
-        if track.outcome:
-            what, spent = f"{what} {MARKS.get(track.outcome, track.outcome)}", ""
+        usual = f"/{track.expected:.0f}" if track.expected else ""
         self._progress.update(
-            self._tasks[track.name], total=None if share is None else 1.0, completed=share or 0, what=what, spent=spent
+            self._tasks[track.name],
+            total=None if share is None else 1.0,
+            completed=share or 0,
+            what=track.label(now),
+            spent="" if track.outcome else f"{max(0, now - track.step_began):.0f}{usual} s",
         )
 
 

@@ -43,11 +43,14 @@ def systems(how: str) -> None:
 @click.command()
 @output_option()
 def settings(how: str) -> None:
-    """List every setting of a lab file: where it stands, what it takes, its default and its meaning."""
+    """List every setting of a lab file: where it stands, what it takes, its default and its meaning.
+
+    What may stand in a node may stand under `defaults:` too, for all nodes.
+    """
     from builder.model.schema import json_schema
     from builder.systems import traits
 
-    found = list(walk(json_schema(traits())))
+    found = [row for row in walk(json_schema(traits())) if not row["setting"].startswith("defaults.")]
     show(found, how, lambda: columns(
         ["setting", "takes", "default", "meaning"],
         [[row["setting"], row["takes"], row["default"], row["meaning"] or "-"] for row in found],
@@ -94,7 +97,7 @@ def _kind(whole: dict[str, Any], option: dict[str, Any]) -> str:
     if "$ref" in option:
         return _kind(whole, whole["$defs"][option["$ref"].rpartition("/")[2]])
     if "enum" in option:
-        return "|".join(str(value) for value in option["enum"])
+        return "|".join(dict.fromkeys(str(value) for value in option["enum"]))
     if "const" in option:
         return str(option["const"])
     if option.get("type") == "array":

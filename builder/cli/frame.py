@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -49,9 +50,22 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [verb.name for verb in self.verbs]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         verb = next((verb for verb in self.verbs if verb.name == cmd_name), None)
-        return None if verb is None else load(verb)
+        if verb is None:
+            return None
+        command = load(verb)
+        _name_variables(command, f"{ctx.auto_envvar_prefix or PREFIX}_{verb.name.upper()}")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = [verb.name for verb in self.verbs]
+        near = difflib.get_close_matches(args[0], names)
+        if args[0] not in names and near and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -76,6 +90,16 @@ def load(verb: Verb) -> click.Command:
     command.name = verb.name
     command.short_help = verb.help
     return command
+
+
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Click names an option's variable after the function's parameter; users know only the option."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.allow_from_autoenv:
+            name = max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
+            given = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+            if name != (option.name or "").upper() and f"{prefix}_{name}" not in given:
+                option.envvar = [*given, f"{prefix}_{name}"]
 
 
 def volume_options(function: F) -> F:

@@ -15,11 +15,22 @@ from builder.cli.labs import complete_lab, complete_node, lab_id, one_node
 from builder.errors import LabError, MissingTool
 from builder.model.runtime import NodeStatus, SshTarget
 
-# What follows the node's name belongs to the guest's command, options included.
-_COMMAND_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+class GuestCommand(click.Command):
+    """A command line whose end is the guest's: all after `--`, or, without one, all after the node's name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else None
+        ctx.allow_interspersed_args = at is not None
+        rest = super().parse_args(ctx, args[:at])
+        if at is not None:
+            if ctx.params["command"]:
+                raise click.UsageError(f"what is {' '.join(ctx.params['command'])!r} before the --?", ctx)
+            ctx.params["command"] = tuple(args[at + 1 :])
+        return rest
 
 
-@click.command(context_settings=_COMMAND_SETTINGS)
+@click.command(cls=GuestCommand)
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @click.argument("node", metavar="[NODE]", shell_complete=complete_node, required=False)
 @click.argument("command", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
@@ -30,10 +41,10 @@ def ssh(app: App, lab: str, node: str | None, command: tuple[str, ...]) -> None:
     _become_ssh(target, command, tty=sys.stdin.isatty() and not command)
 
 
-@click.command(context_settings=_COMMAND_SETTINGS)
+@click.command(cls=GuestCommand)
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @click.argument("node", metavar="NODE", shell_complete=complete_node)
-@click.argument("command", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.argument("command", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED)
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @pass_app
 def execute(app: App, lab: str, node: str, command: tuple[str, ...], tty: bool) -> None:
@@ -41,6 +52,8 @@ def execute(app: App, lab: str, node: str, command: tuple[str, ...], tty: bool) 
 
     The exit status is the guest's; 255 means that it was never reached.
     """
+    if not command:
+        raise click.UsageError("no command was given; `nestlab ssh` opens a shell")
     _become_ssh(_target(app, lab_id(lab), node), command, tty=tty)
 
 
@@ -101,8 +114,7 @@ def _become_ssh(target: SshTarget, command: Sequence[str], *, tty: bool) -> None
     """Replace this process, so that terminal, signals and exit status are ssh's own."""
     from builder.drivers.ssh import ssh_argv
 
-    # Options of the command are the command's, so the parser stops at the node and hands on the `--` too.
-    argv = ssh_argv(target, command[1:] if command[:1] == ("--",) else command, tty=tty)
+    argv = ssh_argv(target, command, tty=tty)
     if shutil.which(argv[0]) is None:
         raise MissingTool(argv[0], why="reach the nodes", package="openssh-client")
     sys.stdout.flush()

@@ -14,11 +14,14 @@ from builder.events import Event
 
 Listener = Callable[[Event], None]
 MARKS = {"ok": "done", "cached": "cached", "failed": "FAILED", "undone": "undone", "interrupted": "interrupted"}
+# Seconds: what is expected to take longer is announced, what took less is not worth a line of its own.
+_LONG, _SHORT = 10, 0.5
+_RUNS_ON = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
 
 @dataclass(slots=True)
 class Track:
-    """Where one node (or the lab itself) is. Times are seconds; `expected` 0 means that nobody knows yet."""
+    """Where a node (or a step of the lab itself) is. Times are seconds; `expected` 0 means that nobody knows yet."""
 
     name: str
     step: str = ""
@@ -29,31 +32,30 @@ class Track:
     phase_expected: float = 0
     passed: float = 0
     outcome: str = ""
-    line: str = ""
 
     def take(self, event: Event) -> None:
         """Move on by one event of this node."""
-        if event.kind == "line":
-            self.line = str(event.data.get("text", ""))
-        elif event.kind == "fault":
+        if event.kind == "fault":
             self.outcome = "failed"
+        elif event.kind not in ("begin", "end"):
+            return
         elif event.phase is not None:
             self._take_phase(event)
         elif event.kind == "begin":
-            self.step, self.phase, self.step_began, self.outcome = event.step or "", "", event.t_mono, ""
+            self.step, self.phase, self.step_began, self.outcome = _short(event), "", event.t_mono, ""
             self.expected, self.passed = _seconds(event.data), 0
             self.phase_began, self.phase_expected = event.t_mono, 0
-        elif event.kind == "end":
-            self.outcome, self.phase = event.outcome or "ok", ""
+        else:
+            self.step, self.outcome, self.phase = _short(event), event.outcome or "ok", ""
 
     def _take_phase(self, event: Event) -> None:
         if event.kind == "begin":
-            self.step = event.step or self.step
+            self.step = _short(event) or self.step
             self.phase, self.phase_began, self.phase_expected = event.phase or "", event.t_mono, _seconds(event.data)
             self.outcome = ""
-        elif event.kind == "end":
+        else:
             self.passed += self.phase_expected or event.t_mono - self.phase_began
-            self.phase_expected = 0
+            self.phase, self.phase_began, self.phase_expected = "", event.t_mono, 0
             if event.outcome is not None and event.outcome not in ("ok", "cached"):
                 self.outcome = event.outcome
 
@@ -65,26 +67,33 @@ class Track:
             return 1
         if not self.expected:
             return None
-        inside = now - (self.phase_began if self.phase else self.step_began)
-        limit = 0.95 * (self.phase_expected if self.phase else self.expected)
-        return min(1, (self.passed + min(inside, limit)) / self.expected)
+        inside = now - self.phase_began
+        limit = 0.95 * (self.phase_expected or self.expected - self.passed)
+        return max(0, min(1, (self.passed + min(inside, limit)) / self.expected))
+
+    def label(self, now: float) -> str:
+        """What it does right now, in a few words: `boot: hypervisor 3/4 s`, `ready`."""
+        if self.outcome:
+            return "ready" if (self.step, self.outcome) == ("session", "ok") else f"{self.step} {MARKS[self.outcome]}"
+        if not self.phase:
+            return self.step
+        usual = f"/{self.phase_expected:.0f}" if self.phase_expected else ""
+        return f"{self.step}: {self.phase} {max(0, now - self.phase_began):.0f}{usual} s"
 
 
 @dataclass(slots=True)
 class Board:
-    """The tracks of a lab, by node; the lab's own steps (images) have a track per step."""
+    """The tracks of a lab: one for each node, and one for each step that belongs to no node (images)."""
 
     tracks: dict[str, Track] = field(default_factory=dict)
 
-    def take(self, event: Event) -> Track:
-        name = event.node or event.step or event.lab
-        track = self.tracks.setdefault(name, Track(name))
-        track.take(event)
-        return track
+    def find(self, event: Event) -> Track:
+        name = event.node or _short(event) or event.lab
+        return self.tracks.setdefault(name, Track(name))
 
 
 class Lines:
-    """A line for each phase and step that ends, with its seconds; `verbosity` 1 adds beginnings, 2 the console."""
+    """A line for each phase that ends, and each step that took its time; `verbosity` 1 adds all else, 2 the console."""
 
     def __init__(self, stream: TextIO, verbosity: int = 0) -> None:
         self._stream = stream
@@ -94,27 +103,39 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            before = self._board.tracks.get(event.node or event.step or event.lab)
-            began = (before.phase_began if event.phase else before.step_began) if before else event.t_mono
-            expected = (before.phase_expected if event.phase else before.expected) if before else 0
-            track = self._board.take(event)
-            text = self._text(event, event.t_mono - began, expected)
+            track = self._board.find(event)
+            began, expected = (
+                (track.phase_began, track.phase_expected) if event.phase else (track.step_began, track.expected)
+            )
+            track.take(event)
+            text = self._text(event, event.t_mono - began if began else 0, expected)
             if text:
                 print(f"{track.name}: {text}", file=self._stream, flush=True)
 
     def _text(self, event: Event, took: float, expected: float) -> str:
-        what = event.phase or event.step or ""
+        what = event.phase or (_short(event) if event.node else "") or ""
         if event.kind == "begin":
-            return f"{what} ..." if self._verbosity > 0 else ""
+            announced = self._verbosity > 0 or (event.phase is None and _seconds(event.data) >= _LONG)
+            usual = f", expected {_seconds(event.data):.0f} s" if _seconds(event.data) else ""
+            return f"{what or 'started'} ...{usual}" if announced else ""
         if event.kind == "line":
             return f"| {event.data.get('text', '')}" if self._verbosity > 1 else ""
+        if event.kind == "progress":
+            on = _RUNS_ON.get(str(event.data.get("accelerator")))
+            return f"runs on {on}: {event.data.get('reason', '')}" if on else ""
         if event.kind == "fault":
             return f"{what} FAILED: {event.data.get('message') or event.cause or 'unknown cause'}".strip()
-        if event.kind == "end" and what:
-            usual = f", expected {expected:.0f}" if expected else ""
-            cause = f" [{event.cause}]" if event.cause else ""
-            return f"{what} {MARKS.get(event.outcome or 'ok', event.outcome)}{cause} ({took:.1f} s{usual})"
-        return ""
+        return self._end(event, what, took, expected)
+
+    def _end(self, event: Event, what: str, took: float, expected: float) -> str:
+        outcome = event.outcome or "ok"
+        dull = outcome in ("cached", "undone") or (outcome == "ok" and event.phase is None and took < _SHORT)
+        if dull and self._verbosity < 1:
+            return ""
+        cause = f" [{event.cause}]" if event.cause else ""
+        usual = f", expected {expected:.0f}" if expected else ""
+        spent = f" ({took:.1f} s{usual})" if took or expected else ""
+        return f"{what} {MARKS[outcome]}{cause}{spent}".strip()
 
 
 def json_lines(stream: TextIO) -> Listener:
@@ -144,6 +165,11 @@ def listening(app: App, how: str = "table") -> Iterator[Listener]:
 
 def _ignore(event: Event) -> None:
     """For --quiet."""
+
+
+def _short(event: Event) -> str:
+    """The step without its node: `boot` of `host1/boot`, `image 0bbd2b46e721` of `image:0bbd2b46e721`."""
+    return (event.step or "").removeprefix(f"{event.node}/").replace(":", " ")
 
 
 def _seconds(data: Mapping[str, Any]) -> float:

@@ -1,0 +1,139 @@
+"""The boundary: every way a verb can end becomes one exit status, and messages go to stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from builder.cli import boundary, frame
+from builder.errors import HostLacks, Interrupted, LabError, LabFileError, Problem, TimedOut, UsageError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _raise(error: BaseException) -> Callable[[], None]:
+    def verb() -> None:
+        raise error
+
+    return verb
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Run a verb that does what it is given; SIGTERM's handler is put back."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(verb: Callable[[], int | None], name: str = "up") -> int:
+        monkeypatch.setattr(frame, "load", lambda _: click.Command(name, callback=verb))
+        return boundary.guarded([name])
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (LabError("it broke", hint="mend it"), 1, "error: it broke\n  hint: mend it\n"),
+        (UsageError("not so"), 2, "error: not so\n"),
+        (HostLacks("no qemu", hint="apt-get install qemu"), 3, "error: no qemu\n  hint: apt-get install qemu\n"),
+        (TimedOut("ssh", seconds=9, node="a"), 4, "error: a: waited 9 s for ssh, which did not come\n"),
+        (Interrupted("stopped"), 130, "error: stopped\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            LabFileError("x.yaml", [Problem("lab-size", "bad", "good", line=3, column=5)]),
+            2,
+            "x.yaml:3:5: bad [lab-size]\n  hint: good\n",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_errors_become_statuses(
+    error: BaseException, status: int, said: str, ending: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(_raise(error)) == status
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", said)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(LabError("it broke"), 255), (HostLacks("no ssh"), 255), (click.UsageError("which?"), 255),
+     (RuntimeError("a bug"), 255), (KeyboardInterrupt(), 130), (Interrupted("stopped"), 130)],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["exec", "ssh"])
+def test_statuses_of_the_guest_are_left_to_the_guest(
+    error: BaseException, status: int, name: str, ending: Callable[..., int]
+) -> None:
+    assert ending(_raise(error), name) == status
+
+
+def test_a_verb_returns_its_status(ending: Callable[..., int]) -> None:
+    assert ending(lambda: 3) == 3
+    assert ending(lambda: None) == 0
+
+
+def test_an_unknown_exception_is_a_traceback_and_keeps_secrets(
+    ending: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(_raise(RuntimeError("http://user:hunter2@mirror/ is odd"))) == 1
+    err = capfd.readouterr().err
+    assert "Traceback" in err
+    assert "RuntimeError" in err
+    assert "bug in nestlab" in err
+    assert "hunter2" not in err
+
+
+def test_secrets_in_messages_are_blanked(ending: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    ending(_raise(LabError("http://user:hunter2@mirror/ failed")))
+    assert capfd.readouterr().err == "error: http://***@mirror/ failed\n"
+
+
+def test_a_broken_pipe_of_our_own_is_a_bug(ending: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    """Only when it is our reader that went away is there nobody to tell."""
+    assert ending(_raise(BrokenPipeError(32, "some socket"))) == 1
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_sigterm_ends_like_ctrl_c(ending: Callable[..., int]) -> None:
+    def verb() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    assert ending(verb) == 130
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "builder", *arguments]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`nestlab settings | head -1`, for real: a pipe whose reading end is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command("settings"), stdout=writing, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_closed_stderr_does_not_hide_the_status() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command("status", "nothing"), stdout=subprocess.PIPE, stderr=writing, cwd=ROOT, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_nothing_given_is_help_and_usage() -> None:
+    done = subprocess.run(command(), capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Usage: nestlab" in done.stderr

@@ -1,0 +1,199 @@
+"""Verbs that only read and write files: validate, plan, render, schema, systems, settings, explain."""
+
+from __future__ import annotations
+
+import ast
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from builder.cli import codes
+from builder.cli.frame import root
+from builder.cli.render import MARKER, write_tree
+from builder.errors import LabError, LabFileError, UsageError
+from builder.model.plan import File
+
+PACKAGE = Path(codes.__file__).parents[1]
+LAB = """\
+name: demo
+networks: {lan: {}}
+nodes:
+  a: {system: tiny, networks: [lan]}
+  b: {system: debian, networks: [lan], after: [a]}
+"""
+BAD = """\
+name: demo
+nodes:
+  a:
+    system: tiny
+    memroy: 1GiB
+    memory: 1GB
+"""
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a verb in a folder of its own, with demo.yaml and bad.yaml in it; errors are raised, not printed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo.yaml").write_text(LAB)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    places = {f"NESTLAB_{name}": str(tmp_path / name.lower()) for name in ("STATE", "CACHE", "RUNTIME")}
+    runner = CliRunner(env={**places, "NESTLAB_DEBIAN_MIRROR": "http://mirror.example/debian"})
+
+    def invoke(*arguments: str) -> Result:
+        return runner.invoke(root, arguments, standalone_mode=False)
+
+    return invoke
+
+
+def test_validate_says_ok_on_stdout(run: Run) -> None:
+    done = run("validate", "demo.yaml")
+    assert (done.return_value, done.stdout, done.stderr) == (0, "demo.yaml: ok, lab demo, 2 nodes\n", "")
+    assert run("-q", "validate", "demo.yaml").stdout == ""
+
+
+def test_validate_reports_all_files_with_places(run: Run) -> None:
+    done = run("validate", "bad.yaml", "demo.yaml", "missing.yaml")
+    assert done.return_value == 2
+    assert done.stdout == "demo.yaml: ok, lab demo, 2 nodes\n"
+    places = [line.partition(": ")[0] for line in done.stderr.splitlines() if not line.startswith("  hint")]
+    assert places[:2] == ["bad.yaml:5:5", "bad.yaml:6:13"]
+    assert "there is no lab file missing.yaml" in done.stderr
+
+
+def test_validate_as_data(run: Run) -> None:
+    done = run("validate", "bad.yaml", "demo.yaml", "-o", "json")
+    bad, good = json.loads(done.stdout)
+    assert [(p["code"], p["line"]) for p in bad["problems"]] == [("lab-unknown-key", 5), ("lab-size", 6)]
+    assert bad["problems"][0]["path"] == ["nodes", "a", "memroy"]
+    assert (good["ok"], good["nodes"], good["notes"]) == (True, ["a", "b"], [])
+
+
+def test_validate_tells_notes_apart_from_problems(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "note.yaml").write_text(LAB.replace("{lan: {}}", "{lan: {}, spare: {}}"))
+    done = run("validate", "note.yaml")
+    assert done.return_value == 0
+    assert "note.yaml:2:21: note: " in done.stderr
+    assert "[lab-unused-network]" in done.stderr
+
+
+def test_limits_of_this_host_can_be_left_out(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "huge.yaml").write_text("name: huge\nnodes: {a: {system: tiny, memory: 900TiB}}\n")
+    assert run("validate", "huge.yaml").return_value == 2
+    assert run("validate", "--no-limits", "huge.yaml").return_value == 0
+
+
+def test_plan_is_data_and_a_table(run: Run) -> None:
+    value = json.loads(run("plan", "demo.yaml", "-o", "json").stdout)
+    assert [node["name"] for node in value["nodes"]] == ["a", "b"]
+    assert [(image["kind"], image["state"]) for image in value["images"]] == [
+        ("initramfs", "to build"),
+        ("disk", "to build"),
+    ]
+    keys = {step["id"]: step["key"] for step in value["steps"]}
+    assert "a/boot" in keys
+    assert len(keys["a/boot"]) == 64
+    table = run("plan", "demo.yaml").stdout
+    assert keys["a/boot"][:12] in table
+    assert "disk0:" in table
+
+
+def test_plan_of_a_bad_file_is_refused_with_all_problems(run: Run) -> None:
+    error = run("plan", "bad.yaml").exception
+    assert isinstance(error, LabFileError)
+    assert len(error.problems) == 2
+
+
+def test_an_unknown_name_is_not_a_file(run: Run) -> None:
+    error = run("plan", "nothing").exception
+    assert isinstance(error, LabError)
+    assert "no lab named nothing is up" in error.message
+
+
+def test_render_writes_what_it_lists(run: Run, tmp_path: Path) -> None:
+    listed = json.loads(run("render", "demo.yaml", "-o", "json").stdout)
+    assert {row["node"] for row in listed} == {"a", "b"}
+    assert run("render", "demo.yaml", "--out", "out").exception is None
+    written = {str(p.relative_to("out")): p for p in Path("out").rglob("*") if p.is_file()}
+    assert set(written) - {MARKER} == {f"{row['node']}/{row['file']}" for row in listed}
+    for row in listed:
+        path = written[f"{row['node']}/{row['file']}"]
+        assert (path.stat().st_size, f"{stat.S_IMODE(path.stat().st_mode):04o}") == (row["size"], row["mode"])
+    assert run("render", "demo.yaml", "--stdout", "b:domain.xml").stdout == written["b/domain.xml"].read_text()
+    assert "type='kvm'" in written["b/domain.xml"].read_text().replace('"', "'")
+    assert "type='qemu'" in run(
+        "render", "demo.yaml", "--stdout", "b:domain.xml", "--accelerator", "tcg"
+    ).stdout.replace('"', "'")
+
+
+def test_render_again_replaces_the_whole_folder(run: Run, tmp_path: Path) -> None:
+    run("render", "demo.yaml", "--out", "out")
+    Path("out/a/old").touch()
+    assert run("render", "demo.yaml", "--out", "out").exception is None
+    assert not Path("out/a/old").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_render_never_replaces_what_it_did_not_write(run: Run) -> None:
+    Path("out").mkdir()
+    Path("out/thesis.txt").write_text("mine")
+    error = run("render", "demo.yaml", "--out", "out").exception
+    assert isinstance(error, UsageError)
+    assert Path("out/thesis.txt").read_text() == "mine"
+
+
+def test_a_failed_write_leaves_the_old_tree(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_tree(out, {"a/x": File(path="x", content="old")})
+    with pytest.raises(OSError):
+        write_tree(out, {"a": File(path="a", content="1"), "a/x": File(path="x", content="new")})
+    assert (out / "a/x").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_render_of_an_unknown_file(run: Run) -> None:
+    error = run("render", "demo.yaml", "--stdout", "b:nothing").exception
+    assert isinstance(error, UsageError)
+
+
+def test_schema_is_one_json_document(run: Run) -> None:
+    schema = json.loads(run("schema").stdout)
+    assert "nodes" in schema["properties"]
+
+
+def test_systems_and_settings(run: Run) -> None:
+    systems = {row["name"]: row for row in json.loads(run("systems", "-o", "json").stdout)}
+    assert "13" in systems["debian"]["releases"]
+    settings = {row["setting"]: row for row in json.loads(run("settings", "-o", "json").stdout)}
+    assert settings["nodes.*.firmware"]["takes"] == "bios|uefi"
+    assert settings["networks.*.mtu"]["default"] == "1500"
+    assert all(row["meaning"] for row in settings.values()), "every setting says what it means"
+
+
+def test_explain(run: Run) -> None:
+    assert "GiB" in run("explain", "lab-size").stdout
+    assert "GiB" in run("explain", "[lab-size]").stdout, "as it stands in the message"
+    assert "nodes.*.xen.dom0_memory" in run("explain", "dom0_memory").stdout
+    assert "lab-size" in run("explain", "--list").stdout
+    error = run("explain", "lab-sise").exception
+    assert isinstance(error, UsageError)
+    assert "lab-size" in (error.hint or "")
+
+
+def used_codes() -> set[str]:
+    """Every text in the code below builder/model that has the shape of a code."""
+    found = set()
+    for file in (PACKAGE / "model").glob("*.py"):
+        for item in ast.walk(ast.parse(file.read_text())):
+            if isinstance(item, ast.Constant) and isinstance(item.value, str) and item.value.startswith("lab-"):
+                found.add(item.value)
+    return {code for code in found if " " not in code and "\n" not in code}
+
+
+def test_every_code_is_explained_and_every_explanation_is_of_a_code() -> None:
+    assert set(codes.CODES) == used_codes()

@@ -1,0 +1,75 @@
+"""What a verb imports and how much CPU it takes: the command must feel instant."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+HEAVY = {"click", "jinja2", "libvirt", "lxml", "pycdlib", "pydantic", "pytest", "rich", "testinfra", "yaml"}
+LAB = str(ROOT / "labs/debian-dom0.yaml")
+
+_LIST = """
+import os, sys
+from builder.cli.boundary import guarded
+out = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+status = guarded(sys.argv[1:])
+sys.stdout.flush()
+os.dup2(out, 1)
+print(status, *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def loaded(*arguments: str) -> tuple[int, set[str]]:
+    """The exit status, and the heavy packages that were imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LIST, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    status, *names = done.stdout.split()
+    return int(status), set(names) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], {"click"}),
+        (["--version"], {"click"}),
+        (["completion", "bash"], {"click"}),
+        (["image", "--help"], {"click"}),
+        (["validate", LAB], {"click", "pydantic", "yaml"}),
+        (["schema"], {"click", "pydantic", "yaml"}),
+        (["systems"], {"click", "pydantic", "yaml"}),
+        (["ls"], {"click", "pydantic"}),
+    ],
+    ids=lambda value: " ".join(value[:2])[-20:] if isinstance(value, list) else "",
+)
+def test_a_verb_imports_no_more_than_it_needs(arguments: list[str], allowed: set[str], tmp_path: Path) -> None:
+    status, found = loaded(*arguments)
+    assert status == 0
+    assert found <= allowed
+
+
+def cpu_seconds(*arguments: str) -> float:
+    """The least of five runs: a busy machine makes any one of them slower, never faster."""
+    best = float("inf")
+    for _ in range(5):
+        pid = os.posix_spawn(
+            sys.executable, [sys.executable, "-m", "builder", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)},
+            file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+        )  # fmt: skip
+        _, status, usage = os.wait4(pid, 0)
+        assert status == 0
+        best = min(best, usage.ru_utime + usage.ru_stime)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"), [(["--help"], 0.15), (["validate", LAB], 0.3)], ids=["help", "validate"]
+)
+def test_cpu_time(arguments: list[str], limit: float) -> None:
+    assert cpu_seconds(*arguments) < limit
