@@ -11,6 +11,7 @@ from tests.support.repo import ROOT, sources
 OPTIONAL = {
     "apt": "part of every Debian",
     "dpkg": "part of every Debian",
+    "python3-diskimage-builder": "comes with nestlab itself, from ci/requirements.lock",
     "libvirt-daemon-system": "only for --connect qemu:///system, which is the user's own set-up",
 }
 

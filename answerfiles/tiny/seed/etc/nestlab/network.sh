@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The lab's cards of this node. Run by its /init with `sh -e`.
 
 # $1: a MAC; prints the name of the card that has it.
