@@ -155,10 +155,10 @@ def close_master(target: SshTarget) -> None:
 def wait_banner(target: SshTarget, deadline: float, stop: threading.Event | None = None) -> str:
     """Wait until an ssh server speaks on the port; returns its banner. `deadline` is on time.monotonic().
 
-    With user-mode networking a connection succeeds before the guest listens, so only the banner counts. The
-    emulator retries a guest that does not answer after 6 s, 12 s, ...: a new connection is tried each second instead,
-    beside at most two older ones, because an emulated sshd takes seconds to speak and those may be the ones it answers.
-    Raises TimedOut, or Interrupted when `stop` is set.
+    With user-mode networking a connection succeeds before the guest listens, so only the banner counts. A guest that
+    does not answer is asked again by the emulator after 6 s, 12 s, ...: a new connection each 1.3 s hears it sooner.
+    An emulated sshd may take seconds to speak, so each is kept for 4 s and the oldest for 30 s; at most four are
+    open, far below the ten at which sshd begins to refuse. Raises TimedOut, or Interrupted when `stop` is set.
     """
     started = time.monotonic()
     tries: list[tuple[socket.socket, float]] = []
@@ -171,11 +171,12 @@ def wait_banner(target: SshTarget, deadline: float, stop: threading.Event | None
                     raise Interrupted("waiting for ssh was interrupted")
                 if now > deadline:
                     raise TimedOut(f"an ssh server on {target.host}:{target.port}", seconds=now - started)
-                while tries and (len(tries) > 2 or now - tries[0][1] > 4):
-                    _drop(selector, tries, tries[0][0])
-                if now >= next_try:
+                for number, (one, since) in enumerate(list(tries)):
+                    if now - since > (4 if number else 30):
+                        _drop(selector, tries, one)
+                if now >= next_try and len(tries) < 4:
                     _begin(selector, tries, (target.host, target.port), now)
-                    next_try = now + (1.0 if tries else 0.2)
+                    next_try = now + (1.3 if tries else 0.2)
                 for key, _ in selector.select(0.1):
                     banner = _listen(key.fileobj)
                     if banner:

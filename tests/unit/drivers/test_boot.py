@@ -1,0 +1,203 @@
+"""Boots followed by phase: what ends a phase, what names a failure, what a time-out says."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.drivers.boot import BootFollower
+from builder.errors import Interrupted, LabError, NodeFailed, TimedOut
+from builder.model.plan import Cause, Phase
+
+PANIC = Cause(pattern=r"Panic on CPU \d+", name="xen-panic", message="Xen panicked", cure="another CPU model")
+NO_ROOT = Cause(pattern=r"Unable to mount root", name="no-root", message="the root file system is missing", cure="")
+PHASES = (
+    Phase(name="firmware", awaits="SeaBIOS", weight=5),
+    Phase(name="xen", awaits="Xen version", weight=5, causes=(PANIC,)),
+    Phase(name="kernel", awaits="Linux version", weight=5, causes=(NO_ROOT,)),
+    Phase(name="login", awaits="login: $", weight=5),
+    Phase(name="ssh", signal="ssh", weight=5),
+)
+
+
+class Bench:
+    """A log that is written, signals that are sent, and the events that come of it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.log = tmp_path / "console.log"
+        self.signals: queue.Queue[str] = queue.Queue()
+        self.events: list[tuple[str, str | None, str | None, Mapping[str, Any]]] = []
+
+    def say(self, text: str) -> None:
+        with self.log.open("a") as file:
+            file.write(text)
+
+    def emit(self, kind: str, *, phase: str | None = None, outcome: str | None = None, **data: Any) -> None:
+        self.events.append((kind, phase, outcome, data))
+
+    def follow(self, phases: tuple[Phase, ...] = PHASES, **options: Any) -> dict[str, float]:
+        stop = options.pop("stop", None)
+        return BootFollower(self.log, phases, "n1", self.emit, self.signals, **options).follow(stop)
+
+    def story(self) -> list[str]:
+        return [f"{kind} {phase}" + (f" {outcome}" if outcome else "") for kind, phase, outcome, _ in self.events]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_boot_that_goes_well(bench: Bench) -> None:
+    bench.say("SeaBIOS (1.16)\n(XEN) Xen version 4.17\n[0.0] Linux version 6.1\nn1 login: ")
+    threading.Timer(0.2, bench.signals.put, ["ssh"]).start()
+    seconds = bench.follow(expected={"xen": 12.5})
+    assert list(seconds) == ["firmware", "xen", "kernel", "login", "ssh"]
+    assert 0.1 < seconds["ssh"] < 2
+    assert bench.story() == [word for phase in seconds for word in (f"begin {phase}", f"end {phase} ok")]
+    begins = {phase: data for kind, phase, _, data in bench.events if kind == "begin"}
+    assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.5}
+    assert "expected" not in begins["kernel"]
+
+
+def test_a_phase_that_said_nothing_is_passed_over(bench: Bench) -> None:
+    bench.say("(XEN) Xen version 4.17\n")
+    bench.say("n1 login: ")
+    bench.signals.put("ssh")
+    assert list(bench.follow()) == ["firmware", "xen", "kernel", "login", "ssh"]
+
+
+def test_ssh_ends_the_console_phases_before_it(bench: Bench) -> None:
+    bench.signals.put("ssh")
+    assert list(bench.follow()) == [phase.name for phase in PHASES]
+
+
+@pytest.mark.parametrize(
+    ("said", "cause", "phase"),
+    [
+        ("SeaBIOS\n(XEN) Panic on CPU 1: GENERAL PROTECTION FAULT\n", "xen-panic", "xen"),
+        ("SeaBIOS\nXen version\nUnable to mount root fs\n", "no-root", "kernel"),
+        ("(XEN) Panic on CPU 0:\n", "xen-panic", "firmware"),
+        ("SeaBIOS\nXen version\n(XEN) Panic on CPU 1 without end", None, "kernel"),
+    ],
+)
+def test_a_cause_is_named(bench: Bench, said: str, cause: str | None, phase: str) -> None:
+    bench.say(said)
+    if cause is None:  # a cause of a phase that is over is not looked for any more
+        with pytest.raises(TimedOut):
+            bench.follow(scale=0.05)
+        return
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow()
+    assert (caught.value.cause, caught.value.phase) == (cause, phase)
+    assert said.splitlines()[-1] in str(caught.value)
+    assert bench.events[-1][:3] == ("end", phase, "failed")
+    assert bench.events[-1][3]["cause"] == cause
+
+
+def test_a_time_out_says_what_was_awaited_and_the_last_lines(bench: Bench) -> None:
+    bench.say("".join(f"line {n}\n" for n in range(40)) + "SeaBIOS\nstuck he")
+    with pytest.raises(TimedOut) as caught:
+        bench.follow(scale=0.06)
+    error = caught.value
+    assert error.exit_code == 4
+    assert "n1: waited 0 s for /Xen version/ on the console (phase xen)" in str(error)
+    assert error.last_lines[-2:] == ("SeaBIOS", "stuck he")
+    assert len(error.last_lines) == 15
+    assert bench.events[-1][:3] == ("end", "xen", "failed")
+
+
+def test_time_outs_scale_with_the_weight(bench: Bench) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        bench.follow((Phase(name="one", awaits="never", weight=10),), scale=0.05)
+    assert 0.5 <= time.monotonic() - began < 1.2
+
+
+@pytest.mark.parametrize("signal", ["power-off", "reboot"])
+def test_a_node_that_ends_before_its_time(bench: Bench, signal: str) -> None:
+    bench.say("SeaBIOS\n")
+    bench.signals.put(signal)
+    bench.say("the last words\n")
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow()
+    assert caught.value.cause == f"early-{signal}"
+    assert "the last words" in str(caught.value)
+
+
+def test_a_cause_on_the_console_goes_before_the_power_off_it_led_to(bench: Bench) -> None:
+    bench.say("SeaBIOS\n(XEN) Panic on CPU 1\n")
+    bench.signals.put("power-off")
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow()
+    assert caught.value.cause == "xen-panic"
+
+
+INSTALL = (
+    Phase(name="installer", awaits="Installing", weight=5),
+    Phase(name="copied", awaits="Installation complete", weight=5),
+    Phase(name="reboot", signal="reboot", weight=5),
+    Phase(name="ready", signal="ssh", weight=5),
+)
+
+
+def test_an_installation_ends_by_its_reboot_and_not_by_an_earlier_one(bench: Bench) -> None:
+    bench.say("Installing\n")
+    bench.signals.put("reboot")
+    with pytest.raises(NodeFailed, match="rebooted before its time"):
+        bench.follow(INSTALL)
+
+
+def test_the_installers_own_ssh_is_not_that_of_the_installed_system(bench: Bench) -> None:
+    bench.say("Installing\nInstallation complete\n")
+    bench.signals.put("ssh")
+    bench.signals.put("reboot")
+    with pytest.raises(TimedOut, match="ssh \\(phase ready\\)"):
+        bench.follow(INSTALL, scale=0.08)
+
+
+def test_last_words_that_come_with_the_signal_count(bench: Bench) -> None:
+    """The signal may be seen before the console log was read to its end."""
+    bench.say("Installing\n")
+    bench.signals.put("reboot")
+    bench.say("Installation complete\n")
+    bench.signals.put("ssh")
+    with pytest.raises(TimedOut, match="ssh"):
+        bench.follow(INSTALL, scale=0.08)
+
+
+def test_interrupted(bench: Bench) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Interrupted, match="during firmware"):
+        bench.follow(stop=stop)
+    assert bench.events[-1][:3] == ("end", "firmware", "interrupted")
+
+
+def test_earlier_boots_in_the_same_log_do_not_count(bench: Bench) -> None:
+    bench.say("SeaBIOS\nXen version\nLinux version\nlogin: \n")
+    with pytest.raises(TimedOut, match="phase firmware"):
+        bench.follow(offset=bench.log.stat().st_size, scale=0.05)
+
+
+def test_progress_tells_the_time(bench: Bench) -> None:
+    with pytest.raises(TimedOut):
+        bench.follow((Phase(name="one", awaits="x", weight=1),), scale=2.3, expected={"one": 1.0})
+    shown = [data for kind, _, _, data in bench.events if kind == "progress"]
+    assert [round(data["elapsed"]) for data in shown] == [1, 2]
+    assert all(data["expected"] == 1.0 and data["limit"] == 2.3 for data in shown)
+
+
+def test_a_pattern_that_is_none(bench: Bench) -> None:
+    with pytest.raises(LabError, match="pattern /\\(/"):
+        bench.follow((Phase(name="one", awaits="("),))
+
+
+def test_no_phases_is_a_boot_that_is_over(bench: Bench) -> None:
+    assert bench.follow(()) == {}
