@@ -177,8 +177,10 @@ def _mapping(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
 
 
 def _list(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
-    shown = written(value)[:40] if isinstance(value, str | int | float) else "..."
-    return "lab-wrong-type", f"{_label(path)} takes a list, found {describe(value)}", f"write it as [{shown}]"
+    hint = "begin each item with '- '"
+    if isinstance(value, str | int | float):
+        hint = f"write it as [{written(value)[:40]}]"
+    return "lab-wrong-type", f"{_label(path)} takes a list, found {describe(value)}", hint
 
 
 _KINDS: Mapping[str, Callable[[Path, object, Mapping[str, Any]], _Words]] = {

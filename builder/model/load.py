@@ -129,11 +129,12 @@ def _read(file: FilePath) -> bytes:
             hint = f"make it readable: chmod u+r {file}"
         problem = Problem("lab-file", f"the file cannot be read: {error.strerror}", hint)
         raise LabFileError(file, [problem]) from None
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        what = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+        raise LabFileError(file, [Problem("lab-file", f"this is {what}", "give the path of a lab file")])
     with os.fdopen(descriptor, "rb") as stream:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            what = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
-            raise LabFileError(file, [Problem("lab-file", f"this is {what}", "give the path of a lab file")])
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         problem = Problem(

@@ -63,6 +63,13 @@ _WORDS: tuple[tuple[str, str, str, str, bool], ...] = (
         False,
     ),
     (
+        "found unexpected ':'",
+        "lab-yaml",
+        "a ':' inside of { } or [ ] has no space after it",
+        "put a space after it, or put text that holds ':' in quotes",
+        False,
+    ),
+    (
         "found unexpected end of stream",
         "lab-yaml",
         "the quote that opens here is never closed",
@@ -111,7 +118,7 @@ _WORDS: tuple[tuple[str, str, str, str, bool], ...] = (
         "put the value in quotes if it is meant as text",
         True,
     ),
-    ("while parsing a tag", "lab-tag", "tags are not used in lab files", "put the value in quotes", True),
+    ("ing a tag", "lab-tag", "tags are not used in lab files", "put the value in quotes", True),
     (
         "directive",
         "lab-yaml",

@@ -1,0 +1,72 @@
+"""Lab files in tests: systems that stay as they are when the real ones change, and a mark for 'the problem is here'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.errors import LabFileError, Problem
+from builder.model.lab import Lab
+from builder.model.lint import HostLimits
+from builder.model.load import parse_lab
+from builder.model.plan import Minimum, SystemTraits
+from builder.model.units import GIB, MIB
+
+HERE = "¦"
+
+HOST = SystemTraits(
+    name="host",
+    title="A Xen host",
+    releases=("9", "8.10", "8.1"),
+    default_release="9",
+    defaults={
+        "memory": "4GiB",
+        "disks": [{"size": "16GiB"}],
+        "xen": {"dom0_memory": "1GiB", "dom0_max_vcpus": 2, "arguments": ["system=1"]},
+    },
+    minimum=Minimum(memory=GIB, disk=4 * GIB, source="Host Guide, 2.1"),
+    sources=("image", "medium"),
+    footprint=GIB,
+)
+MEDIUM_ONLY = HOST.model_copy(update={"name": "installed", "title": "An installed host", "sources": ("medium",)})
+SMALL = SystemTraits(
+    name="small",
+    title="A small kernel",
+    releases=("1", "2"),
+    default_release="1",
+    defaults={"cpus": 1, "memory": "256MiB", "disks": []},
+    minimum=Minimum(memory=128 * MIB, disk=0, source="measured"),
+    sources=("image",),
+    xen=False,
+)
+SYSTEMS = {traits.name: traits for traits in (HOST, MEDIUM_ONLY, SMALL)}
+LIMITS = HostLimits(memory=16 * GIB, cpus=2, disk_free=3 * GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A text without its mark, and the line and column that the mark stood before, from 1; 0, 0 without a mark."""
+
+    text: str
+    line: int
+    column: int
+
+
+def marked(text: str) -> Marked:
+    before, mark, after = text.partition(HERE)
+    assert HERE not in after, "one mark for each case"
+    lines = before.split("\n")
+    return Marked(before + after, len(lines), len(lines[-1]) + 1) if mark else Marked(text, 0, 0)
+
+
+def lab_of(text: str, *, limits: HostLimits | None = None) -> Lab:
+    return parse_lab(text.encode(), SYSTEMS, limits=limits).lab
+
+
+def problems_of(content: str | bytes, *, limits: HostLimits | None = None) -> tuple[Problem, ...]:
+    """Everything that is wrong with a lab file; nothing when it is right."""
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        parse_lab(raw, SYSTEMS, limits=limits)
+    except LabFileError as error:
+        return error.problems
+    return ()
