@@ -112,10 +112,22 @@ def _left(places: Places, name: str) -> list[str]:
             break
         time.sleep(0.05)
     left += processes
-    claims = re.findall(r"@(nestlab-port-\d+)", Path("/proc/net/unix").read_text())
-    if claims and not _other_keepers(places):
-        left.append(f"port claims {claims}")
+    left += [f"port claim of {who}" for who in _claims(places)]
     return left
+
+
+def _claims(places: Places) -> list[str]:
+    """Holders of port claims that are no lab of somebody else: other labs of this host may run meanwhile."""
+    text = Path("/proc/net/unix").read_text()
+    inodes = set(re.findall(r" (\d+) @nestlab-port-\d+$", text, re.MULTILINE))
+    found = []
+    for entry in Path("/proc").iterdir() if inodes else ():
+        with contextlib.suppress(OSError):
+            links = {str(fd.readlink()) for fd in (entry / "fd").iterdir()}
+            line = (entry / "cmdline").read_bytes()
+            if links & {f"socket:[{inode}]" for inode in inodes} and os.fsencode(places.state) in line:
+                found.append(f"process {entry.name}: {line[:120].decode(errors='replace')}")
+    return found
 
 
 def _mentioning(marks: tuple[bytes, ...]) -> list[str]:
@@ -127,16 +139,6 @@ def _mentioning(marks: tuple[bytes, ...]) -> list[str]:
                 if any(mark in line for mark in marks):
                     found.append(f"process {entry.name}: {line[:120].decode(errors='replace')}")
     return found
-
-
-def _other_keepers(places: Places) -> bool:
-    """Other labs of this host may run meanwhile, and their ports are theirs."""
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            line = (entry / "cmdline").read_bytes()
-            if b"builder.lifecycle.keeper" in line and os.fsencode(places.state) not in line:
-                return True
-    return False
 
 
 def _lab_name(lab: Path) -> str:

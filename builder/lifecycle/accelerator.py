@@ -160,7 +160,9 @@ def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> Accelerator
 
 
 def _broken(what: str, lines: Sequence[str]) -> AcceleratorVerdict:
-    last = next((x.strip() for x in reversed(lines) if x.strip() and not x.startswith("qemu-system")), "")
+    said = [line.strip() for line in lines if line.strip() and not line.startswith("qemu-system")]
+    # QEMU follows its reason with a dump of registers; a kernel that hangs said its last word last.
+    last = next((line for line in said if "rror" in line), said[-1] if said else "")
     return AcceleratorVerdict(
         accelerator="tcg",
         proven=True,
