@@ -84,8 +84,9 @@ def _chs(sector: int, geometry: tuple[int, int]) -> bytes:
 def _mbr(medium: Medium, part: Partition, start: int, end: int) -> None:
     at = 446 + 16 * part.slot
     medium.view.patch(at + 8, struct.pack("<II", start, min(end - start, 0xFFFFFFFF)))
-    if part.kind != "0xee":
-        geometry = medium.system_area.geometry
+    geometry = medium.system_area.geometry
+    # A protective entry tells cylinders only when its maker did.
+    if part.kind != "0xee" or medium.view.source.read(at + 5, 3) == _chs(part.end - 1, geometry):
         if start != part.start:
             medium.view.patch(at + 1, _chs(start, geometry))
         medium.view.patch(at + 5, _chs(end - 1, geometry))

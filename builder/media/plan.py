@@ -85,7 +85,7 @@ class GraftPlan:
 
 
 class PlannedImage:
-    """Random access to an image that exists only as a plan. Not for several threads at once."""
+    """Random access to an image that exists only as a plan. Threads may share it: no read moves a position."""
 
     def __init__(self, plan: GraftPlan) -> None:
         self.size = plan.size
@@ -99,7 +99,7 @@ class PlannedImage:
         except BaseException:
             self.close()
             raise
-        self._source = self._fds[plan.source.path]
+        self.source_fd = self._fds[plan.source.path]
 
     def _open(self, identity: Identity) -> None:
         if identity.path not in self._fds:
@@ -110,7 +110,7 @@ class PlannedImage:
         """(descriptor, offset) where a segment's bytes lie in a file; None for bytes of the plan and zeros."""
         payload = segment.payload
         if isinstance(payload, SourcePart):
-            return self._source, payload.offset
+            return self.source_fd, payload.offset
         if isinstance(payload, FilePart):
             return self._fds[payload.identity.path], payload.offset
         return None

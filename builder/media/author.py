@@ -1,0 +1,120 @@
+"""Small volumes made from nothing, for installers that look for their answers on a second disk. By pycdlib, which
+authors well; what it must not do is rewrite bootable media."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pycdlib
+from pycdlib.pycdlibexception import PyCdlibException
+
+from builder.media.errors import MediaError
+from builder.media.tree import parts
+from builder.paths import write_atomic
+
+KICKSTART_LABEL = "OEMDRV"
+NOCLOUD_LABEL = "cidata"
+ANSWER_LABEL = "NESTLAB"
+_LABEL = re.compile(r"[A-Za-z0-9_.-]{1,16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume to be: its label and its files, path -> content."""
+
+    label: str
+    files: Mapping[str, bytes]
+
+
+def kickstart_volume(kickstart: str, *, more: Mapping[str, bytes] | None = None) -> Volume:
+    """What Anaconda looks for by itself: a volume called OEMDRV with /ks.cfg (pykickstart's and dracut's rules)."""
+    return Volume(KICKSTART_LABEL, {"/ks.cfg": kickstart.encode(), **(more or {})})
+
+
+def autoyast_volume(profile: str) -> Volume:
+    """What AutoYaST looks for by itself: OEMDRV with /autoinst.xml."""
+    return Volume(KICKSTART_LABEL, {"/autoinst.xml": profile.encode()})
+
+
+def preseed_volume(preseed: str, *, more: Mapping[str, bytes] | None = None) -> Volume:
+    """A CD with /preseed.cfg; the Debian installer is pointed at it by `preseed/file=`."""
+    return Volume(ANSWER_LABEL, {"/preseed.cfg": preseed.encode(), **(more or {})})
+
+
+def nocloud_volume(user_data: str, meta_data: str, *, network: str | None = None) -> Volume:
+    """cloud-init's NoCloud data source. Raises MediaError when `user_data` is no cloud-config or script."""
+    if not user_data.startswith(("#cloud-config", "#!", "#include", "Content-Type:", "## template:")):
+        raise MediaError("cloud-init takes user data by its first line", hint="begin it with #cloud-config")
+    files = {"/user-data": user_data.encode(), "/meta-data": meta_data.encode()}
+    if network is not None:
+        files["/network-config"] = network.encode()
+    return Volume(NOCLOUD_LABEL, files)
+
+
+def author(volume: Volume) -> bytes:
+    """The image: ISO 9660 with Rock Ridge and Joliet, so that every system sees the same names.
+
+    Raises MediaError for labels and paths that a volume cannot carry.
+    """
+    if not _LABEL.match(volume.label):
+        raise MediaError(
+            f"{volume.label!r} cannot be a volume's label everywhere", hint="up to 16 letters, digits, '_', '-' or '.'"
+        )
+    disc = pycdlib.PyCdlib()
+    try:
+        disc.new(interchange_level=3, vol_ident=volume.label, rock_ridge="1.09", joliet=3)
+        _fill(disc, volume.files)
+        out = io.BytesIO()
+        disc.write_fp(out)
+    except PyCdlibException as error:
+        raise MediaError(f"the volume cannot be made: {error}", hint="use shorter and plainer paths") from None
+    finally:
+        disc.close()
+    return out.getvalue()
+
+
+def write_volume(volume: Volume, target: Path) -> None:
+    """Author a volume into a file, whole or not at all. Answers may hold secrets: only the owner can read it."""
+    write_atomic(target, author(volume), mode=0o600)
+
+
+def _fill(disc: pycdlib.PyCdlib, files: Mapping[str, bytes]) -> None:
+    taken: dict[str, str] = {}
+    used: set[str] = set()
+    for path, content in sorted(files.items()):
+        names = parts(path)
+        if not names:
+            raise MediaError("a file of the volume has no name", hint="write its path, such as /ks.cfg")
+        above, plain = "", ""
+        for name in names[:-1]:
+            above = f"{above}/{name}"
+            if above not in taken:
+                taken[above] = f"{plain}/{_plain(plain, name, used, 8)}"
+                disc.add_directory(taken[above], rr_name=name, joliet_path=above)
+            plain = taken[above]
+        stem, dot, ext = names[-1].rpartition(".")
+        ident = _plain(plain, stem if dot and stem else names[-1], used, 8)
+        suffix = _capitals(ext)[:3] if dot and stem else ""
+        disc.add_fp(
+            io.BytesIO(content), len(content), f"{plain}/{ident}.{suffix};1",
+            rr_name=names[-1], joliet_path="/" + "/".join(names),
+        )  # fmt: skip
+
+
+def _capitals(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text.upper())
+
+
+def _plain(folder: str, name: str, used: set[str], limit: int) -> str:
+    """A name of the standard's alphabet that is not used in the folder yet."""
+    stem = _capitals(name)[:limit]
+    candidate, number = stem, 0
+    while f"{folder}/{candidate}" in used:
+        number += 1
+        candidate = stem[: limit - len(str(number))] + str(number)
+    used.add(f"{folder}/{candidate}")
+    return candidate

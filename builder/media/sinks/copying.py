@@ -1,0 +1,108 @@
+"""Moving bytes between descriptors by the cheapest means that both sides allow."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from builder.media.errors import MediaError
+from builder.media.view import CLONE_GRAIN
+
+_FICLONERANGE = 0x4020940D
+_MOST = 1 << 30
+_STEP = 1 << 20
+_CANNOT = {
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EBADF,
+    errno.ETXTBSY,
+    errno.ENOTTY,
+}
+
+
+def clone_range(source: int, at: int, target: int, to: int, length: int) -> bool:
+    """Share blocks between two files (length 0: to the end). False where the file system has no such thing."""
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, at, length, to))
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
+
+
+def copy_range(source: int, at: int, target: int, to: int, length: int, *, clone: bool = False) -> None:
+    """Copy bytes into a file. With `clone` the aligned middle is shared where that works.
+
+    Raises MediaError when the source ends early, OSError as the system says.
+    """
+    if clone and at % CLONE_GRAIN == to % CLONE_GRAIN and length >= 4 * CLONE_GRAIN:
+        lead = -at % CLONE_GRAIN
+        middle = (length - lead) // CLONE_GRAIN * CLONE_GRAIN
+        if clone_range(source, at + lead, target, to + lead, middle):
+            _copy(source, at, target, to, lead)
+            done = lead + middle
+            at, to, length = at + done, to + done, length - done
+    _copy(source, at, target, to, length)
+
+
+def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
+    in_kernel = True
+    done = 0
+    while done < length:
+        moved = 0
+        if in_kernel:
+            try:
+                moved = os.copy_file_range(source, target, min(length - done, _MOST), at + done, to + done)
+            except OSError as error:
+                if error.errno not in _CANNOT:
+                    raise
+            # Some file systems answer 0 instead of saying that they cannot.
+            in_kernel = moved > 0
+        else:
+            data = os.pread(source, min(length - done, _STEP), at + done)
+            write_all(target, data, to + done)
+            moved = len(data)
+            if not moved:
+                raise MediaError("a file became shorter while it was copied", hint="let nothing write to it")
+        done += moved
+
+
+def write_all(fd: int, data: bytes, to: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, to)
+        view, to = view[written:], to + written
+
+
+def send(source: int, at: int, target: int, length: int) -> None:
+    """Send bytes of a file to a pipe or socket. Raises MediaError when the file ends early."""
+    in_kernel = True
+    while length:
+        moved = 0
+        if in_kernel:
+            try:
+                moved = os.sendfile(target, source, at, min(length, _MOST))
+            except OSError as error:
+                if error.errno not in _CANNOT:
+                    raise
+                in_kernel = False
+                continue
+        else:
+            data = os.pread(source, min(length, _STEP), at)
+            send_bytes(target, data)
+            moved = len(data)
+        if not moved:
+            raise MediaError("a file became shorter while it was sent", hint="let nothing write to it")
+        at, length = at + moved, length - moved
+
+
+def send_bytes(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]

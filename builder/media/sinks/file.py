@@ -1,0 +1,164 @@
+"""The plan as a new file, which is there whole or not at all.
+
+It is written without a name (O_TMPFILE) where the file system can, so that even kill -9 leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from builder.media.errors import MediaError
+from builder.media.plan import GraftPlan, PlannedImage
+from builder.media.sinks.copying import clone_range, copy_range, write_all
+from builder.media.view import SourcePart
+from builder.paths import fsync_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`how` the unchanged part came over; `written` counts the bytes besides it."""
+
+    path: Path
+    size: int
+    how: Literal["reflink", "copy", "overlay", "in place"]
+    written: int
+
+
+def write_file(plan: GraftPlan, target: Path, *, durable: bool = False) -> Written:
+    """Write the image to `target`, replacing what is there in one step. A symbolic link is followed, and stays.
+
+    `durable`: wait until it is on the disk. Raises MediaError when the target is the source or no place for a file,
+    when there is no room, and when the source changed; the target is then as it was.
+    """
+    real = check_target(plan, target)
+    with plan.open() as image, unnamed(real) as (fd, publish):
+        try:
+            how = _fill(plan, image, fd)
+            if durable:
+                os.fsync(fd)
+        except OSError as error:
+            raise no_room(error, real, plan.size) from None
+        check_unchanged(plan)
+        publish()
+    if durable:
+        fsync_dir(real.parent)
+    return Written(real, plan.size, how, plan.written)
+
+
+def check_target(plan: GraftPlan, target: Path) -> Path:
+    """Where the file will really lie. Raises MediaError for places that a new file must not go to."""
+    try:
+        real = target.resolve()
+    except (OSError, RuntimeError):
+        raise MediaError(f"{target} is a link that leads nowhere", hint="name the file itself") from None
+    try:
+        info = real.stat()
+    except FileNotFoundError:
+        info = None
+    except OSError as error:
+        raise MediaError(f"cannot write {target}: {error.strerror}", hint="choose another place") from None
+    if info is not None:
+        if (info.st_ino, info.st_dev) == (plan.source.inode, plan.source.device):
+            raise MediaError(f"{target} is the source itself", hint="name another file, or ask for the change in place")
+        if not stat.S_ISREG(info.st_mode):
+            raise MediaError(f"{target} is not a regular file", hint="a disk is written with 'media write'")
+    if not real.parent.is_dir():
+        raise MediaError(f"the folder {real.parent} is not there", hint=f"mkdir -p {real.parent}")
+    return real
+
+
+def check_unchanged(plan: GraftPlan) -> None:
+    """Raises MediaError when a file of the plan is not what it was when the plan was made."""
+    with plan.open():
+        pass
+
+
+def no_room(error: OSError, target: Path, size: int) -> MediaError:
+    """The message for a write that the system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MediaError(f"no room for {target} ({size} bytes)", hint="free some space, or use a qcow2 overlay")
+    return MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its permissions")
+
+
+def _fill(plan: GraftPlan, image: PlannedImage, fd: int) -> Literal["reflink", "copy"]:
+    source, base = image.source_fd, 0
+    how: Literal["reflink", "copy"] = "copy"
+    if clone_range(source, 0, fd, 0, 0):
+        how, base = "reflink", plan.cut
+        os.ftruncate(fd, plan.cut)
+    os.ftruncate(fd, plan.size)
+    for segment in image.segments:
+        place = image.locate(segment)
+        if isinstance(segment.payload, bytes):
+            write_all(fd, segment.payload, segment.offset)
+        elif place is not None and not (segment.end <= base and segment.payload == SourcePart(segment.offset)):
+            copy_range(*place, fd, segment.offset, segment.length, clone=how == "reflink")
+    return how
+
+
+@contextlib.contextmanager
+def unnamed(target: Path) -> Iterator[tuple[int, Publish]]:
+    """A file to write, and the call that gives it its name when it is whole."""
+    mode = 0o666 & ~_umask()
+    fd, name = -1, ""
+    try:
+        fd = os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            raise no_room(error, target, 0) from None
+        try:
+            fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            os.fchmod(fd, mode)
+        except OSError as second:
+            raise no_room(second, target, 0) from None
+    publish = Publish(fd, name, target)
+    try:
+        yield fd, publish
+    finally:
+        os.close(fd)
+        if publish.name:
+            with contextlib.suppress(FileNotFoundError):
+                Path(publish.name).unlink()
+
+
+class Publish:
+    """Gives the finished file its name."""
+
+    def __init__(self, fd: int, name: str, target: Path) -> None:
+        self.fd, self.name, self.target = fd, name, target
+
+    def __call__(self) -> None:
+        try:
+            if not self.name and not self.target.exists():
+                with contextlib.suppress(FileExistsError):
+                    self._link(str(self.target))
+                    return
+            if not self.name:
+                # A link cannot replace a file; a rename can.
+                name = str(self.target.with_name(f".{self.target.name}.{os.getpid()}.part"))
+                with contextlib.suppress(FileNotFoundError):
+                    Path(name).unlink()
+                self._link(name)
+                self.name = name
+            Path(self.name).rename(self.target)
+            self.name = ""
+        except OSError as error:
+            raise no_room(error, self.target, 0) from None
+
+    def _link(self, name: str) -> None:
+        os.link(f"/proc/self/fd/{self.fd}", name, follow_symlinks=True)
+
+
+def _umask() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022

@@ -1,0 +1,170 @@
+"""The plan made on the source itself, with a journal beside it that takes it back.
+
+The journal holds every byte that will be overwritten and is on the disk before the first of them is. Whatever
+happens then, `undo_in_place` gives the old image again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from builder.media.errors import MediaError
+from builder.media.plan import GraftPlan, PlannedImage
+from builder.media.sinks.copying import write_all
+from builder.media.sinks.file import Written, no_room
+from builder.media.view import Segment, SourcePart
+from builder.paths import fsync_dir
+
+_MAGIC = b"nestlab-undo-1\n"
+_ITEM = struct.Struct(">QIII")
+_STEP = 1 << 20
+
+
+def journal_of(image: Path) -> Path:
+    """Where the way back of an image lies."""
+    return image.with_name(image.name + ".undo")
+
+
+def apply_in_place(plan: GraftPlan) -> Written:
+    """Change the source file into the image; its journal stays until it is undone or removed.
+
+    Raises MediaError when a journal is there already, when the source changed since the plan, or is no regular file.
+    """
+    path = plan.source.path.resolve()
+    journal = journal_of(path)
+    with _opened(path) as fd:
+        plan.source.check(fd)
+        if journal.exists():
+            raise MediaError(
+                f"{path} was changed in place before", hint=f"undo that first, or remove {journal} to keep the change"
+            )
+        with plan.open() as image:
+            todo = [s for s in image.segments if s.payload != SourcePart(s.offset)]
+            _write_journal(journal, plan, _old(fd, todo, plan.source.size))
+            try:
+                _apply(plan, image, fd, todo)
+                os.fsync(fd)
+            except OSError as error:
+                with contextlib.suppress(MediaError, OSError):
+                    _restore(fd, journal)
+                    journal.unlink()
+                raise no_room(error, path, plan.size) from None
+    return Written(path, plan.size, "in place", plan.written)
+
+
+def undo_in_place(path: Path) -> int:
+    """Give an image its old bytes and size again; returns how many bytes that took.
+
+    Raises MediaError when there is no journal, or it is damaged.
+    """
+    path = path.resolve()
+    journal = journal_of(path)
+    with _opened(path) as fd:
+        restored = _restore(fd, journal)
+        os.fsync(fd)
+    journal.unlink()
+    fsync_dir(journal.parent)
+    return restored
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    if not path.is_file():
+        raise MediaError(f"{path} is not a regular file", hint="only files are changed in place")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise MediaError(f"cannot write {path}: {error.strerror}", hint="check its permissions") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _old(fd: int, todo: list[Segment], size: int) -> Iterator[tuple[int, bytes]]:
+    """What the source holds where the plan writes."""
+    for segment in todo:
+        for at in range(segment.offset, min(segment.end, size), _STEP):
+            yield at, os.pread(fd, min(_STEP, segment.end - at, size - at), at)
+
+
+def _write_journal(journal: Path, plan: GraftPlan, old: Iterator[tuple[int, bytes]]) -> None:
+    temporary = journal.with_name(journal.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(_MAGIC)
+            head = json.dumps({"size": plan.source.size, "mtime_ns": plan.source.mtime_ns, "new_size": plan.size})
+            file.write(head.encode() + b"\n")
+            for at, data in old:
+                packed = zlib.compress(data, 1)
+                file.write(_ITEM.pack(at, len(data), len(packed), zlib.crc32(packed)) + packed)
+            file.write(_ITEM.pack(0, 0, 0, 0))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(journal)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise no_room(error, journal, plan.written) from None
+    fsync_dir(journal.parent)
+
+
+def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -> None:
+    # Parts of the source behind the cut are read where later parts are written: hold them first. The rest is read
+    # from in front of the cut, where only patches go, which are plan bytes and come last.
+    tail = [s for s in todo if isinstance(s.payload, SourcePart) and s.payload.offset >= plan.cut]
+    held = [(s.offset, b"".join(image.pieces(s.offset, s.end))) for s in tail]
+    os.ftruncate(fd, max(plan.size, plan.source.size))
+    for segment in todo:
+        if segment in tail or isinstance(segment.payload, bytes):
+            continue
+        at = segment.offset
+        for piece in image.pieces(segment.offset, segment.end):
+            write_all(fd, piece, at)
+            at += len(piece)
+    for at, data in held:
+        write_all(fd, data, at)
+    for segment in todo:
+        if isinstance(segment.payload, bytes):
+            write_all(fd, segment.payload, segment.offset)
+    os.ftruncate(fd, plan.size)
+
+
+def _restore(fd: int, journal: Path) -> int:
+    try:
+        data = journal.read_bytes()
+    except FileNotFoundError:
+        raise MediaError(f"there is no {journal.name} beside the image", hint="it was not changed in place") from None
+    if not data.startswith(_MAGIC):
+        raise MediaError(f"{journal} is not an undo journal", hint="restore the image from where it came")
+    line_end = data.index(b"\n", len(_MAGIC))
+    head = json.loads(data[len(_MAGIC) : line_end])
+    items = list(_items(data[line_end + 1 :], journal))
+    restored = 0
+    for at, old in items:
+        write_all(fd, old, at)
+        restored += len(old)
+    os.ftruncate(fd, head["size"])
+    os.utime(fd, ns=(head["mtime_ns"], head["mtime_ns"]))
+    return restored
+
+
+def _items(data: bytes, journal: Path) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _ITEM.size <= len(data):
+        at, length, packed, crc = _ITEM.unpack_from(data, place)
+        place += _ITEM.size
+        if not length:
+            return
+        body = data[place : place + packed]
+        if len(body) != packed or zlib.crc32(body) != crc:
+            break
+        yield at, zlib.decompress(body)
+        place += packed
+    raise MediaError(f"{journal} is damaged", hint="restore the image from where it came")
