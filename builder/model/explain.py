@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from builder.model import layers, units
 from builder.model.document import Path
 from builder.model.report import Report
-from builder.model.words import describe, listing, nearest, shorten, written
+from builder.model.words import describe, listing, nearest, shorten, shown, written
 
 _Words = tuple[str, str, str]
 
@@ -64,19 +64,26 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
-def explain(error: ValidationError, report: Report) -> None:
-    """Add each finding of the type layer to the report."""
+def explain(
+    error: ValidationError, report: Report, *, base: Path = (), model: type[BaseModel] = layers.LabLayer
+) -> None:
+    """Add each finding of the type layer to the report. `model` is the type of what stands at `base` in the file."""
+
+    def keys_at(path: Path) -> type[BaseModel] | None:
+        return model_at(path[len(base) :], model)
+
     for detail in error.errors(include_url=False):
         loc = detail["loc"]
-        path: Path = tuple(step for step in loc if step != "[key]")
+        path: Path = (*base, *(step for step in loc if step != "[key]"))
         is_key = bool(loc) and loc[-1] == "[key]"
-        code, message, hint = _words(detail, path)
+        code, message, hint = _words(detail, path, keys_at)
         at_key = is_key or detail["type"] in ("extra_forbidden", "missing")
         report.add(code, message, hint, path[:-1] if detail["type"] == "missing" else path, key=at_key)
 
 
-def _words(detail: Any, path: Path) -> _Words:
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+def _words(detail: Any, path: Path, keys_at: Callable[[Path], type[BaseModel] | None]) -> _Words:
+    kind, value = detail["type"], detail["input"]
+    context = {**detail.get("ctx", {}), "keys_at": keys_at}
     fault = context.get("error")
     if isinstance(fault, units.BadValue):
         return fault.code, f"{_label(path)}: {fault.message}", fault.hint
@@ -85,15 +92,15 @@ def _words(detail: Any, path: Path) -> _Words:
     return "lab-bad-value", f"{_label(path)} cannot be {describe(value)}", "`nestlab schema` shows what may stand here"
 
 
-def _unknown_key(path: Path, _value: object, _context: Mapping[str, Any]) -> _Words:
+def _unknown_key(path: Path, _value: object, context: Mapping[str, Any]) -> _Words:
     key = str(path[-1])
-    model = model_at(path[:-1])
+    model = context["keys_at"](path[:-1])
     known = list(model.model_fields) if model else []
     near = _SYNONYMS.get(key.lower().replace("-", "_"))
     near = near if near in known else nearest(key, known)
     if near:
         hint = f"did you mean {near}?"
-    elif (home := _home_of(key, model)) is not None:
+    elif "install" not in path and (home := _home_of(key, model)) is not None:
         hint = f"{key} belongs under {home}:"
     else:
         hint = f"keys that may stand here: {listing(known)}"
@@ -136,7 +143,7 @@ def _truth(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
 
 def _text(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
     scalar = isinstance(value, bool | int | float)
-    hint = f"put it in quotes: '{written(value)[:80]}'" if scalar else "write one word or a text in quotes"
+    hint = f"put it in quotes: '{shown(written(value))}'" if scalar else "write one word or a text in quotes"
     return "lab-wrong-type", f"{_label(path)} takes text, found {describe(value)}", hint
 
 
@@ -163,15 +170,19 @@ def _choice(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
 
 
 def _too_small(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
-    return "lab-bad-value", f"{_label(path)} is {written(value)[:40]}, which is too small", f"{context['ge']} at least"
+    return (
+        "lab-bad-value",
+        f"{_label(path)} is {shown(written(value))}, which is too small",
+        f"{context['ge']} at least",
+    )
 
 
 def _too_big(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
-    return "lab-bad-value", f"{_label(path)} is {written(value)[:40]}, which is too big", f"{context['le']} at most"
+    return "lab-bad-value", f"{_label(path)} is {shown(written(value))}, which is too big", f"{context['le']} at most"
 
 
-def _mapping(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
-    model = model_at(path)
+def _mapping(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
+    model = context["keys_at"](path)
     keys = f"`key: value` lines, with keys from: {listing(list(model.model_fields))}" if model else "`name:` lines"
     return "lab-wrong-type", f"{_label(path)} takes a mapping, found {describe(value)}", f"put {keys} under it"
 
@@ -179,7 +190,7 @@ def _mapping(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
 def _list(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
     hint = "begin each item with '- '"
     if isinstance(value, str | int | float):
-        hint = f"write it as [{written(value)[:40]}]"
+        hint = f"write it as [{shown(written(value))}]"
     return "lab-wrong-type", f"{_label(path)} takes a list, found {describe(value)}", hint
 
 
@@ -210,7 +221,7 @@ def _label(path: Path) -> str:
         return "the file"
     if isinstance(path[-1], int):
         return f"{_label(path[:-1])}[{path[-1]}]"
-    return shorten(str(path[-1])) if path[:-1] in (("nodes",), ("networks",)) else str(path[-1])[:80]
+    return shorten(str(path[-1])) if path[:-1] in (("nodes",), ("networks",)) else shown(str(path[-1]))
 
 
 def place(path: Path) -> str:
@@ -227,9 +238,9 @@ def place(path: Path) -> str:
     return f"`{path[-1]}` of {place(path[:-1])}"
 
 
-def model_at(path: Path) -> type[BaseModel] | None:
-    """The model whose keys may stand at a path, or None where no fixed keys stand."""
-    found: Any = layers.LabLayer
+def model_at(path: Path, root: type[BaseModel] = layers.LabLayer) -> type[BaseModel] | None:
+    """The model whose keys may stand at a path below `root`, or None where no fixed keys stand."""
+    found: Any = root
     for step in path:
         if isinstance(found, type) and issubclass(found, BaseModel):
             field = found.model_fields.get(str(step))

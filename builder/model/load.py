@@ -27,7 +27,7 @@ from builder.model.lint import HostLimits, lint, notes
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.resolve import resolve
-from builder.model.words import describe
+from builder.model.words import describe, shorten
 
 __all__ = ["HostLimits", "Loaded", "load_lab", "parse_lab", "read_lab"]
 
@@ -194,7 +194,7 @@ def _take_out_nothing(value: Any, path: Path, report: Report) -> None:
                 del value[key]
                 report.add(
                     "lab-empty-value",
-                    f"{key[:80]} of {place(path)} has no value",
+                    f"{shorten(key)} of {place(path)} has no value",
                     "give it one, or remove the line",
                     (*path, key),
                     key=True,

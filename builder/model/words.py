@@ -26,18 +26,24 @@ def suggest(name: str, known: Sequence[str], *, kind: str) -> str:
     """A hint for a name nobody knows: the nearest one, and what there is."""
     near = nearest(name, known)
     listed = listing(known) if known else "none"
-    return f"did you mean {near}? {kind}: {listed}" if near else f"{kind}: {listed}"
+    return f"did you mean {shown(near)}? {kind}: {listed}" if near else f"{kind}: {listed}"
 
 
 def listing(names: Sequence[str], *, limit: int = 24) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+    """The names, separated by commas; of very many the first ones and the number of the rest."""
+    first = ", ".join(shown(name) for name in names[:limit])
+    return first if len(names) <= limit else f"{first} and {len(names) - limit} more"
+
+
+def shown(text: str) -> str:
+    """The text cut to a readable length, with nothing in it that a terminal would act upon."""
+    cut = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 def shorten(text: str) -> str:
-    """The text in quotes, cut to a readable length, with nothing in it that a terminal would act upon."""
-    cut = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + "'"
+    """The text in quotes, as `shown`."""
+    return f"'{shown(text)}'"
 
 
 def describe(value: object) -> str:
@@ -47,8 +53,7 @@ def describe(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        text = written(value)
-        return f"the number {text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'}"
+        return f"the number {shown(written(value))}"
     if isinstance(value, str):
         return f"the text {shorten(value)}"
     return "a mapping" if isinstance(value, dict) else "a list"

@@ -140,7 +140,14 @@ def in_plain_words(error: yaml.YAMLError, text: str) -> Sequence[Problem]:
     row = next((row for row in _WORDS if row[0] in said), _UNKNOWN)
     _, code, message, hint, at_begin = row
     where = began if at_begin and began is not None else mark
-    line, column = (where.line + 1, where.column + 1) if where is not None else (0, 0)
+    if where is None:
+        line, column = 1, 1
+    elif where.index >= len(text):
+        # The end of the file is reported as a line after the last one; the last thing that stands there is of more use.
+        rest = text.rstrip()
+        line, column = rest.count("\n") + 1, max(len(rest) - rest.rfind("\n") - 1, 1)
+    else:
+        line, column = where.line + 1, where.column + 1
     return (Problem(code, message, hint, line=line, column=column),)
 
 
