@@ -56,6 +56,9 @@ CODES: Mapping[str, str] = {
     "lab-duplicate-name": "Two nodes or two networks have one name.",
     "lab-source": "A node starts from a ready image or is installed from a medium: one of them, and one that its "
     "system offers.",
+    "lab-install": "`install:` is told to the installer of a system. A system that starts from a ready image has none.",
+    "lab-local-file": "A file that the lab file names, such as a script for the installer, is read when the lab is "
+    "loaded. It has to be a text file of at most 1 MiB; its path is taken from the lab file's folder.",
     "lab-no-xen": "`xen:` says how a hypervisor is set up, on a system that has none.",
     "lab-memory-minimum": "Below this much memory the system's makers do not support it; installers stop, or the host "
     "fails later in ways that look like something else.",

@@ -6,7 +6,7 @@ The shape that users write is in `layers`; `load` turns one into the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -106,7 +106,8 @@ Source = Annotated[ImageSource | MediumSource, Field(discriminator="kind")]
 
 
 class Node(Value):
-    """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts."""
+    """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts.
+    `install` are the settings that only its system's installer understands: the system reads them with its own type."""
 
     name: Name
     system: str
@@ -125,6 +126,7 @@ class Node(Value):
     kernel: KernelSettings
     source: Source
     after: tuple[Name, ...]
+    install: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Lab(Value):

@@ -154,6 +154,9 @@ class NodeLayer(Value):
         description="Where the node's system comes from.",
     )
     after: tuple[Name, ...] = Field((), description="Nodes that must be ready before this one starts.")
+    install: dict[str, Any] = Field(
+        default_factory=dict, description="What only the installer of the node's system understands."
+    )
 
 
 class LabLayer(Value):

@@ -103,9 +103,21 @@ class Quirk(Value):
     source: str
 
 
+class Finding(Value):
+    """What a system's own judge says about the files that it made. `code` is stable: `nestlab explain CODE`. `where`
+    is the file, with the line where there is one. An `error` would end the installation or leave it waiting."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    message: str
+    hint: str = ""
+    where: str = ""
+
+
 class SystemPlan(Value):
     """Everything a system decides about a node. `seed` are files given to this node alone at its first boot
-    (never part of an image); `checks` name files of labs/checks."""
+    (never part of an image); `checks` name files of labs/checks. `findings` are warnings about the answers: with an
+    error there is no plan."""
 
     system: str
     release: str
@@ -117,6 +129,7 @@ class SystemPlan(Value):
     boots: tuple[Boot, ...]
     checks: tuple[str, ...] = ()
     quirks: tuple[Quirk, ...] = ()
+    findings: tuple[Finding, ...] = ()
     ssh_user: str = "root"
 
 
@@ -137,7 +150,8 @@ class SystemTraits(Value):
     `defaults` are written as in a lab file (`{"memory": "4GiB"}`). A `minimum.disk` of 0 means that the system needs
     no disk. `xen`: the host is a Xen dom0. `buses` is the disk bus for each firmware when nobody chose one; OVMF has
     no driver for the LSI controller, so a UEFI node cannot start from it. `footprint` is what one node is expected to
-    write to the disk of the machine that it runs on, in bytes (its disks are thin).
+    write to the disk of the machine that it runs on, in bytes (its disks are thin). `install` is the type of the lab
+    file's `install:`, None for a system without an installer.
     """
 
     name: str
@@ -150,6 +164,7 @@ class SystemTraits(Value):
     xen: bool = True
     buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
     footprint: int = 0
+    install: type[Value] | None = Field(None, exclude=True)
 
 
 class System(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from builder.errors import Problem
 from builder.model.document import Document, Path
 
-_NESTED = ("xen", "kernel")
+_NESTED = ("xen", "kernel", "install")
 
 
 class Report:

@@ -1,7 +1,7 @@
 """From what users wrote to a lab with every value filled in.
 
 A node's values: nestlab's defaults <- its system's defaults <- the lab's `defaults:` <- the node. Later ones win;
-`xen` and `kernel` are merged key by key, their `arguments` add up in that order, every other list is replaced.
+`xen`, `kernel` and `install` are merged key by key; `arguments` add up in that order, every other list is replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from builder.model.install import read_install
 from builder.model.lab import (
     Disk,
     ImageSource,
@@ -87,6 +88,10 @@ def resolve(
         if own.release is None and own.system is not None and own.system != layer.defaults.system:
             # The lab's release is meant for the lab's system, not for a node of another one.
             merged["release"] = None
+        if own.system is not None and layer.defaults.system not in (None, own.system):
+            # So is what the lab says to its installer.
+            merged["install"] = own.install
+        merged["install"] = read_install(name, merged.get("install", {}), traits, report, folder=folder)
         if "after" not in own.model_fields_set:
             merged["after"] = tuple(each for each in merged.get("after", ()) if each != name)
         source = merged.get("source")
@@ -140,6 +145,8 @@ def _overlay(base: _Merged, layer: NodeLayer) -> _Merged:
                 inner = getattr(value, name)
                 section[name] = (*section.get(name, ()), *inner) if name == "arguments" else inner
             merged[key] = section
+        elif key == "install":
+            merged[key] = {**merged.get(key, {}), **value}
         elif value is not None:
             merged[key] = value
     return merged
@@ -174,6 +181,7 @@ def _node(
         kernel=KernelSettings(arguments=said.get("kernel", {}).get("arguments", ())),
         source=_source(said.get("source"), traits, folder),
         after=said.get("after", ()),
+        install=said["install"],
     )
 
 

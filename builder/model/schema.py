@@ -30,6 +30,7 @@ def json_schema(systems: Mapping[str, SystemTraits]) -> _Schema:
     definitions: dict[str, _Schema] = schema["$defs"]
     _lab(schema)
     _node(definitions["NodeLayer"], systems)
+    definitions |= _installers(definitions["NodeLayer"], systems)
     _nic(definitions["NicLayer"])
     definitions["RaidLayer"]["properties"]["disks"] |= {"minItems": 2, "uniqueItems": True}
     definitions["SourceLayer"]["maxProperties"] = 1
@@ -69,6 +70,26 @@ def _node(node: _Schema, systems: Mapping[str, SystemTraits]) -> None:
         }
         for name, traits in systems.items()
     ]
+
+
+def _installers(node: _Schema, systems: Mapping[str, SystemTraits]) -> dict[str, _Schema]:
+    """The definitions of the systems' own `install:` types. A node that names its system gets that system's keys; one
+    that has it from `defaults:` may have those of any."""
+    made: dict[str, _Schema] = {}
+    roots: dict[str, _Schema] = {}
+    for name, traits in systems.items():
+        if traits.install is not None:
+            own = _clean(traits.install.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}"))
+            made |= {f"{name}.{inner}": part for inner, part in own.pop("$defs", {}).items()}
+            made[f"{name}.install"] = own
+            roots[name] = {"$ref": f"#/$defs/{name}.install"}
+    field = node["properties"]["install"]
+    field.pop("additionalProperties", None)
+    if roots:
+        field["anyOf"] = list(roots.values())
+    for rule, name in zip(node["allOf"], systems, strict=True):
+        rule["then"]["properties"]["install"] = roots.get(name, {"maxProperties": 0})
+    return made
 
 
 def _nic(nic: _Schema) -> None:

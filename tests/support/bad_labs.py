@@ -23,7 +23,23 @@ def _node(lines: str) -> str:
     return f"name: t\nnodes:\n  a:\n    system: host\n{lines}"
 
 
+def _installed(lines: str) -> str:
+    """A lab of one host that is installed, with these lines under its `install:`, indented by six."""
+    return f"name: t\nnodes:\n  a:\n    system: installed\n    source: {{medium: x.iso}}\n    install:\n{lines}"
+
+
 STRUCTURAL = (
+    ("misspelt key of the installer", _installed("      ¦swapp: 1GiB\n"), "lab-unknown-key", "did you mean swap?"),
+    ("key of the installer like no other", _installed("      ¦disks: 1\n"), "lab-unknown-key", "here: swap, colour"),
+    ("misspelt key in the installer's list", _installed("      people: [{name: x, ¦admn: true}]\n"),
+     "lab-unknown-key", "admin?"),
+    ("key missing in the installer's list", _installed("      people: [¦{admin: true}]\n"), "lab-missing-key", "name:"),
+    ("wrong unit for the installer", _installed("      swap: ¦1GB\n"), "lab-size", "write 1GiB"),
+    ("wrong word for the installer", _installed("      colour: ¦gren\n"), "lab-bad-value", "did you mean green?"),
+    ("text as the installer's settings", "name: t\nnodes: {a: {system: installed, install: ¦yes}}\n",
+     "lab-wrong-type", "`name:` lines"),
+    ("installer settings without an installer", "name: t\nnodes: {a: {system: host, ¦install: {swap: 1GiB}}}\n",
+     "lab-install", "remove install:"),
     ("misspelt key", _node("    ¦memry: 4GiB\n"), "lab-unknown-key", "did you mean memory?"),
     ("misspelt key of the lab", "name: t\n¦node: {}\nnodes: {a: {system: host}}\n", "lab-unknown-key", "nodes"),
     ("key of another tool", _node("    ¦ram: 4GiB\n"), "lab-unknown-key", "did you mean memory?"),
@@ -194,6 +210,11 @@ WHOLE = (
     ("addresses on a VLAN not carried",
      _node("    networks: [{network: n, trunk: [5], vlan_addresses: {6: ¦[10.0.0.1/24]}}]\n"),
      "lab-vlan-address", "trunk: [5, 6]"),
+    ("part of a MiB for the installer", _installed("      swap: ¦1025KiB\n"), "lab-size", "4GiB or 512MiB"),
+    ("file that is not there", _installed("      script: ¦nowhere.sh\n"), "lab-local-file", "the lab file's folder"),
+    ("folder as a file", _installed("      script: ¦/\n"), "lab-local-file", "text file"),
+    ("device as a file", _installed("      script: ¦/dev/zero\n"), "lab-local-file", "text file"),
+    ("contents as a file", _installed("      script: ¦{path: x, content: y}\n"), "lab-wrong-type", "path of a file"),
     ("no medium named", "name: t\nnodes: {¦a: {system: installed}}\n", "lab-source", "{medium: FILE.iso}"),
     ("image of what is installed", "name: t\nnodes: {a: {system: installed, source: ¦image}}\n",
      "lab-source", "{medium: FILE}"),

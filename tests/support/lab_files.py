@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from builder.errors import LabFileError, Problem
-from builder.model.lab import Lab
+from builder.model.install import LocalFile, MibSize, one_of
+from builder.model.lab import Lab, Value
 from builder.model.lint import HostLimits
 from builder.model.load import parse_lab
 from builder.model.plan import Minimum, SystemTraits
@@ -27,7 +31,27 @@ HOST = SystemTraits(
     sources=("image", "medium"),
     footprint=GIB,
 )
-MEDIUM_ONLY = HOST.model_copy(update={"name": "installed", "title": "An installed host", "sources": ("medium",)})
+
+
+class Person(Value):
+    """Somebody on an installed host."""
+
+    name: Annotated[str, Field(description="Login name.")]
+    admin: Annotated[bool, Field(strict=True, description="May everything.")] = False
+
+
+class Installer(Value):
+    """What the installer of the `installed` system is told."""
+
+    swap: MibSize = Field("1GiB", description="Size of the swap volume.")
+    colour: one_of(("red", "green"), "colours") = Field("red", description="Of the screen.")  # type: ignore[valid-type]
+    people: tuple[Person, ...] = Field((), description="Who may log in.")
+    script: LocalFile | None = Field(None, description="Run at the end.")
+
+
+MEDIUM_ONLY = HOST.model_copy(
+    update={"name": "installed", "title": "An installed host", "sources": ("medium",), "install": Installer}
+)
 SMALL = SystemTraits(
     name="small",
     title="A small kernel",

@@ -1,0 +1,166 @@
+"""The `install:` mapping of a node: what only the installer of its system understands.
+
+Its keys are the system's own (`SystemTraits.install` is their type), so that they are checked here as strictly as all
+others, and in the same words. The node keeps the mapping in a form that survives JSON and that the type reads again:
+files are read while the lab is loaded, since systems are pure and read nothing themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ValidationError, ValidationInfo, WithJsonSchema
+
+from builder.model.document import Path
+from builder.model.explain import explain
+from builder.model.lab import Value
+from builder.model.plan import SystemTraits
+from builder.model.report import Report
+from builder.model.units import KIB, MIB, BadValue, parse_size
+from builder.model.words import describe, shorten, suggest, written
+
+MAX_FILE = MIB
+_FOLDER = "folder"
+
+
+def read_install(
+    node: str, said: Mapping[str, Any], traits: SystemTraits, report: Report, *, folder: FilePath
+) -> dict[str, Any]:
+    """The node's installer settings, checked; files in them are taken from `folder`. What is wrong goes to the
+    report, and the result is then empty."""
+    base: Path = ("nodes", node, "install")
+    if not said:
+        return {}
+    if traits.install is None:
+        report.add(
+            "lab-install",
+            f"node {shorten(node)}: {traits.title} has no installer settings",
+            "remove install: from this node",
+            base,
+            key=True,
+        )
+        return {}
+    try:
+        value = traits.install.model_validate(said, context={_FOLDER: folder})
+    except ValidationError as error:
+        explain(error, report, base=base, model=traits.install)
+        return {}
+    kept: dict[str, Any] = value.model_dump(mode="json", exclude_unset=True)
+    return kept
+
+
+class LocalText(Value):
+    """A text file of the user's: where it was, and what was in it when the lab was loaded."""
+
+    path: str
+    content: str
+
+
+def _local_text(value: Any, info: ValidationInfo) -> Any:
+    """A path as it is written in a lab file becomes the file; what has been read before stays as it is."""
+    folder = info.context.get(_FOLDER) if isinstance(info.context, dict) else None
+    if folder is None and isinstance(value, Mapping | LocalText):
+        return value
+    hint = "write the path of a file, relative to the lab file"
+    if not isinstance(value, str) or not value or folder is None:
+        raise BadValue("lab-wrong-type", f"expected the path of a file, found {describe(value)}", hint)
+    return {"path": value, "content": _read_text(FilePath(folder) / FilePath(value).expanduser(), value)}
+
+
+def _read_text(file: FilePath, said: str) -> str:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadValue(
+            "lab-local-file", f"{shorten(said)} cannot be read: {why}", "paths are taken from the lab file's folder"
+        ) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadValue("lab-local-file", f"{shorten(said)} is not a regular file", "give the path of a text file")
+    with os.fdopen(descriptor, "rb") as stream:
+        content = stream.read(MAX_FILE + 1)
+    if len(content) > MAX_FILE:
+        raise BadValue("lab-local-file", f"{shorten(said)} is larger than 1 MiB", "put a smaller file there")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise BadValue("lab-local-file", f"{shorten(said)} is not UTF-8 text", "give a text file") from None
+    if "\0" in text:
+        raise BadValue("lab-local-file", f"{shorten(said)} holds a NUL character", "give a text file")
+    return text
+
+
+LocalFile = Annotated[
+    LocalText,
+    BeforeValidator(_local_text, json_schema_input_type=str),
+    WithJsonSchema({"type": "string", "minLength": 1, "description": "A path, relative to the lab file."}),
+]
+
+
+def worded(pattern: str, what: str, hint: str, *, examples: tuple[str, ...] = (), longest: int = 255) -> Any:
+    """A text that matches the whole pattern. `what` completes "... is not", `hint` says what to write."""
+    import re  # noqa: PLC0415 - compiled once for each type
+
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if len(value) > longest:
+            raise BadValue("lab-bad-value", f"the text is {len(value)} characters long", f"{longest} at most")
+        if not compiled.fullmatch(value):
+            raise BadValue("lab-bad-value", f"{shorten(value)} is not {what}", hint)
+        return value
+
+    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern})$", "maxLength": longest}
+    if examples:
+        schema["examples"] = list(examples)
+    return Annotated[str, AfterValidator(check), WithJsonSchema(schema)]
+
+
+def one_of(known: tuple[str, ...], kind: str) -> Any:
+    """One of these words; a wrong one is answered with the nearest."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in known:
+            seen = shorten(value) if isinstance(value, str) else describe(value)
+            raise BadValue("lab-bad-value", f"{seen} is none of them", suggest(written(value), known, kind=kind))
+        return value
+
+    return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})]
+
+
+def _mib(value: Any) -> str:
+    size = parse_size(value)
+    if size % MIB:
+        raise BadValue("lab-size", f"{shorten(written(value))} is no whole number of MiB", "write it as 4GiB or 512MiB")
+    return f"{size // MIB}MiB"
+
+
+def _kib(value: Any) -> str:
+    size = parse_size(value)
+    if size % KIB:
+        raise BadValue("lab-size", f"{shorten(written(value))} is no whole number of KiB", "write it as 512KiB")
+    return f"{size // KIB}KiB"
+
+
+_SIZE_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|TiB)$", "examples": ["4GiB", "512MiB"]}
+)
+MibSize = Annotated[str, BeforeValidator(_mib), _SIZE_SCHEMA]
+"""A size in whole MiB, kept as written in MiB (`4096MiB`): `in_mib` gives the number."""
+KibSize = Annotated[str, BeforeValidator(_kib), _SIZE_SCHEMA]
+"""A size in whole KiB, kept as written in KiB (`512KiB`): `in_kib` gives the number."""
+
+
+def in_mib(size: str) -> int:
+    """The number of a MibSize."""
+    return int(size.removesuffix("MiB"))
+
+
+def in_kib(size: str) -> int:
+    """The number of a KibSize."""
+    return int(size.removesuffix("KiB"))
