@@ -10,6 +10,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from builder.drivers.boot import BootFollower
 from builder.drivers.ports import PortTable
@@ -38,6 +39,8 @@ class _Running:
     target: SshTarget
     domain: Domain | None = None
     phase: str | None = None
+    # Where the machine goes away at a reboot, it cannot be told from a power-off: what was planned is believed.
+    ends_by: Literal["reboot", "power-off"] = "power-off"
 
 
 class Boots:
@@ -87,6 +90,8 @@ class Boots:
         """
         boot = Boot.model_validate(step.inputs["boot"])
         running = self._wire(plan, accelerator, boot, direct)
+        if any(phase.signal == "reboot" for phase in boot.phases):
+            running.ends_by = "reboot"
         node = plan.name
         console = Path(running.wiring.console_log)
         start = console.stat().st_size if console.exists() else 0
@@ -242,7 +247,7 @@ def _await_end(running: _Running, signals: queue.Queue[str], over: threading.Eve
     assert running.domain is not None
     while not over.wait(0.5):
         if not running.domain.is_running():
-            signals.put("reboot" if running.wiring.on_reboot == "end" else "power-off")
+            signals.put(running.ends_by)
             return
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from builder.errors import LabError
 from builder.lifecycle import doctor_kvm as kvm
 from builder.lifecycle import doctor_room as room
 from builder.lifecycle import doctor_tools as tools
@@ -135,7 +136,10 @@ def lacks(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 def _proof(places: Places, probe: bool) -> Row:
     why = "KVM is used only after a guest booted on it"
-    found = verdict(places, probe=probe)
+    try:
+        found = verdict(places, probe=probe)
+    except LabError as error:
+        return Row("accelerator", "unknown", error.message, why, error.hint or "")
     if found.accelerator == "kvm":
         return Row("accelerator", "ok", f"KVM: {found.reason}", why, "")
     if not found.proven:
