@@ -83,7 +83,7 @@ def explain(
 
 def _words(detail: Any, path: Path, keys_at: Callable[[Path], type[BaseModel] | None]) -> _Words:
     kind, value = detail["type"], detail["input"]
-    context = {**detail.get("ctx", {}), "keys_at": keys_at}
+    context = {**detail.get("ctx", {}), "keys_at": keys_at, "is_key": detail["loc"][-1:] == ("[key]",)}
     fault = context.get("error")
     if isinstance(fault, units.BadValue):
         return fault.code, f"{_label(path)}: {fault.message}", fault.hint
@@ -122,10 +122,14 @@ def _home_of(key: str, model: type[BaseModel] | None) -> str | None:
 
 def _missing(path: Path, _value: object, _context: Mapping[str, Any]) -> _Words:
     key = str(path[-1])
-    return "lab-missing-key", f"{place(path[:-1])} lacks {key}", f"add {_EXAMPLES.get(key, key + ': ...')}"
+    example = _EXAMPLES.get(key) if key != "name" or len(path) == 1 else None
+    return "lab-missing-key", f"{place(path[:-1])} lacks {key}", f"add {example or key + ': ...'}"
 
 
-def _number(path: Path, value: object, _context: Mapping[str, Any]) -> _Words:
+def _number(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
+    if context["is_key"]:
+        words = f"{_label(path[:-1])}: the key {shorten(str(value))} is not a whole number"
+        return "lab-wrong-type", words, "write a VLAN of the trunk, such as 100: [10.0.100.1/24]"
     hint = "write a number such as 2"
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         hint = f"write it without quotes: {value}"
@@ -151,7 +155,8 @@ def _pattern(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
     code, message, hint = _PATTERNS[context["pattern"]]
     if code == "lab-name" and isinstance(value, str) and len(value) > 32:
         message = f"is {len(value)} characters long"
-    return code, f"{_label(path)}: {shorten(str(value))} {message}", hint
+    label = f"the name of a {str(path[-2])[:-1]}" if context["is_key"] else _label(path)
+    return code, f"{label}: {shorten(str(value))} {message}", hint
 
 
 def _length(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
@@ -173,12 +178,16 @@ def _too_small(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
     return (
         "lab-bad-value",
         f"{_label(path)} is {shown(written(value))}, which is too small",
-        f"{context['ge']} at least",
+        f"write {context['ge']} or more",
     )
 
 
 def _too_big(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
-    return "lab-bad-value", f"{_label(path)} is {shown(written(value))}, which is too big", f"{context['le']} at most"
+    return (
+        "lab-bad-value",
+        f"{_label(path)} is {shown(written(value))}, which is too big",
+        f"write {context['le']} or less",
+    )
 
 
 def _mapping(path: Path, value: object, context: Mapping[str, Any]) -> _Words:

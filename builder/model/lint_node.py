@@ -72,7 +72,7 @@ def _release(it: _Subject) -> None:
         it.add(
             "lab-unknown-release",
             f"{it.traits.title} has no release {shorten(it.node.release)} here",
-            suggest(it.node.release, it.traits.releases, kind="releases"),
+            f"releases: {', '.join(it.traits.releases)}",
             "release",
         )
 
