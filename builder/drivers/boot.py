@@ -26,7 +26,7 @@ _TAIL = 15
 class BootFollower:
     """What to follow. `signals` brings what the console cannot tell: 'ssh', 'reboot', 'power-off', 'http'.
 
-    `scale` stretches the phases' weights into time-outs. `expected` are seconds of each phase in past runs; they go
+    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds. `expected` are seconds of each phase in past runs; they go
     out with the events, for progress.
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
@@ -42,6 +42,7 @@ class BootFollower:
     offset: int = 0
     scale: float = 1.0
     expected: Mapping[str, float] = field(default_factory=dict)
+    least: float = 0.0
 
     def follow(self, stop: threading.Event | None = None) -> dict[str, float]:
         """Seconds that each phase took. Raises NodeFailed with the cause, TimedOut with the phase, what was awaited
@@ -142,7 +143,7 @@ class _Boot:
 
     def _clock(self) -> None:
         now = time.monotonic()
-        spent, limit = now - self.began, self.phase.weight * self.what.scale
+        spent, limit = now - self.began, self._limit()
         if spent > limit:
             self._end("failed", cause="timeout")
             awaited = f"/{self.phase.awaits}/ on the console" if self.phase.signal == "console" else self.phase.signal
@@ -175,6 +176,9 @@ class _Boot:
 
     def _end(self, outcome: Outcome, *, cause: str | None = None, **data: Any) -> None:
         self.what.emit("end", node=self.what.node, phase=self.phase.name, outcome=outcome, cause=cause, **data)
+
+    def _limit(self) -> float:
+        return max(self.what.least, self.phase.weight * self.what.scale)
 
     def _expected(self) -> dict[str, Any]:
         known = {"limit": round(self.phase.weight * self.what.scale, 1)}

@@ -21,6 +21,7 @@ from builder.errors import LabError
 from builder.paths import Places
 from builder.run import run
 
+_ORPHAN_LIFE = 0.05
 Status = Literal["ok", "warn", "missing", "unknown"]
 Connection = Literal["embed", "session", "system", "remote"]
 
@@ -132,12 +133,14 @@ class Ground:
         return nearest(path).stat().st_dev
 
     def reap_seconds(self, limit: float) -> float | None:
-        """How long a process without a parent stays a zombie, or None when it still is one after `limit` seconds."""
-        started = subprocess.run(
-            ["/bin/sh", "-c", "true & echo $!"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
-        )
+        """How long a process that has lost its parent stays a zombie, or None when it is one after `limit` seconds."""
+        # It outlives its shell, which would collect it itself; and it does not hold the pipe that we read from.
+        script = f"sleep {_ORPHAN_LIFE} >/dev/null 2>&1 & echo $!"
+        argv = ["/bin/sh", "-c", script]
+        started = subprocess.run(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
         with contextlib.suppress(ValueError):
-            return _gone_after(int(started.stdout), limit)
+            spent = _gone_after(int(started.stdout), limit + _ORPHAN_LIFE)
+            return None if spent is None else max(0, spent - _ORPHAN_LIFE)
         return None
 
     def as_root(self, command: str) -> str:

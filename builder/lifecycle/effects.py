@@ -18,9 +18,9 @@ from builder.drivers.switch import Switch
 from builder.errors import HostLacks, LabError
 from builder.events import Emit, about
 from builder.images.build import build
-from builder.images.disks import create_disk, create_overlay
 from builder.images.hosts import HostInputs, read_host
 from builder.images.keys import image_key
+from builder.images.overlays import create_disk, create_overlay, write_seed
 from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
 from builder.lifecycle import accelerator
@@ -185,8 +185,6 @@ class Effects:
             else:
                 create_disk(path, disk.size)
         if image.disk is not None and plan.node.disks and plan.system.recipe is not None:
-            from builder.images.seed import write_seed
-
             write_seed(folder / f"{plan.node.disks[0].name}.qcow2", seed)
         if image.initrd is not None:
             seed_initrd(image.initrd, seed, folder / "initrd")
