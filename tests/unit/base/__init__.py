@@ -1,0 +1,1 @@
+"""Tests of what everyone may use: errors, events, running programs, paths, secrets."""
