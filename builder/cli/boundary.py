@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from builder.cli.frame import PREFIX, PROGRAM, root, wants_color
+from builder.cli.frame import PREFIX, PROGRAM, Terminated, root, wants_color
 from builder.cli.verbs import find
 from builder.errors import LabError, LabFileError
 from builder.secrets import redact
@@ -117,4 +117,4 @@ def _silence() -> None:
 
 
 def _terminated(_signum: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Terminated

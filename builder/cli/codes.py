@@ -12,7 +12,7 @@ CODES: Mapping[str, str] = {
     "lab-encoding": "Lab files are UTF-8 text. `file -i FILE` tells what a file is, `iconv` turns it into UTF-8.",
     "lab-control": "A character that cannot be seen stands in the file. It was most likely pasted in, or the file is "
     "binary.",
-    "lab-more": "Only the first hundred problems are listed; they may well be the cause of the others.",
+    "lab-more": "Only the first fifty problems are listed; they may well be the cause of the others.",
     # YAML.
     "lab-yaml": "The file is not YAML from here on. The place is where the reader gave up: the mistake is there or in "
     "the line before.",
@@ -66,15 +66,15 @@ CODES: Mapping[str, str] = {
     "thin: a large one takes no room until it is written.",
     "lab-no-disk": "The system boots from a disk, and the node has none.",
     "lab-dom0-memory": "dom0, Xen itself and the guests share the node's memory. Xen takes 128 MiB and about a 32nd of "
-    "the whole; dom0_memory has to leave that.",
+    "the whole, 256 MiB at least; dom0_memory has to leave that.",
     "lab-dom0-vcpus": "dom0 cannot have more processors than the node.",
     "lab-pciback-repeated": "A PCI device is hidden from dom0 once.",
     "lab-after-unknown": "`after:` names a node that must be ready first; there is no such node.",
     "lab-after-cycle": "Nodes that wait for each other never start.",
     # Disks.
     "lab-duplicate-disk": "Two disks of one node have one name.",
-    "lab-bus-full": "A controller carries so many disks and no more: IDE 4, SATA 6, LSI 53C895A 7, SAS1068 8, virtio "
-    "8; one less on IDE or SATA when a CD-ROM drive is there.",
+    "lab-bus-full": "A node's controllers carry so many disks and no more: IDE 3 and SATA 5 beside the CD-ROM drive, "
+    "LSI 53C895A or SAS1068 28 (four controllers of seven, whatever their model), virtio 10.",
     "lab-bus-machine": "The machine has no such controller: q35 has SATA, pc has IDE.",
     "lab-sector": "QEMU's IDE and SATA drives always have 512-byte logical sectors.",
     "lab-4kn-boot": "Firmware and partition table must fit the sector size of the first disk. A BIOS reads 512-byte "

@@ -41,12 +41,21 @@ def systems(how: str) -> None:
 
 
 @click.command()
+@click.option("--documented", is_flag=True, help="What vendors' documents ask for instead, with their source.")
 @output_option()
-def settings(how: str) -> None:
+def settings(documented: bool, how: str) -> None:
     """List every setting of a lab file: where it stands, what it takes, its default and its meaning.
 
     What may stand in a node may stand under `defaults:` too, for all nodes.
     """
+    if documented:
+        from builder.hypervisors.settings import SETTINGS
+
+        show([row.model_dump(mode="json") for row in SETTINGS], how, lambda: columns(
+            ["system", "on", "setting", "value", "says"],
+            [[row.system, row.hypervisor, row.key, row.value, row.says] for row in SETTINGS],
+        ))  # fmt: skip
+        return
     from builder.model.schema import json_schema
     from builder.systems import traits
 

@@ -52,4 +52,19 @@ def _settings(word: str) -> list[dict[str, str]]:
             else "`nestlab explain --list`, `nestlab settings`"
         )
         raise UsageError(f"{word} is neither a code nor a setting", hint=hint)
-    return found
+    return [row | _documented(row["setting"]) for row in found]
+
+
+def _documented(setting: str) -> dict[str, str]:
+    """What vendors' documents say about a setting of a node, and what speaks against it."""
+    from builder.hypervisors.settings import SETTINGS
+
+    key = setting.replace("nodes.*.", "").replace("[]", "")
+    told = {}
+    for row in SETTINGS:
+        if row.key == key:
+            against = f" But: {row.contradicted}" if row.contradicted else ""
+            told[f"{row.system} on {row.hypervisor}"] = (
+                f"{row.value}: {row.says} ({row.document}, {row.section}, {row.date}).{against}"
+            )
+    return told

@@ -22,6 +22,10 @@ PREFIX = "NESTLAB"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. It ends a verb as Ctrl-C does, but reached this process alone and not those it started."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """What verbs are handed. `verbosity`: -1 quiet, 0 usual, 1 and up more. `environ` is the caller's."""

@@ -14,7 +14,10 @@ from builder.cli.options import connect_option, mirror_option
 from builder.cli.output import columns, left_text, output_option, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
+from builder.lifecycle.state import read_owner
 from builder.model.runtime import LabStatus
+from builder.paths import is_locked
+from builder.run import process_start_time
 
 # How long `up` waits, after it was stopped, for the keeper to take down what it had started.
 _SETTLE = 60
@@ -62,28 +65,28 @@ def up(
         mirror=mirror,
     )
     plan = plan_lab(loaded, load_system)
+    was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:
             done = bring_up(plan, app.places, options=options, listener=listener)
-        except BaseException:
-            _wait_until_settled(app, loaded.name)
+        except BaseException as error:
+            if not was_up and not (keep_failed and isinstance(error, LabError)):
+                _wait_until_gone(app, loaded.name)
             raise
     if how != "jsonl":
         show(done.model_dump(mode="json"), how, lambda: status_table(done))
 
 
-def _wait_until_settled(app: App, name: str) -> None:
-    """When this returns, the keeper has taken down what it does not keep: the prompt means that all is quiet."""
-    from builder.lifecycle.status import status as ask_status
-
+def _wait_until_gone(app: App, name: str) -> None:
+    """The keeper takes down what did not come up, on its own; the prompt returns when it has done so."""
+    folders = (app.places.lab(name), app.places.run(name))
+    keeper = read_owner(app.places.lab(name) / "lock")
     deadline = time.monotonic() + _SETTLE
     while time.monotonic() < deadline:
-        try:
-            if ask_status(name, app.places).state not in ("starting", "stopping"):
-                return
-        except LabError:
+        lives = keeper is not None and process_start_time(keeper.pid) == keeper.started
+        if not lives and not any(folder.exists() for folder in folders):
             return
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 @click.command()

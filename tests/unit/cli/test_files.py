@@ -173,6 +173,9 @@ def test_systems_and_settings(run: Run) -> None:
     assert settings["nodes.*.firmware"]["takes"] == "bios|uefi"
     assert settings["networks.*.mtu"]["default"] == "1500"
     assert all(row["meaning"] for row in settings.values()), "every setting says what it means"
+    assert not [name for name in settings if name.startswith("defaults.")]
+    documented = json.loads(run("settings", "--documented", "-o", "json").stdout)
+    assert all(row["document"] and row["date"] for row in documented)
 
 
 def test_explain(run: Run) -> None:
@@ -180,6 +183,7 @@ def test_explain(run: Run) -> None:
     assert "GiB" in run("explain", "[lab-size]").stdout, "as it stands in the message"
     assert "nodes.*.xen.dom0_memory" in run("explain", "dom0_memory").stdout
     assert "lab-size" in run("explain", "--list").stdout
+    assert "xcpng on kvm" in run("explain", "disks[].bus").stdout, "with what the documents say"
     error = run("explain", "lab-sise").exception
     assert isinstance(error, UsageError)
     assert "lab-size" in (error.hint or "")
