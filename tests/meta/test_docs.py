@@ -119,7 +119,7 @@ def test_what_needs_a_lab_is_run_by_a_test_of_one() -> None:
     run = {
         word
         for source in sources("tests")
-        if source.path.parts[1] in {"integration", "e2e"}
+        if source.path.parts[1] in {"integration", "e2e"} or source.path.parts[1:3] == ("unit", "cli")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call | ast.List | ast.Tuple)
         for word in _joined(node)
