@@ -61,6 +61,8 @@ class Fat:
         self.clusters = max(0, (total * self.sector - self.data_at) // self.cluster_bytes)
         self.bits = 12 if self.clusters < 4085 else 16 if self.clusters < 65525 else 32
         self.root_cluster = int.from_bytes(boot[44:48], "little") if self.bits == 32 else 0
+        info = int.from_bytes(boot[48:50], "little") if self.bits == 32 else 0
+        self.summary_at = info * self.sector if 0 < info < reserved else 0
         self._last = {12: 0xFF8, 16: 0xFFF8, 32: 0x0FFFFFF8}[self.bits]
 
     # -- the table
@@ -175,6 +177,9 @@ class Fat:
         self._write(file.entry + 26, (first & 0xFFFF).to_bytes(2, "little") + len(content).to_bytes(4, "little"))
         if self.bits == 32:
             self._write(file.entry + 20, (first >> 16).to_bytes(2, "little"))
+        if self.summary_at and self._read(self.summary_at, 4) == b"RRaA":
+            # The count of free clusters is only a hint; all ones say that it is not known.
+            self._write(self.summary_at + 488, b"\xff" * 8)
 
     def _claim(self, count: int, tail: int | None) -> list[int]:
         free = []

@@ -136,7 +136,11 @@ def _volume(view: View, base: int) -> tuple[list[Tree], list[int], bool]:
                 raise damaged(f"{view.source.path}: a second primary volume descriptor at block {block}")
             trees.append(Tree(view, at, "plain", base))
         elif head[0] == 2 and trees:
-            trees.append(Tree(view, at, "joliet" if head[88:91] in JOLIET else "enhanced", base))
+            tree = Tree(view, at, "joliet" if head[88:91] in JOLIET else "enhanced", base)
+            if tree.root.extent == trees[0].root.extent:
+                trees[0].descriptors.append(at)
+            else:
+                trees.append(tree)
         elif head[0] == 0 and head[7:30] == SIGNATURE:
             catalogs.append(int.from_bytes(head[71:75], "little"))
     else:

@@ -45,8 +45,10 @@ def mend(medium: Medium, grown: int) -> None:
             hint="fetch the image again; one rewritten by another tool may have been spoilt by it",
         )
     for tree in medium.trees:
-        if (tree.space + tree.base) * SECTOR >= view.cut:
-            view.patch(tree.descriptor + 80, both32(tree.space + grown // SECTOR))
+        for descriptor in tree.descriptors:
+            space = int.from_bytes(view.read(descriptor + 80, 4), "little")
+            if (space + tree.base) * SECTOR >= view.cut:
+                view.patch(descriptor + 80, both32(space + grown // SECTOR))
     for image in medium.boot_images:
         if image.block * SECTOR >= view.cut:
             view.patch(image.entry + 8, struct.pack("<I", image.block + grown // SECTOR))

@@ -88,10 +88,14 @@ class PathTable:
 
     def write(self, tree: Tree) -> None:
         """Put both tables and their copies into the view; they move to the end when they outgrew their blocks."""
-        view = tree.view
-        vd = view.read(tree.descriptor, SECTOR)
-        old_size = int.from_bytes(vd[132:136], "little")
         entries = self._ordered() if self.grown else self.entries
+        for descriptor in tree.descriptors:
+            self._write(tree, descriptor, entries)
+
+    def _write(self, tree: Tree, descriptor: int, entries: list[Entry]) -> None:
+        view = tree.view
+        vd = view.read(descriptor, SECTOR)
+        old_size = int.from_bytes(vd[132:136], "little")
         room = -(-old_size // SECTOR) * SECTOR
         for place, order in ((140, "<"), (144, "<"), (148, ">"), (152, ">")):
             block = struct.unpack_from(order + "I", vd, place)[0]
@@ -101,7 +105,7 @@ class PathTable:
             at = (block + tree.base) * SECTOR
             if len(data) > room:
                 at = view.allocate(len(data))
-                view.patch(tree.descriptor + place, struct.pack(order + "I", at // SECTOR - tree.base))
+                view.patch(descriptor + place, struct.pack(order + "I", at // SECTOR - tree.base))
             view.patch(at, data.ljust(room if len(data) <= room else 0, b"\0"))
             if len(data) != old_size:
-                view.patch(tree.descriptor + 132, both32(len(data)))
+                view.patch(descriptor + 132, both32(len(data)))

@@ -72,11 +72,15 @@ class Index:
 
 
 class Tree:
-    """A tree as one volume descriptor roots it. Blocks are counted from `base` (in blocks) on."""
+    """A tree as a volume descriptor roots it. Blocks are counted from `base` (in blocks) on.
+
+    `descriptors` are all that root it: mkisofs lets the enhanced one share the primary's tree.
+    """
 
     def __init__(self, view: View, descriptor: int, kind: Kind, base: int) -> None:
         self.view = view
         self.descriptor = descriptor
+        self.descriptors = [descriptor]
         self.base = base
         vd = view.read(descriptor, SECTOR)
         if int.from_bytes(vd[128:130], "little") != SECTOR:

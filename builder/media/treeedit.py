@@ -6,10 +6,11 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from builder.media.errors import MediaError
-from builder.media.iso9660 import MORE_SECTIONS, Record, entries, pack, rock_ridge
+from builder.media.errors import MediaError, damaged
+from builder.media.iso9660 import MORE_SECTIONS, Record, both32, entries, pack
 from builder.media.pathtable import PathTable
 from builder.media.records import Maker, bump_links
+from builder.media.susp import link_of, move_continuations, set_link
 from builder.media.tree import Dir, Hit, Tree, parts
 from builder.media.view import SECTOR
 
@@ -128,20 +129,26 @@ class TreeEditor:
     # -- laying out
 
     def commit(self) -> None:
-        """Write what changed into the view. Raises MediaError when a folder that must move has relocated parts."""
+        """Write what changed into the view. Raises MediaError when a chain of relocated folders does not hold."""
         everyone = self._everyone()
-        moved = [folder for folder in everyone if folder.dirty and self._outgrown(folder)]
-        old_places = {id(folder): folder.extent for folder in moved}
-        for folder in moved:
+        moving = self._moving(everyone)
+        old_places = {id(folder): folder.extent for folder in moving}
+        resized = [f for f in everyone if f.dirty and f not in moving and len(pack(self.tree.load(f))) > f.size]
+        for folder in moving:
             self._place(folder)
-        for folder in moved:
+        for folder in resized:
+            folder.size = len(pack(self.tree.load(folder)))
+        for folder in (*moving, *resized):
             self._point_at(folder, everyone)
+        if self.tree.kind == "rock ridge":
+            for folder in moving:
+                self._relocated(folder, old_places[id(folder)])
         for folder in everyone:
             if folder.dirty:
                 at = (folder.extent + self.tree.base) * SECTOR
                 self.tree.view.patch(at, pack(self.tree.load(folder)).ljust(folder.room, b"\0"))
-        if moved:
-            self._path_tables(moved, old_places)
+        if moving:
+            self._path_tables(moving, old_places)
 
     def _everyone(self) -> list[Dir]:
         out = list(self.index.dirs.values())
@@ -149,46 +156,49 @@ class TreeEditor:
             out.extend(folder.made)
         return out
 
+    def _moving(self, everyone: list[Dir]) -> list[Dir]:
+        """The folders that get another place, parents first. One that moves takes all below it along: libarchive
+        reads in the order of places and leaves out folders that lie before the one that names them."""
+        children: dict[int, list[Dir]] = {}
+        for folder in everyone:
+            if folder.parent is not None:
+                children.setdefault(id(folder.parent), []).append(folder)
+        out: list[Dir] = []
+        level, moves = [self.tree.root], {id(f) for f in everyone if f.dirty and self._outgrown(f)}
+        while level:
+            below: list[Dir] = []
+            for folder in level:
+                if id(folder) in moves:
+                    out.append(folder)
+                    moves |= {id(child) for child in children.get(id(folder), ()) if not folder.new}
+                below += children.get(id(folder), ())
+            level = below
+        return out
+
     def _outgrown(self, folder: Dir) -> bool:
-        return folder.new or len(pack(self.tree.load(folder))) > max(folder.size, 1)
+        return folder.new or len(pack(self.tree.load(folder))) > folder.room
 
     def _place(self, folder: Dir) -> None:
-        data = pack(self.tree.load(folder))
-        if folder.new or len(data) > folder.room:
-            if not folder.new:
-                self._refuse_relocated(folder)
-                self.moved.append("/" + self.tree.path(folder))
-            folder.extent = self.tree.view.allocate(len(data)) // SECTOR - self.tree.base
-        folder.size = len(data)
-        folder.new = False
-
-    def _refuse_relocated(self, folder: Dir) -> None:
-        if self.tree.kind != "rock ridge":
-            return
-        own = [] if folder.own is None or folder.parent is None else [folder.own]
-        for record in (*self.tree.load(folder), *own):
-            about = rock_ridge(record, self.tree.skip, self.tree.view.read, self.tree.base)
-            parent_link = any(s == b"PL" for _at, s, _e in entries(record.system_use(self.tree.skip)))
-            if about.child is not None or about.relocated or parent_link:
-                raise MediaError(
-                    f"/{self.tree.path(folder)} is full and holds folders that Rock Ridge moved elsewhere",
-                    hint="put the file into another folder",
-                )
+        records = self.tree.load(folder)
+        folder.size = len(pack(records))
+        if not folder.new:
+            self.moved.append("/" + self.tree.path(folder))
+        folder.extent = self.tree.view.allocate(folder.size) // SECTOR - self.tree.base
+        if self.tree.kind == "rock ridge" and not folder.new:
+            move_continuations(self.tree, records)
+        folder.new, folder.dirty = False, True
 
     def _point_at(self, folder: Dir, everyone: list[Dir]) -> None:
         records = self.tree.load(folder)
         records[0].point(folder.extent, folder.size)
         if folder.parent is None:
             records[1].point(folder.extent, folder.size)
-            if folder.own is not None:
-                folder.own.point(folder.extent, folder.size)
-                self.tree.view.patch(folder.own.offset, bytes(folder.own.raw))
+            for descriptor in self.tree.descriptors:
+                self.tree.view.patch(descriptor + 156 + 2, both32(folder.extent) + both32(folder.size))
         else:
             self.tree.load(folder.parent)
             if folder.own is None:
-                raise MediaError(
-                    "a folder's record is not where its parent should have it", hint="the image is damaged"
-                )
+                raise damaged("a folder's record is not where its parent should have it")
             folder.own.point(folder.extent, folder.size)
             folder.parent.dirty = True
             records[1].point(folder.parent.extent, folder.parent.size)
@@ -197,6 +207,26 @@ class TreeEditor:
             if child.parent is folder:
                 self.tree.load(child)[1].point(folder.extent, folder.size)
                 child.dirty = True
+
+    def _relocated(self, folder: Dir, old: int) -> None:
+        """Rock Ridge's second chain of parents: a folder that lies too deep is kept elsewhere, with CL where it
+        belongs and PL at its own `..`."""
+        records = self.tree.load(folder)
+        logical = link_of(self.tree, records[1], b"PL")
+        if logical is not None and (above := self._now_or_once(logical)) is not None:
+            for record in self.tree.load(above):
+                if link_of(self.tree, record, b"CL") == old:
+                    set_link(self.tree, record, b"CL", folder.extent)
+                    above.dirty = True
+        for record in records[2:]:
+            child = link_of(self.tree, record, b"CL")
+            if child is not None and (below := self._now_or_once(child)) is not None:
+                set_link(self.tree, self.tree.load(below)[1], b"PL", folder.extent)
+                below.dirty = True
+
+    def _now_or_once(self, extent: int) -> Dir | None:
+        """The folder that lies, or lay before this edit, at a block."""
+        return self.index.dirs.get(extent) or next((f for f in self._everyone() if f.extent == extent), None)
 
     def _path_tables(self, moved: list[Dir], old_places: dict[int, int]) -> None:
         table = PathTable.read(self.tree)

@@ -154,7 +154,12 @@ class Publish:
             raise no_room(error, self.target, 0) from None
 
     def _link(self, name: str) -> None:
-        os.link(f"/proc/self/fd/{self.fd}", name, follow_symlinks=True)
+        # Only with a folder's descriptor does Python call linkat, which can follow the link to the unnamed file.
+        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
 
 
 def _umask() -> int:
