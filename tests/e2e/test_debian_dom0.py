@@ -1,0 +1,73 @@
+"""The main job on real Xen: a Debian dom0 built here, booted with the documented settings, checked over ssh, gone.
+
+The checks themselves are labs/checks, run by `nestlab test` as a user runs them; their JUnit is looked at here, so that
+a check that was not run is a failure too.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.events import read_events
+from builder.lifecycle.world import LabWorld
+from tests.support.lab import ROOT, Bench, bench
+
+pytestmark = pytest.mark.e2e
+
+LAB = ROOT / "labs/debian-dom0.yaml"
+NAME = "debian-dom0"
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Bench]:
+    with bench() as made:
+        made.run("up", LAB, timeout=900, check=True)
+        yield made
+
+
+def test_every_check_of_the_lab_passes(here: Bench, tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    done = here.run("test", LAB, "--", f"--junitxml={junit}", timeout=600)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    suite = ET.parse(junit).getroot().find("testsuite")
+    assert suite is not None
+    assert int(suite.attrib["tests"]) >= 12
+    assert (suite.attrib["failures"], suite.attrib["errors"], suite.attrib["skipped"]) == ("0", "0", "0")
+    assert any("domu" in case.attrib["name"].lower() for case in suite.iter("testcase"))
+
+
+def test_the_boot_was_followed_phase_by_phase(here: Bench) -> None:
+    events = list(read_events(here.places.lab(NAME) / "events.jsonl"))
+    phases = [e.phase for e in events if e.kind == "end" and e.phase and e.node and e.outcome == "ok"]
+    assert phases == ["firmware", "boot loader", "hypervisor", "dom0 kernel", "services", "ssh"]
+
+
+def test_the_host_handle_knows_what_it_drives(here: Bench) -> None:
+    host = LabWorld(NAME, here.places).host("dom0")
+    facts = host.facts()
+    assert facts.dialect == "xl"
+    assert facts.release == "debian 13"
+    assert facts.versions["xen"].startswith("4.20")
+    host.write("/root/note", b"kept\0bytes", mode=0o600)
+    assert host.read("/root/note") == b"kept\0bytes"
+    assert host.run(["stat", "-c", "%a", "/root/note"]).stdout == "600\n"
+    assert host.run(["sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_up_again_finds_everything_done(here: Bench) -> None:
+    before = here.status(NAME)
+    here.run("up", LAB, timeout=30, check=True)
+    assert here.status(NAME) == before
+
+
+def test_a_reboot_is_proven_by_another_boot_id(here: Bench) -> None:
+    """Last in this file: the host handle waits until the host answers with another boot id."""
+    host = LabWorld(NAME, here.places).host("dom0")
+    before = host.read("/proc/sys/kernel/random/boot_id")
+    host.reboot(wait=600)
+    assert host.read("/proc/sys/kernel/random/boot_id") != before
+    assert host.facts().dialect == "xl"
