@@ -27,8 +27,10 @@ from tests.support.repo import ROOT, project_files, sources
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# Verbs that say something without a running lab. What they are shown with in the documents is run as it is.
-ALONE = {"validate", "schema", "explain", "systems", "settings", "plan", "render", "ls", "image ls", "completion"}
+# Verbs that need no running lab. What they are shown with in the documents is run as it is, with empty private folders.
+ALONE = {
+    "validate", "schema", "explain", "systems", "settings", "plan", "render", "ls", "image ls", "image prune", "completion",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,8 @@ def test_no_test_is_skipped_for_want_of_a_tool() -> None:
 
 
 def test_every_test_has_an_assertion() -> None:
-    """An assert, an awaited exception, or a helper named as a check (`assert_...`, `check_...`, `judge_...`)."""
+    """An assert, an awaited exception, a program that must succeed (`check=True`), or a helper named as a check
+    (`assert_...`, `check_...`, `judge_...`)."""
     found = [
         f"{source.path}:{node.lineno}: {node.name}"
         for source in sources("tests")
@@ -103,6 +104,8 @@ def _asserts(function: ast.FunctionDef) -> bool:
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2].lstrip("_")
             if name in {"raises", "fail", "some", "golden"} or name.startswith(("assert", "check", "judge", "expect")):
+                return True
+            if any(k.arg == "check" and ast.unparse(k.value) == "True" for k in node.keywords):
                 return True
     return False
 
