@@ -29,7 +29,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Verbs that need no running lab. What they are shown with in the documents is run as it is, with empty private folders.
 ALONE = {
-    "validate", "schema", "explain", "systems", "settings", "plan", "render", "ls", "image ls", "image prune", "completion",
+    "validate", "schema", "explain", "systems", "settings", "plan", "render", "ls", "completion",
+    "image ls", "image prune",
 }  # fmt: skip
 
 
