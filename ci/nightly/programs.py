@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import OUT, ROOT, status_of
+from ci.proof import OUT, status_of
 
 
 def clean_root(release: str, what: str, desk: Desk) -> Figures:
@@ -39,21 +39,20 @@ def clean_root_part(release: str) -> Part:
     return Part(f"clean-root-{release}", about, units, all_ok)
 
 
-def bench(script: str, desk: Desk) -> Figures:
-    """A benchmark prints one JSON object as its last line and ends with 1 when it missed its target."""
-    output = desk.folder / "bench.out"
-    output.unlink(missing_ok=True)
-    status = status_of([sys.executable, ROOT / "ci/bench" / script], timeout=2700, env={}, log=output)
-    lines = output.read_text("utf-8", errors="replace").splitlines()
-    with desk.log.open("a", encoding="utf-8") as log:
-        log.write("\n".join(lines) + "\n")
-    figures = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+def bench(module: str, desk: Desk) -> Figures:
+    """A benchmark writes its figures, one JSON object, to the file it is given, and ends with 1 when it missed its
+    target."""
+    report = desk.folder / f"{module}.json"
+    report.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", f"ci.bench.{module}", "--json", report]
+    status = status_of(argv, timeout=2700, env={}, log=desk.log)
+    figures = json.loads(report.read_text("utf-8")) if report.exists() else {}
     return {**figures, "ok": status == 0 and bool(figures), "status": status}
 
 
-def bench_part(name: str, script: str, about: str) -> Part:
+def bench_part(name: str, module: str, about: str) -> Part:
     def units() -> Sequence[Unit]:
-        return [Unit(script, partial(bench, script), 1200)]
+        return [Unit(module, partial(bench, module), 1200)]
 
     return Part(name, about, units, all_ok)
 
@@ -65,8 +64,6 @@ def all_ok(done: Mapping[str, Figures]) -> Verdict:
 PARTS: Sequence[Callable[[], Part]] = (
     partial(clean_root_part, "12"),
     partial(clean_root_part, "13"),
-    partial(bench_part, "bench-boot", "boot.py", "power-on to ssh through nestlab beside bare QEMU, in pairs"),
-    partial(
-        bench_part, "bench-image", "image_build.py", "an image from empty caches beside mmdebstrap and the assembler"
-    ),
+    partial(bench_part, "bench-boot", "boot", "power-on to ssh through nestlab beside bare QEMU, in pairs"),
+    partial(bench_part, "bench-image", "image_build", "an image from empty caches beside mmdebstrap and the assembler"),
 )
