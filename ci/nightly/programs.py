@@ -44,7 +44,7 @@ def bench(module: str, desk: Desk) -> Figures:
     target."""
     report = desk.folder / f"{module}.json"
     report.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", f"ci.bench.{module}", "--json", report]
+    argv = [sys.executable, "-m", f"ci.bench.{module}", "--json", str(report)]
     status = status_of(argv, timeout=2700, env={}, log=desk.log)
     figures = json.loads(report.read_text("utf-8")) if report.exists() else {}
     return {**figures, "ok": status == 0 and bool(figures), "status": status}
