@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import lzma
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,18 @@ class Modules:
         self._builtin = {_normal(Path(line).name.removesuffix(".ko")) for line in lines}
         self._info: dict[str, dict[str, list[str]]] = {}
 
-    def drivers(self, names: Iterable[str]) -> tuple[Driver, ...]:
-        """Drivers in the order asked for; those built into the kernel are left out.
+    def drivers(self, names: Iterable[str], *, optional: Collection[str] = ()) -> tuple[Driver, ...]:
+        """Drivers in the order asked for; those built into the kernel are left out, and those in `optional` that it
+        does not have (kernels move things in and out of modules).
 
-        Raises LabError for a name that this kernel does not have.
+        Raises LabError for any other name that this kernel does not have.
         """
         found = []
         for name in names:
             key = _normal(name)
             if key in self._builtin:
+                continue
+            if key not in self._files and name in optional:
                 continue
             if key not in self._files:
                 raise LabError(f"kernel {self.folder.name} has no module '{name}'", hint="look at the recipe's modules")
