@@ -67,4 +67,4 @@ def test_peers_answer_frames_as_large_as_the_network_carries(host: Host, lab: La
         pytest.skip("this node shares no network with another")
     for address, mtu in peers(lab, node):
         size = mtu - (48 if ":" in address else 28)
-        host.check_output("ping -c 1 -W 10 -s %s %s", str(size), address)
+        host.check_output("ping -c 1 -W 5 -s %s %s", str(size), address)

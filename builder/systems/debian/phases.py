@@ -75,7 +75,8 @@ XEN = (
 
 KERNEL = (
     Cause(
-        pattern=r"VFS: Unable to mount root fs|Cannot open root device|ALERT!.*does not exist|nestlab-initrd: failed",
+        pattern=r"VFS: Unable to mount root fs|Cannot open root device"
+        r"|nestlab: no disk with the label|mounting \S+ on /mnt failed|ALERT!.*does not exist",
         name="no-root",
         message="the dom0 kernel found no root file system",
         cure="the initrd lacks the driver of the disk's controller, or the file system has another label",

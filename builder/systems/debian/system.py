@@ -54,6 +54,7 @@ _IMAGE = (
     ("etc/xen/xl.conf", 0o644),
     ("etc/ssh/sshd_config.d/00-nestlab.conf", 0o644),
     ("etc/systemd/system/ssh.service.d/nestlab.conf", 0o644),
+    ("etc/systemd/system/serial-getty@hvc0.service.d/nestlab.conf", 0o644),
     ("etc/systemd/system/nestlab-network.service", 0o644),
     ("usr/local/lib/nestlab/network", 0o755),
 )
@@ -77,9 +78,9 @@ _QUIRKS = (
     ),
     Quirk(
         name="dom0-mitigations-off",
-        reason="mitigations, audit and AppArmor are off in dom0 unless kernel.arguments say otherwise: they cost "
-        "seconds of each emulated boot and a lab has nothing that they protect",
-        source="measured: boot times under TCG",
+        reason="mitigations, audit, AppArmor, SELinux and self-tests are off in dom0 unless kernel.arguments say "
+        "otherwise: they cost seconds of each emulated boot and a lab has nothing that they protect",
+        source="measured: boot times under TCG; without AppArmor, SELinux would take its place",
     ),
     Quirk(
         name="ssh-after-toolstack",
