@@ -38,6 +38,8 @@ CODES: Mapping[str, str] = {
     "lab-empty-value": "A key without a value could mean 'the default' or 'nothing': say which, or leave the line out.",
     "lab-wrong-type": "Another kind of value is needed here: a number, text in quotes, a list, or `key: value` lines.",
     "lab-bad-value": "The value is of the right kind, and not one that can be used.",
+    "lab-too-many": "There are more entries than any lab has: the limit keeps a mistake in a generated file from "
+    "taking the machine's time.",
     "lab-size": "Sizes are written with a binary unit: KiB, MiB, GiB or TiB. Units such as GB are refused, because "
     "tools disagree on what they mean.",
     "lab-name": "Names become host names, domain names and folders, so they keep to what is valid in all three.",

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from builder.secrets import redact
+
 Format = Literal["table", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json", "yaml")
@@ -22,15 +24,25 @@ def output_option(*more: str) -> Callable[[F], F]:
 
 
 def show(value: Any, how: str, table: Callable[[], str]) -> None:
-    """Print plain data (JSON types) in the asked form; `table` is called for the form people read."""
+    """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read."""
     if how == "json":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_blanked(value), indent=2, ensure_ascii=False))
     elif how == "yaml":
         import yaml
 
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+        text = yaml.dump(_blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        click.echo(text, nl=False)
     elif text := table():
         click.echo(text)
+
+
+def _blanked(value: Any) -> Any:
+    """The value with the secrets in its texts blanked: in the finished document that could break its syntax."""
+    if isinstance(value, dict):
+        return {key: _blanked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blanked(inner) for inner in value]
+    return redact(value) if isinstance(value, str) and ("$" in value or "://" in value or "-----" in value) else value
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

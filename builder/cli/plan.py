@@ -19,6 +19,13 @@ from builder.lifecycle.plan import LabPlan, NodePlan, plan_lab
 from builder.model.units import show_size
 from builder.systems import load_system
 
+# File contents are shown by `render`; here they would repeat for every node.
+_GENERATED: Any = {
+    "lab": {"nodes"},
+    "nodes": {"__all__": {"system": {"answers", "boots", "media_edits", "recipe", "seed"}}},
+    "steps": {"__all__": {"inputs"}},
+}
+
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
@@ -31,10 +38,14 @@ def plan(app: App, lab: str, mirror: str | None, how: str) -> None:
     A step's key is the digest of all that decides its result: equal keys are done once, for all labs. Ports, paths
     and identities are chosen when the lab comes up and are in no key.
     """
-    made = plan_lab(load_lab(app, lab), load_system)
+    made = plan_lab(load_lab(app, lab, limits=False), load_system)
     images = image_states(made, app, mirror)
-    value = made.model_dump(mode="json") | {"images": images} if how != "table" else None
+    value = made.model_dump(mode="json", exclude=_GENERATED) | {"images": images} if how != "table" else None
     show(value, how, lambda: _table(made, images))
+    for node in made.nodes:
+        for finding in node.system.findings:
+            hint = f"\n  hint: {finding.hint}" if finding.hint else ""
+            click.echo(f"{node.name}: {finding.severity}: {finding.message} [{finding.code}]{hint}", err=True)
 
 
 def image_states(made: LabPlan, app: App, mirror: str | None) -> list[dict[str, Any]]:

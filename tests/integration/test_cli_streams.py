@@ -117,7 +117,8 @@ def test_a_shell_on_a_terminal(up: Bench) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["exec", "one", "nobody", "--", "true"], ["exec", "none", "a", "--", "true"], ["exec", "one"],
-     ["exec", "one", "a"], ["exec", "one", "a", "x", "--", "true"], ["ssh", "none"], ["ssh", "/no/such.yaml"], ["exec", "--no-such-option"]],
+     ["exec", "one", "a"], ["exec", "one", "a", "x", "--", "true"], ["exec", "--no-such-option"], ["ssh", "none"],
+     ["ssh", "/no/such.yaml"]],
     ids=" ".join,
 )  # fmt: skip
 def test_what_never_reached_the_guest_is_255(arguments: list[str], up: Bench) -> None:

@@ -23,6 +23,13 @@ def test_forms(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "for people\n"
 
 
+def test_data_has_its_secrets_blanked(capsys: pytest.CaptureFixture[str]) -> None:
+    for how in ("json", "yaml"):
+        show({"hash": "$6$salt$0123456789abcdef", "mirror": "http://u:p@mirror/"}, how, str)
+        said = yaml.safe_load(capsys.readouterr().out)
+        assert said == {"hash": "***", "mirror": "http://***@mirror/"}
+
+
 def test_an_empty_table_prints_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     show([], "table", lambda: "")
     assert capsys.readouterr().out == ""
