@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from builder.model.plan import Recipe, SystemPlan
+from builder.paths import data_dir
 from builder.systems import load_system
 from tests.support.debs import unpacked
 from tests.support.nodes import debian_node, nic, tiny_node, xen
@@ -73,6 +76,32 @@ def test_xl_conf_is_read_by_xen(plan: SystemPlan, tmp_path: Path) -> None:
     assert values == {"autoballoon": "off", "vif.default.bridge": "xenbr0"}
 
 
+@pytest.fixture(scope="module")
+def checks() -> ModuleType:
+    """The shipped checks of a Debian dom0, which bring a guest of their own."""
+    path = data_dir("labs") / "checks/test_debian_dom0.py"
+    spec = importlib.util.spec_from_file_location("shipped_checks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_checks_guest_is_read_by_xen(checks: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "guest.cfg"
+    file.write_text(checks.GUEST_CONFIG.format(name="check-1", nonce="abc", kernel="6.1.0-1-amd64", folder="/run/x"))
+    complaint, values = read_xl(file, "type", "kernel", "ramdisk", "extra", "on_poweroff")
+    assert complaint == ""
+    assert values == {
+        "type": "pv",
+        "kernel": "/boot/vmlinuz-6.1.0-1-amd64",
+        "ramdisk": "/run/x/initrd",
+        "extra": "console=hvc0 nonce=abc",
+        "on_poweroff": "destroy",
+    }
+
+
 def test_xens_parser_does_complain_about_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "xl.conf"
     file.write_text("autoballoon=off\n")
@@ -132,12 +161,14 @@ def test_sshd_takes_keys_only(plan: SystemPlan, tmp_path: Path) -> None:
     assert re.findall(r"^hostkey (.*)$", done, re.MULTILINE) == [str(key), "/etc/ssh/ssh_host_ed25519_key"]
 
 
-def test_shell_scripts_and_settings_are_clean(plan: SystemPlan, tmp_path: Path) -> None:
+def test_shell_scripts_and_settings_are_clean(plan: SystemPlan, checks: ModuleType, tmp_path: Path) -> None:
     tiny = load_system("tiny").plan(tiny_node(nics=NODE.nics))
     scripts = {
         "network": ("sh", text(plan, "/usr/local/lib/nestlab/network")),
         "grub": ("sh", text(plan, "/etc/default/grub.d/00-nestlab.cfg")),
         "xendomains": ("sh", text(plan, "/etc/default/xendomains")),
+        "guest-init": ("sh", checks.GUEST_INIT),
+        "guest-poweroff": ("sh", checks.GUEST_POWEROFF),
         "tiny": ("sh", next(file.content for file in tiny.seed if file.path.endswith("network.sh"))),
     }
     for name, (shell, content) in scripts.items():
@@ -146,7 +177,7 @@ def test_shell_scripts_and_settings_are_clean(plan: SystemPlan, tmp_path: Path) 
         done = subprocess.run(
             ["shellcheck", "-s", shell, "-e", "SC2034", tmp_path / name], capture_output=True, text=True, check=False
         )
-        assert done.stdout == ""
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_modprobe_reads_the_hidden_devices(plan: SystemPlan, tmp_path: Path) -> None:
