@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -62,14 +60,14 @@ def build(app: App, lab: str, mirror: str | None, how: str) -> None:
     plan = plan_lab(load_lab(app, lab, limits=False), load_system)
     store = ImageStore(app.places.cache)
     images = []
-    app.places.cache.mkdir(parents=True, exist_ok=True)
-    with listening(app, how) as listener, tempfile.TemporaryDirectory(dir=app.places.cache, prefix=".build-") as work:
+    work = app.places.cache / "work"
+    with listening(app, how) as listener:
         log = EventLog(plan.lab.name, None, listener)
         for recipe in recipes_of(plan):
             host = read_host(mirror=mirror, tools=recipe.kind == "disk")
             step = f"image {recipe.kind} {recipe.release}"
             log.emit("begin", step=step)
-            images.append(make(recipe, host, store, work=Path(work), emit=about(log.emit, step=step)))
+            images.append(make(recipe, host, store, work=work, emit=about(log.emit, step=step)))
             log.emit("end", step=step, outcome="ok", key=images[-1].key)
     if how != "jsonl":
         show([image.model_dump(mode="json") for image in images], how, lambda: _table(images))
