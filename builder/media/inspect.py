@@ -69,6 +69,8 @@ def inspect(path: Path) -> MediumReport:
         trees = tuple(
             TreeReport(t.kind, t.volume_id, t.base, t.space, t.index().count) for t in medium.trees
         )  # fmt: skip
+        for tree in medium.trees:
+            tree.check_names()
         menus = find_menus(medium)
         return MediumReport(
             path=path,

@@ -260,6 +260,12 @@ class Tree:
         if seen < 2 or index.count > MAX_RECORDS:
             raise damaged(f"the directory at block {folder.extent + self.base} lacks '.' and '..', or never ends")
 
+    def check_names(self) -> None:
+        """Look at every name once. Raises MediaError for one that no reader should follow."""
+        for folder in list(self.index().dirs.values()):
+            for hit in self.listing(folder):
+                self.name(hit.record, hit.rock_ridge)
+
     def path(self, folder: Dir) -> str:
         """The folder's path, for messages; empty for the root."""
         names: list[str] = []

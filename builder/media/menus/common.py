@@ -66,6 +66,11 @@ def with_arguments(present: Sequence[str], add: Sequence[str], remove: Sequence[
     return [*kept[:stop], *new, *kept[stop:]]
 
 
+def is_hypervisor(path: str) -> bool:
+    """Whether a multiboot kernel is Xen, whose first module is the kernel. Others take the arguments themselves."""
+    return "xen" in path.rsplit("/", 1)[-1].lower()
+
+
 def same_path(written: str, folder: str, wanted: str) -> bool:
     """Whether a path as a menu writes it (from `folder` when not absolute) is the image's `wanted`."""
     return resolve(written, folder).casefold() == wanted.casefold()

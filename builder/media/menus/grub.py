@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from builder.media.menus.common import Change, Entry, same_path, with_arguments
+from builder.media.menus.common import Change, Entry, is_hypervisor, same_path, with_arguments
 
 _LINUX = ("linux", "linuxefi", "linux16", "kernel")
 _INITRD = ("initrd", "initrdefi", "initrd16")
@@ -93,6 +93,8 @@ def read_grub(text: str) -> tuple[Entry, ...]:
         fresh = not out or out[-1].title != title
         if line.command in _LINUX:
             out.append(Entry(title, rest[0], tuple(rest[1:])))
+        elif line.command in _HYPERVISOR and not is_hypervisor(rest[0]):
+            out.append(Entry(title, rest[0], tuple(rest[1:]), module=True))
         elif line.command in _HYPERVISOR:
             out.append(Entry(title, "", hypervisor=rest[0], hypervisor_arguments=tuple(rest[1:]), module=True))
         elif fresh:
@@ -105,7 +107,7 @@ def read_grub(text: str) -> tuple[Entry, ...]:
             out[-1] = Entry(
                 title, rest[0], tuple(rest[1:]), (), last.hypervisor, last.hypervisor_arguments, module=True
             )
-        elif out[-1].module:
+        elif out[-1].hypervisor:
             last = out[-1]
             initrds = (*last.initrds, rest[0])
             out[-1] = Entry(
@@ -131,8 +133,8 @@ def edit_grub(text: str, change: Change) -> str:
             title, awaits_kernel = line.names[0], False
         words = None
         if line.command in _HYPERVISOR:
-            awaits_kernel = True
-            words = _with(line.words, change.hypervisor, change.remove)
+            awaits_kernel = is_hypervisor(next(iter(_operands(line.words)), ""))
+            words = _with(line.words, change.hypervisor if awaits_kernel else change.kernel, change.remove)
         elif line.command in _LINUX or (line.command in _MODULE and awaits_kernel):
             awaits_kernel = False
             words = _with(line.words, change.kernel, change.remove)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from builder.media.errors import MediaError
-from builder.media.menus.common import Change, Entry, same_path, with_arguments
+from builder.media.menus.common import Change, Entry, is_hypervisor, same_path, with_arguments
 
 _KERNELS = ("kernel", "linux")
 _LINE_MAX = 2047  # what isolinux keeps of an append line
@@ -62,6 +62,9 @@ def read_isolinux(text: str) -> tuple[Entry, ...]:
             parts = [part.split() for part in f" {block.append[1]} ".split(" --- ")] if block.append else []
             parts = [part for part in parts if part]
             if not parts:
+                continue
+            if not is_hypervisor(parts[0][0]):
+                out.append(Entry(block.title, parts[0][0], tuple(parts[0][1:]), module=True))
                 continue
             kernel = parts[1] if len(parts) > 1 else [""]
             initrds = tuple(part[0] for part in parts[2:])
@@ -134,8 +137,10 @@ def _mboot(value: str, change: Change) -> str:
     parts = [part.split() for part in f" {value} ".split(" --- ")]
     if not parts or not parts[0]:
         return value
-    parts[0] = [parts[0][0], *with_arguments(parts[0][1:], change.hypervisor, change.remove)]
-    if len(parts) > 1 and parts[1]:
+    is_xen = is_hypervisor(parts[0][0])
+    own = change.hypervisor if is_xen else change.kernel
+    parts[0] = [parts[0][0], *with_arguments(parts[0][1:], own, change.remove)]
+    if is_xen and len(parts) > 1 and parts[1]:
         parts[1] = [parts[1][0], *with_arguments(parts[1][1:], change.kernel, change.remove)]
     return " --- ".join(" ".join(part) for part in parts)
 
