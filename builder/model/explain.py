@@ -16,6 +16,9 @@ from builder.model.words import describe, listing, nearest, shorten, shown, writ
 
 _Words = tuple[str, str, str]
 
+# Nobody reads more, and each costs a search for what may have been meant.
+MOST_EXPLAINED = 200
+
 # What a text that matches no pattern should have looked like, by the pattern.
 _PATTERNS: Mapping[str, _Words] = {
     units.NAME_PATTERN: (
@@ -72,7 +75,9 @@ def explain(
     def keys_at(path: Path) -> type[BaseModel] | None:
         return model_at(path[len(base) :], model)
 
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    report.left_out += len(details[MOST_EXPLAINED:])
+    for detail in details[:MOST_EXPLAINED]:
         loc = detail["loc"]
         path: Path = (*base, *(step for step in loc if step != "[key]"))
         is_key = bool(loc) and loc[-1] == "[key]"
@@ -166,6 +171,11 @@ def _length(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
     return "lab-bad-value", f"{_label(path)}: the text is {len(str(value))} characters long", f"{limit} at most"
 
 
+def _too_many(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
+    count = len(value) if isinstance(value, list | tuple | dict) else "too many"
+    return "lab-too-many", f"{_label(path)} has {count} entries", f"write {context['max_length']} or less"
+
+
 def _choice(path: Path, value: object, context: Mapping[str, Any]) -> _Words:
     known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
     seen = shorten(value) if isinstance(value, str) else describe(value)
@@ -214,6 +224,7 @@ _KINDS: Mapping[str, Callable[[Path, object, Mapping[str, Any]], _Words]] = {
     "string_pattern_mismatch": _pattern,
     "string_too_long": _length,
     "string_too_short": _length,
+    "too_long": _too_many,
     "literal_error": _choice,
     "greater_than_equal": _too_small,
     "less_than_equal": _too_big,

@@ -19,6 +19,7 @@ COM1_PATTERN = r"^(auto|[0-9]+)(/[0-9]+)?(,[0-9a-z:.]*)*$"
 CONSOLE_PATTERN = r"^[a-z0-9]+(,[a-z0-9]+)*$"
 LOGLVL_PATTERN = r"^(none|error|warning|info|debug|all)(/(none|error|warning|info|debug|all))?$"
 BRIDGE_PATTERN = r"^[a-z][a-z0-9]{0,14}$"
+MOST_NODES = 10_000
 _LEVELS = (0, 1, 5, 6, 10)
 
 Bool = Annotated[bool, Field(strict=True)]
@@ -52,7 +53,7 @@ class RaidLayer(Value):
     level: Annotated[RaidLevel, BeforeValidator(_level), WithJsonSchema({"type": "integer", "enum": list(_LEVELS)})] = (
         Field(description="0, 1, 5, 6 or 10.")
     )
-    disks: tuple[Name, ...] = Field(description="Names of disks of this node, each in one array only.")
+    disks: tuple[Name, ...] = Field(max_length=64, description="Names of disks of this node, each in one array only.")
 
 
 def _nic(value: Any) -> Any:
@@ -66,11 +67,11 @@ class NicLayer(Value):
     mac: Mac | None = Field(None, description="Made from the names of lab and node when left out.")
     model: NicModel | None = Field(None, description="As the management card's when left out.")
     vlan: Vlan | None = Field(None, description="Access port: the guest sees untagged frames of this VLAN.")
-    trunk: tuple[Vlan, ...] = Field((), description="Trunk port: these VLANs reach the guest tagged.")
-    addresses: tuple[InterfaceAddress, ...] = Field((), description="Static addresses with prefix.")
-    vlan_addresses: dict[Annotated[int, Field(ge=1, le=4094)], tuple[InterfaceAddress, ...]] = Field(
-        default_factory=dict, description="Static addresses of tagged interfaces, by a VLAN of the trunk."
-    )
+    trunk: tuple[Vlan, ...] = Field((), max_length=4094, description="Trunk port: these VLANs reach the guest tagged.")
+    addresses: tuple[InterfaceAddress, ...] = Field((), max_length=64, description="Static addresses with prefix.")
+    vlan_addresses: dict[
+        Annotated[int, Field(ge=1, le=4094)], Annotated[tuple[InterfaceAddress, ...], Field(max_length=64)]
+    ] = Field(default_factory=dict, description="Static addresses of tagged interfaces, by a VLAN of the trunk.")
 
 
 NicEntry = Annotated[NicLayer, BeforeValidator(_nic)]
@@ -98,7 +99,9 @@ class XenLayer(Value):
     bridge: Annotated[str, Field(pattern=BRIDGE_PATTERN)] | None = Field(
         None, description="dom0's bridge over the management card, such as xenbr0."
     )
-    pciback_hide: tuple[Bdf, ...] | None = Field(None, description="PCI devices kept from dom0 for passing to guests.")
+    pciback_hide: Annotated[tuple[Bdf, ...], Field(max_length=256)] | None = Field(
+        None, description="PCI devices kept from dom0 for passing to guests."
+    )
     arguments: Arguments = Field((), description="Passed verbatim to the hypervisor.")
 
 
@@ -144,16 +147,20 @@ class NodeLayer(Value):
     machine: Literal["pc", "q35"] | None = Field(None, description="Chipset: pc has IDE, q35 has PCIe and SATA.")
     cpu_model: CpuModel | None = Field(None, description="The documented CPU mode under KVM.")
     management_nic: NicModel | None = Field(None, description="Model of the card that ssh comes in by.")
-    disks: tuple[DiskLayer, ...] | None = Field(None, description="The first is the one the node starts from.")
-    raid: tuple[RaidLayer, ...] = Field((), description="Arrays that the system's installer makes.")
-    networks: tuple[NicEntry, ...] | None = Field(None, description="One card each, in this order.")
+    disks: Annotated[tuple[DiskLayer, ...], Field(max_length=64)] | None = Field(
+        None, description="The first is the one the node starts from."
+    )
+    raid: tuple[RaidLayer, ...] = Field((), max_length=64, description="Arrays that the system's installer makes.")
+    networks: Annotated[tuple[NicEntry, ...], Field(max_length=64)] | None = Field(
+        None, description="One card each, in this order."
+    )
     xen: XenLayer = Field(default_factory=XenLayer, description="The hypervisor and its dom0.")
     kernel: KernelLayer = Field(default_factory=KernelLayer, description="The host's own kernel.")
     source: Annotated[SourceLayer | None, BeforeValidator(_source)] = Field(
         None,
         description="Where the node's system comes from.",
     )
-    after: tuple[Name, ...] = Field((), description="Nodes that must be ready before this one starts.")
+    after: tuple[Name, ...] = Field((), max_length=1024, description="Nodes that must be ready before this one starts.")
     install: dict[str, Any] = Field(
         default_factory=dict, description="What only the installer of the node's system understands."
     )
@@ -168,7 +175,9 @@ class LabLayer(Value):
         "12h", description="Lifetime after which the lab is taken down by itself: 30m, 12h, 7d or never."
     )
     networks: dict[Name, NetworkLayer | None] = Field(
-        default_factory=dict, description="Networks among the nodes, by name. Their traffic never leaves the machine."
+        default_factory=dict,
+        max_length=4096,
+        description="Networks among the nodes, by name. Their traffic never leaves the machine.",
     )
     defaults: NodeLayer = Field(default_factory=NodeLayer, description="What all nodes have in common.")
-    nodes: dict[Name, NodeLayer | None] = Field(description="The hosts, by name.")
+    nodes: dict[Name, NodeLayer | None] = Field(max_length=MOST_NODES, description="The hosts, by name.")

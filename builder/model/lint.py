@@ -89,9 +89,10 @@ def notes(lab: Lab, document: Document, *, limits: HostLimits | None = None) -> 
 
 def _networks(lab: Lab, report: Report, others: Collection[str]) -> None:
     known = [*(network.name for network in lab.networks), *others]
+    names = set(known)
     for node in lab.nodes:
         for index, nic in enumerate(node.nics):
-            if nic.network in known:
+            if nic.network in names or report.full:
                 continue
             hint = suggest(nic.network, known, kind="networks") if known else f"add networks: {{{nic.network}: {{}}}}"
             report.add(
@@ -150,7 +151,7 @@ def _after(lab: Lab, report: Report, others: Collection[str]) -> None:
     names = set(known)
     for node in lab.nodes:
         for index, name in enumerate(node.after):
-            if name not in names:
+            if name not in names and not report.full:
                 report.add(
                     "lab-after-unknown",
                     f"node {shorten(node.name)} waits for {shorten(name)}, which is not in the lab",

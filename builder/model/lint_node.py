@@ -323,7 +323,9 @@ _T = TypeVar("_T")
 
 
 def _repeated(names: list[_T]) -> list[tuple[int, _T]]:
-    return [(index, name) for index, name in enumerate(names) if name in names[:index]]
+    """Place and name of each that has been there before."""
+    first: dict[_T, int] = {}
+    return [(index, name) for index, name in enumerate(names) if first.setdefault(name, index) != index]
 
 
 _RULES: tuple[Callable[[_Subject], None], ...] = (_release, _source, _minimum, _disks, _boot_disk, _raid, _nics, _xen)

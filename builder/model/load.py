@@ -86,7 +86,7 @@ def parse_lab(
     _take_out_nothing(document.root, (), report)
     lab = _lab(document, report, systems, folder=folder or FilePath.cwd(), limits=limits)
     if report.problems or lab is None:
-        raise LabFileError(file, _first(report.problems))
+        raise LabFileError(file, _first(report.problems, report.left_out))
     return Loaded(lab, notes(lab, document, limits=limits))
 
 
@@ -108,12 +108,13 @@ def _lab(
     if layer is None:
         return None
     lab = resolve(layer, report, systems, folder=folder)
+    resolved = {node.name for node in lab.nodes}
     lint(
         lab,
         report,
         systems,
         limits=limits,
-        other_nodes=[name for name in document.root["nodes"] if name not in {node.name for node in lab.nodes}],
+        other_nodes=[name for name in document.root["nodes"] if name not in resolved],
         other_networks=[name for name in document.root.get("networks", ()) if name not in layer.networks],
     )
     return lab
@@ -226,12 +227,12 @@ def _salvage(root: Mapping[str, Any], wrong: list[Path]) -> LabLayer | None:
         return None
 
 
-def _first(problems: list[Problem]) -> list[Problem]:
+def _first(problems: list[Problem], left_out: int) -> list[Problem]:
     """The first ones in file order, with the number of those left out."""
-    if len(problems) <= MOST_PROBLEMS:
+    if len(problems) + left_out <= MOST_PROBLEMS:
         return problems
     shown = sorted(problems, key=lambda p: (p.line, p.column, p.code))[:MOST_PROBLEMS]
-    left = len(problems) - MOST_PROBLEMS
+    left = len(problems) + left_out - MOST_PROBLEMS
     last = shown[-1]
     more = Problem(
         "lab-more", f"{left} more problems are not shown", "mend these first", (), last.line, last.column + 1

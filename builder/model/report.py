@@ -5,15 +5,18 @@ from __future__ import annotations
 from builder.errors import Problem
 from builder.model.document import Document, Path
 
+MOST = 200
 _NESTED = ("xen", "kernel", "install")
 
 
 class Report:
-    """What is wrong so far. A value that a node got from `defaults:` is reported there, and once."""
+    """What is wrong so far; `left_out` counts what was not put into words, because there is too much of it. A value
+    that a node got from `defaults:` is reported there, and once."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
+        self.left_out = 0
         self._shared: set[tuple[str, Path]] = set()
 
     def add(self, code: str, message: str, hint: str, path: Path, *, key: bool = False) -> None:
@@ -25,6 +28,11 @@ class Report:
             self._shared.add((code, origin))
         line, column = self.document.position(origin, key=key)
         self.problems.append(Problem(code, message, hint, origin, line, column))
+
+    @property
+    def full(self) -> bool:
+        """Whether there is more than anybody reads; rules that take long may stop."""
+        return len(self.problems) >= MOST
 
     def where(self, path: Path) -> str:
         line, column = self.document.position(self._origin(path))

@@ -70,6 +70,7 @@ def resolve(
         for name, network in layer.networks.items()
     )
     builtin = NodeLayer.model_validate(_DEFAULTS)
+    by_name = {network.name: network for network in networks}
     bases: dict[str, _Merged] = {}
     macs = _Macs(layer)
     nodes = []
@@ -102,7 +103,7 @@ def resolve(
                 "keep the one that it starts from",
                 ("nodes", name, "source"),
             )
-        nodes.append(_node(name, merged, traits, {each.name: each for each in networks}, macs, folder))
+        nodes.append(_node(name, merged, traits, by_name, macs, folder))
     return Lab(
         name=layer.name,
         description=layer.description,

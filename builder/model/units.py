@@ -12,6 +12,9 @@ from builder.model.words import describe, shorten, written
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 _FACTOR = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|TiB)$"
+# No kernel reads a longer command line than this (x86 Linux: 2,048 bytes).
+LONGEST_ARGUMENTS = 4096
+MOST_ARGUMENTS = 256
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 MAC_PATTERN = "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"
 ADDRESS_PATTERN = r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"
@@ -95,6 +98,8 @@ def _interface_address(value: Any) -> str:
 
 def _arguments(value: Any) -> Any:
     """A string is split at white space; a list is taken as it is."""
+    if isinstance(value, str) and len(value) > LONGEST_ARGUMENTS:
+        raise BadValue("lab-argument", f"the text is {len(value)} characters long", f"{LONGEST_ARGUMENTS} at most")
     return tuple(value.split()) if isinstance(value, str) else value
 
 
@@ -112,12 +117,17 @@ InterfaceAddress = Annotated[
 ]
 Arguments = Annotated[
     tuple[Annotated[str, Field(pattern=ARGUMENT_PATTERN, max_length=255)], ...],
+    Field(max_length=MOST_ARGUMENTS),
     BeforeValidator(_arguments),
     WithJsonSchema(
         {
             "oneOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string", "pattern": ARGUMENT_PATTERN, "maxLength": 255}},
+                {"type": "string", "maxLength": LONGEST_ARGUMENTS},
+                {
+                    "type": "array",
+                    "maxItems": MOST_ARGUMENTS,
+                    "items": {"type": "string", "pattern": ARGUMENT_PATTERN, "maxLength": 255},
+                },
             ]
         }
     ),

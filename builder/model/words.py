@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 SHOWN = 60
+COMPARED = 300
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -14,6 +15,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if len(name) > SHOWN:
         return None
     by_folded = {_fold(each): each for each in known}
+    if len(by_folded) > COMPARED:
+        start = _fold(name)[:2]
+        by_folded = {key: by_folded[key] for key in [key for key in by_folded if key.startswith(start)][:COMPARED]}
     close = difflib.get_close_matches(_fold(name), list(by_folded), n=1, cutoff=0.6)
     return by_folded[close[0]] if close else None
 

@@ -136,7 +136,7 @@ def in_plain_words(error: yaml.YAMLError, text: str) -> Sequence[Problem]:
     began = getattr(error, "context_mark", None)
     said = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', None) or ''}"
     if mark is not None and ("tab character" in said or text[mark.index : mark.index + 1] == "\t"):
-        return _tabs(text)
+        return _tabs(text) or (_tab(mark.line + 1, mark.column + 1),)
     row = next((row for row in _WORDS if row[0] in said), _UNKNOWN)
     _, code, message, hint, at_begin = row
     where = began if at_begin and began is not None else mark
@@ -153,13 +153,12 @@ def in_plain_words(error: yaml.YAMLError, text: str) -> Sequence[Problem]:
 
 def _tabs(text: str) -> Sequence[Problem]:
     return tuple(
-        Problem(
-            "lab-tab",
-            "a tab is used as indentation",
-            "use spaces, two for each level",
-            line=number,
-            column=line.index("\t") + 1,
-        )
+        _tab(number, line.index("\t") + 1)
         for number, line in enumerate(text.splitlines(), 1)
         if re.match(r" *\t", line)
     )[:_MOST_TABS]
+
+
+def _tab(line: int, column: int) -> Problem:
+    hint = "use spaces, two for each level"
+    return Problem("lab-tab", "a tab is used as indentation", hint, line=line, column=column)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -88,7 +89,9 @@ def child(what: What, lab: Path) -> None:
 
         plan_lab(loaded, load_system).model_dump_json()
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss // 1024]))
+    # Not ru_maxrss: it counts what the parent had at the moment of the fork.
+    peak = re.findall(r"^VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)[0]
+    print(json.dumps([used.ru_utime + used.ru_stime, int(peak) // 1024]))
 
 
 def measure(what: What, nodes: int, runs: int) -> Figure:

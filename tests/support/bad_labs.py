@@ -111,6 +111,11 @@ STRUCTURAL = (
     ("number as address", _node("    networks: [{network: n, addresses: [¦10]}]\n"), "lab-address", "10.0.0.1/24"),
     ("argument with quotes", _node("    kernel: {arguments: [¦'a=\"b c\"']}\n"), "lab-argument", "without spaces"),
     ("argument for a shell", _node("    xen: {arguments: [ok, ¦$(reboot)]}\n"), "lab-argument", "without spaces"),
+    ("endless arguments", _node(f"    kernel: {{arguments: ¦{'a ' * 2500}}}\n"), "lab-argument", "4096 at most"),
+    ("too many arguments", _node(f"    kernel: {{arguments: ¦[{'a, ' * 300}]}}\n"), "lab-too-many", "256 or less"),
+    ("too many nodes", "name: t\ndefaults: {system: host}\n"
+     "nodes: ¦{" + ", ".join(f"n{n}: " for n in range(10_001)) + "}\n",
+     "lab-too-many", "10000 or less"),
     ("endless argument", _node(f"    kernel: {{arguments: [¦{'a' * 300}]}}\n"), "lab-bad-value", "255 at most"),
     ("unknown system", "name: t\nnodes: {a: {system: ¦hots}}\n", "lab-unknown-system", "did you mean host?"),
     ("unknown release", _node("    release: ¦10\n"), "lab-unknown-release", "releases: 9, 8.10, 8.1"),
