@@ -72,7 +72,7 @@ def parse_lab(
     try:
         document = read_document(_text(content))
     except Unreadable as error:
-        raise LabFileError(file, error.problems) from None
+        raise LabFileError(file, _first(list(error.problems), 0)) from None
     report = Report(document)
     report.problems.extend(document.problems)
     if not isinstance(document.root, Map):

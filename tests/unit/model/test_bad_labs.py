@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builder.errors import LabFileError
+from builder.model import explain, units
+from builder.model.layers import LabLayer
 from builder.model.load import read_lab
 from tests.support.bad_labs import CASES, Bad
 from tests.support.lab_files import LIMITS, SYSTEMS, lab_of, marked, problems_of
@@ -60,6 +64,23 @@ def test_every_code_has_its_case() -> None:
         "lab-depth", "lab-too-large", "lab-more",  # large files: test_document.py, test_lab_file.py
     }  # fmt: skip
     assert used - elsewhere == {bad.code for bad in CASES}
+
+
+def patterns_in(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("pattern"), str):
+            yield part["pattern"]
+        yield from part.get("patternProperties", {})
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from patterns_in(inner)
+
+
+def test_every_pattern_has_its_words() -> None:
+    """A pattern without words would end in a traceback. Sizes and addresses have validators that speak themselves."""
+    own_words = {units.SIZE_PATTERN, units.MAC_PATTERN, units.ADDRESS_PATTERN}
+    patterns = set(patterns_in(LabLayer.model_json_schema()))
+    assert len(patterns) > 8
+    assert patterns - own_words <= set(explain._PATTERNS)
 
 
 def test_all_problems_at_once_in_file_order() -> None:

@@ -124,6 +124,11 @@ def test_problems_are_cut_to_what_can_be_read() -> None:
     assert [problem.line for problem in found[:-1]] == list(range(3, MOST_PROBLEMS + 3))
 
 
+def test_problems_of_yaml_are_cut_as_well() -> None:
+    found = problems_of("name: t\nnodes: {" + "a: 1, " * 500 + "*x : 1}\n")
+    assert len(found) == MOST_PROBLEMS + 1 and found[-1].code == "lab-more"
+
+
 def test_every_tab_is_shown() -> None:
     found = problems_of("name: t\nnodes:\n\ta:\n\t\tsystem: host\n")
     assert [(p.line, p.column, p.code) for p in found] == [(3, 1, "lab-tab"), (4, 1, "lab-tab")]
