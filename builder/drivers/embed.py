@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import select
@@ -88,6 +89,23 @@ def _capabilities_key() -> str:
         os.access("/dev/kvm", os.R_OK | os.W_OK),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Run on the first CPU that this thread may use, to open the driver: it takes the CPU's identity then, and on some
+    hosts that differs from core to core, so that what was learned of QEMU looked outdated every other time (measured:
+    'host cpuid changed'). Threads that are started meanwhile may run anywhere again afterwards."""
+    allowed = os.sched_getaffinity(0)
+    before = set(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for thread in set(os.listdir("/proc/self/task")) - before:  # noqa: PTH208
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread), allowed)
 
 
 def leftovers(root: Path, *, grace: float = 3, timeout: float = 15) -> tuple[int, ...]:

@@ -25,6 +25,11 @@ _MAX_CONTROL_PATH = 90
 """Bytes. The client binds the socket under a longer temporary name first, and the kernel allows 107."""
 
 
+# Seconds, see wait_banner: between connections, after a refused one, that a connection is kept, and the oldest.
+_EVERY, _REFUSED, _KEPT, _OLDEST_KEPT = 1.3, 0.2, 4.0, 30.0
+_MOST = 4
+
+
 class LabKeys(Value):
     """Key files of one node: the client's pair, the host's pair to be put into the node, the pinned known_hosts."""
 
@@ -172,18 +177,18 @@ def wait_banner(target: SshTarget, deadline: float, stop: threading.Event | None
                 if now > deadline:
                     raise TimedOut(f"an ssh server on {target.host}:{target.port}", seconds=now - started)
                 for number, (one, since) in enumerate(list(tries)):
-                    if now - since > (4 if number else 30):
+                    if now - since > (_KEPT if number else _OLDEST_KEPT):
                         _drop(selector, tries, one)
-                if now >= next_try and len(tries) < 4:
+                if now >= next_try and len(tries) < _MOST:
                     _begin(selector, tries, (target.host, target.port), now)
-                    next_try = now + (1.3 if tries else 0.2)
+                    next_try = now + (_EVERY if tries else _REFUSED)
                 for key, _ in selector.select(0.1):
                     banner = _listen(key.fileobj)
                     if banner:
                         return banner
                     if banner is None:
                         _drop(selector, tries, key.fileobj)
-                        next_try = min(next_try, now + 0.2)
+                        next_try = min(next_try, now + _REFUSED)
         finally:
             for one, _ in tries:
                 one.close()

@@ -135,7 +135,8 @@ class SshHost:
         raw = _Raw(process.returncode, out, err)
         self._record(argv, raw)
         if raw.returncode == UNREACHABLE:
-            said = self._show(raw.stderr.decode(errors="replace").strip())
+            lines = self._show(raw.stderr.decode(errors="replace")).split("\n")
+            said = "; ".join([line.strip() for line in lines if line.strip()][-2:])
             raise LabError(
                 f"{self.name}: ssh failed: {said or 'no reason given'}",
                 hint="nestlab status shows whether the node is up, nestlab console its last words",

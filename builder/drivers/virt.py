@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from builder.drivers.embed import leftovers, prepare_root, share_capabilities
+from builder.drivers.embed import leftovers, on_one_cpu, prepare_root, share_capabilities
 from builder.drivers.reaper import become_subreaper
 from builder.drivers.virt_errors import DomainError, explain, import_libvirt, is_gone
 from builder.errors import LabError
@@ -89,12 +89,13 @@ class Libvirt:
         libvirt = import_libvirt()
         _event_loop()
         try:
-            return cls(libvirt.open(uri), uri)
+            with on_one_cpu() if root else contextlib.nullcontext():
+                return cls(libvirt.open(uri), uri)
         except libvirt.libvirtError as error:
             raise explain(error, f"cannot open {uri}") from None
 
     def close(self) -> None:
-        """Domains go on running. An embedded root can then be opened by another process."""
+        """Domains go on running. libvirt keeps an embedded root for this process until that ends."""
         libvirt = import_libvirt()
         with contextlib.suppress(libvirt.libvirtError):
             self._connection.close()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import libvirt
@@ -14,7 +11,7 @@ import pytest
 from lxml import etree
 
 from builder.drivers.ports import PortTable
-from builder.drivers.virt import Libvirt, become_subreaper, embed_uri, leftovers, prepare_root
+from builder.drivers.virt import Libvirt
 from builder.hypervisors.kvm import domain_xml
 from tests.support.kvm_cases import CASES, Case
 
@@ -52,18 +49,6 @@ def test_libvirt_defines_it(name: str) -> None:
         assert len(kept.findall("devices/interface")) == len(case.node.nics)
     finally:
         connection.close()
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[Libvirt]:
-    become_subreaper()
-    root = Path(tempfile.mkdtemp(prefix="nlt-", dir="/tmp"))
-    prepare_root(root)
-    connection = Libvirt.open(embed_uri(root))
-    yield connection
-    connection.close()
-    leftovers(root)
-    shutil.rmtree(root)
 
 
 def materials(case: Case, folder: Path) -> None:

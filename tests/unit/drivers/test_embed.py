@@ -9,19 +9,20 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from builder.drivers.embed import MAX_ROOT, leftovers, prepare_root
+from builder.drivers.embed import MAX_ROOT, leftovers, on_one_cpu, prepare_root
 from builder.errors import HostLacks
 
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="nlt-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="nle-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
 
@@ -82,3 +83,20 @@ def test_every_qemu_of_the_root_is_ended_and_nothing_else(root: Path) -> None:
 
 def test_a_root_that_never_was_has_no_leftovers() -> None:
     assert leftovers(Path("/tmp/never-was")) == ()
+
+
+def test_the_one_cpu_is_for_this_thread_and_this_time_only() -> None:
+    before = os.sched_getaffinity(0)
+    go, masks = threading.Event(), []
+
+    def work() -> None:
+        go.wait(5)
+        masks.append(os.sched_getaffinity(0))
+
+    with on_one_cpu():
+        assert os.sched_getaffinity(0) == {min(before)}
+        worker = threading.Thread(target=work)
+        worker.start()
+    go.set()
+    worker.join()
+    assert masks == [before] == [os.sched_getaffinity(0)]
