@@ -253,7 +253,7 @@ class Tree:
                 elif bytes_:
                     files.setdefault(extent, []).append((bytes_, folder))
                     index.end = max(index.end, end)
-                    if bytes_ <= 1 << 16 and _like_menu(data[at + 33 : at + 33 + data[at + 32]]):
+                    if bytes_ <= 1 << 16 and _like_menu(data[at + 33 : at + length]):
                         candidates.append((folder, base + at))
             at += length
         index.count += seen - 2
@@ -277,9 +277,10 @@ class Tree:
         return "/".join(reversed(names))
 
 
-def _like_menu(ident: bytes) -> bool:
-    tail = ident.replace(b"\0", b"")[-7:].upper()
-    return b".CFG" in tail or b".CON" in tail
+def _like_menu(names: bytes) -> bool:
+    """Whether a record's names, of whichever kind, may end as a boot menu's does."""
+    plain = names.replace(b"\0", b"").lower()
+    return b".cfg" in plain or b".con" in plain
 
 
 def parts(path: str) -> list[str]:

@@ -86,7 +86,7 @@ class ImageServer:
 
     def serve(self) -> None:
         """Answer until `close` is called from another thread."""
-        self._server.serve_forever(poll_interval=0.2)
+        self._server.serve_forever(poll_interval=0.1)
 
     def close(self) -> None:
         """Stop listening, end what is being sent, close the sources."""

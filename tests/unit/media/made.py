@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pycdlib
@@ -48,13 +48,20 @@ def iso(path: Path, files: Mapping[str, bytes] = FILES, *, boot: bool = True, jo
     return path
 
 
-def content(path: Path, name: str) -> bytes:
-    """A file as pycdlib reads it by its Rock Ridge name."""
+def contents(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Files as pycdlib reads them by their Rock Ridge names."""
     disc = pycdlib.PyCdlib()
     disc.open(str(path))
-    out = io.BytesIO()
+    found = {}
     try:
-        disc.get_file_from_iso_fp(out, rr_path=name)
+        for name in names:
+            out = io.BytesIO()
+            disc.get_file_from_iso_fp(out, rr_path=name)
+            found[name] = out.getvalue()
     finally:
         disc.close()
-    return out.getvalue()
+    return found
+
+
+def content(path: Path, name: str) -> bytes:
+    return contents(path, [name])[name]
