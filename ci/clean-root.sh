@@ -21,10 +21,20 @@ command -v mmdebstrap >/dev/null || die 3 "mmdebstrap is not installed" "apt-get
 # Everything goes on in a mount and a process namespace of its own: whatever happens, no mount and no process stays.
 if [ -z "${NESTLAB_INSIDE:-}" ]; then
   base=$(mktemp -d "${TMPDIR:-/var/tmp}/nestlab-clean-$release.XXXXXX")
-  status=0
+  status=0 child=''
+  # unshare ignores the gentle signals; with its end everything inside is killed.
+  finish() {
+    [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
+    wait
+    if [ "${NESTLAB_KEEP_ROOT:-}" = 1 ]; then say "the root is kept in $base"; else rm -rf --one-file-system "$base"; fi
+  }
+  trap finish EXIT
+  trap 'exit 130' INT TERM HUP
   NESTLAB_INSIDE=$base unshare --mount --pid --fork --kill-child --propagation private -- \
-    bash "${BASH_SOURCE[0]}" "$release" "$what" "$@" || status=$?
-  if [ "${NESTLAB_KEEP_ROOT:-}" = 1 ]; then say "the root is kept in $base"; else rm -rf --one-file-system "$base"; fi
+    bash "${BASH_SOURCE[0]}" "$release" "$what" "$@" &
+  child=$!
+  wait "$child" || status=$?
+  child=''
   exit "$status"
 fi
 base=$NESTLAB_INSIDE
@@ -63,7 +73,7 @@ bootstrap() {
   mkdir -p "$base/apt"
   # What this host says about getting at packages (proxy, retries, clock), and nothing else of its apt settings.
   apt-config dump | grep '^Acquire::' | grep -v '^Acquire::\(IndexTargets\|Languages\|Changelogs\|CompressionTypes\)' >"$base/apt/90host" || true
-  mmdebstrap --quiet --mode=root --variant=minbase --include=git --aptopt="$base/apt/90host" "$suite" "$root" "$base/sources.list"
+  TMPDIR=$base mmdebstrap --quiet --mode=root --variant=minbase --include=git --aptopt="$base/apt/90host" "$suite" "$root" "$base/sources.list"
   copy_in /etc/apt/auth.conf /etc/apt/auth.conf.d /etc/resolv.conf /etc/hosts /etc/pip.conf /root/.config/pip/pip.conf \
     /root/.pip/pip.conf /usr/local/share/ca-certificates /etc/ssl/certs/ca-certificates.crt
   for name in "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" "${REQUESTS_CA_BUNDLE:-}"; do [ -z "$name" ] || copy_in "$name"; done
