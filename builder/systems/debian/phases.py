@@ -1,6 +1,6 @@
 """The parts of a Debian dom0's boot as its serial console tells them, and the lines by which a failure is known.
 
-Weights are seconds measured under emulation on two idle cores. A phase that finds the mark of a later one on the
+Weights are seconds under emulation on two cores that have some other work, too. A phase that finds the mark of a later one on the
 console has been passed, too: which marks are printed depends on the firmware.
 """
 
@@ -118,28 +118,28 @@ def boot() -> Boot:
         Phase(
             name="firmware",
             awaits=r"Booting from Hard Disk|BdsDxe: starting Boot|GRUB loading|Welcome to GRUB",
-            weight=1.5,
+            weight=5,
             causes=FIRMWARE,
         ),
         Phase(
             name="boot loader",
             awaits=r"Xen version \d|\(XEN\) ",
-            weight=2,
+            weight=4,
             causes=(*FIRMWARE, *LOADER),
         ),
-        Phase(name="hypervisor", awaits=r"Linux version \d", weight=7, causes=running),
+        Phase(name="hypervisor", awaits=r"Linux version \d", weight=9, causes=running),
         Phase(
             name="dom0 kernel",
             awaits=r"Welcome to .*Debian|systemd\[1\]: |systemd \d+.* running in system mode",
-            weight=6,
+            weight=15,
             causes=running,
         ),
         Phase(
             name="services",
             awaits=r"Started.*(?:ssh\.service|OpenBSD Secure Shell)",
-            weight=22,
+            weight=45,
             causes=(*running, *SERVICES),
         ),
-        Phase(name="ssh", signal="ssh", weight=2, causes=(*running, *SERVICES)),
+        Phase(name="ssh", signal="ssh", weight=4, causes=(*running, *SERVICES)),
     )
     return Boot(name="disk", phases=phases)
