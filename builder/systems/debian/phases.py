@@ -1,7 +1,7 @@
 """The parts of a Debian dom0's boot as its serial console tells them, and the lines by which a failure is known.
 
-Weights are seconds under emulation on two cores that have some other work, too. A phase that finds the mark of a later one on the
-console has been passed, too: which marks are printed depends on the firmware.
+Weights are seconds under emulation on two cores that have some other work, too. A phase that finds the mark of a later
+one on the console has been passed, too: which marks are printed depends on the firmware.
 """
 
 from __future__ import annotations
