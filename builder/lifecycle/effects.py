@@ -37,6 +37,7 @@ from builder.run import end_group
 # What QEMU's user networking would give by DHCP; told beforehand, it costs no second at boot.
 MANAGEMENT_ADDRESS = "10.0.2.15/24"
 MANAGEMENT_GATEWAY = "10.0.2.2"
+MANAGEMENT_NAMESERVER = "10.0.2.3"
 
 
 class Effects:
@@ -194,6 +195,7 @@ class Effects:
         keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
         return (
             File(path=MANAGEMENT, content=f"{MANAGEMENT_ADDRESS} {MANAGEMENT_GATEWAY}\n"),
+            File(path="/etc/resolv.conf", content=f"nameserver {MANAGEMENT_NAMESERVER}\n"),
             File(path="/root/.ssh/authorized_keys", content=keys.identity_public.read_text(), mode=0o600),
             File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
             File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),
