@@ -1,0 +1,261 @@
+"""Remastering beside `cp` and beside what other tools do, in one interleaved run.
+
+    .venv/bin/python ci/bench/media.py [--image xcp|dvd] [--pairs 9] [--folder DIR] [--json FILE]
+
+The image is made here from incompressible data: `xcp` has 600 files in 590 MB with an 80 MB initrd, `dvd` 6,000 files in
+6 GB. All sides make the same medium: arguments in both boot menus, an answer file in the root, a file in the initrd.
+Ours are timed in a process of their own from the call to its return, imports apart, planning and applying together;
+`rss` is that process' peak above a bare interpreter's. The others are timed as the commands they are. Every round
+runs each side once, in another order; the first round does not count. `cp` copies our own output: equal bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ISOLINUX = Path("/usr/lib/ISOLINUX")
+SHAPES = {"xcp": (600, 850_000, 80 << 20), "dvd": (6000, 900_000, 600 << 20)}
+MENU = "label linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n"
+GRUB = "menuentry 'x' {\n  linux /isolinux/vmlinuz quiet\n  initrd /isolinux/initrd.img\n}\n"
+OURS = """
+import json, resource, sys, time
+from pathlib import Path
+from builder.media.edits import Arguments, Overlay, Put
+from builder.media.initrd import OverlayFile
+from builder.media.plan import plan_edits
+from builder.media.sinks import apply_in_place, write_file, write_qcow2
+from builder.media.sinks.http import ImageServer
+import urllib.request
+source, target, sink, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+begin = time.perf_counter()
+plan = plan_edits(source, [
+    Put("/answer.xml", b"<installation/>" * 200), Arguments(kernel=("answerfile=cdrom:/answer.xml",)),
+    Overlay((OverlayFile("/etc/marker", b"overlay"),), how=how),
+])
+planned = time.perf_counter()
+first = 0.0
+if sink == "http":
+    with ImageServer({"m": plan}) as server:
+        asked = time.perf_counter()
+        with urllib.request.urlopen(server.url("m")) as answer:
+            answer.read(1)
+            first = time.perf_counter() - asked
+else:
+    {"file": write_file, "qcow2": write_qcow2}[sink](plan, target) if sink != "in place" else apply_in_place(plan)
+end = time.perf_counter()
+print(json.dumps({
+    "seconds": end - begin, "plan": planned - begin, "written": plan.written, "read": plan.bytes_read,
+    "first_byte": first, "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+}))
+"""
+
+
+def command(*argv: str | Path, cwd: Path | None = None) -> None:
+    subprocess.run([str(a) for a in argv], check=True, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def make_tree(root: Path, shape: str) -> Path:
+    count, size, initrd = SHAPES[shape]
+    for folder in ("isolinux", "EFI/BOOT", "Packages"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(ISOLINUX / "isolinux.bin", root / "isolinux")
+    (root / "isolinux/isolinux.cfg").write_text(MENU)
+    (root / "EFI/BOOT/grub.cfg").write_text(GRUB)
+    (root / "isolinux/vmlinuz").write_bytes(os.urandom(8 << 20))
+    (root / "isolinux/initrd.img").write_bytes(b"\xfd7zXZ\0" + os.urandom(initrd))
+    rng = random.Random(1)
+    for number in range(count):
+        name = f"package-name-{number}-1.2.{number}-3.el9.x86_64.rpm"
+        (root / "Packages" / name).write_bytes(os.urandom(rng.randrange(size // 2, size * 3 // 2)))
+    return root
+
+
+def mkisofs(root: Path, out: Path) -> None:
+    command(
+        "xorriso", "-as", "mkisofs", "-quiet", "-o", out, "-V", "BENCH", "-R", "-J", "-joliet-long",
+        "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", "-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin",
+        "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", root,
+    )  # fmt: skip
+
+
+class Sides:
+    """Each side makes `out` anew from `source`."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder, self.source, self.out = folder, source, folder / "out.iso"
+        self.changed = folder / "changed"
+        self.changed.mkdir()
+        (self.changed / "isolinux.cfg").write_text(MENU.replace("quiet", "quiet answerfile=cdrom:/answer.xml"))
+        (self.changed / "grub.cfg").write_text(GRUB.replace("quiet", "quiet answerfile=cdrom:/answer.xml"))
+        (self.changed / "answer.xml").write_text("<installation/>" * 200)
+        (self.changed / "extra.img").write_bytes(b"070701" + bytes(5000))
+        self.reference = folder / "reference.iso"
+        self.ours("file", "second", self.reference)
+
+    def ours(self, sink: str, how: str, target: Path | None = None) -> dict[str, float]:
+        source = self.source
+        if sink == "in place":
+            source = self.folder / "inplace.iso"
+            command("cp", "--reflink=auto", self.source, source)
+        target = target or self.out
+        done = subprocess.run(
+            [sys.executable, "-c", OURS, str(source), str(target), sink, how], check=True, capture_output=True, cwd=ROOT
+        )
+        if sink == "in place":
+            source.unlink()
+            source.with_name(source.name + ".undo").unlink()
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
+
+    def cp(self) -> None:
+        command("cp", self.reference, self.out)
+
+    def replay(self) -> None:
+        """What mkksiso does."""
+        initrd = self.folder / "initrd.img"
+        command("xorriso", "-osirrox", "on", "-indev", self.source, "-extract", "/isolinux/initrd.img", initrd)
+        initrd.chmod(0o644)
+        with initrd.open("ab") as file:
+            file.write((self.changed / "extra.img").read_bytes())
+        command(
+            "xorriso", "-indev", self.source, "-outdev", self.out, "-boot_image", "any", "replay",
+            "-update", self.changed / "isolinux.cfg", "/isolinux/isolinux.cfg",
+            "-update", self.changed / "grub.cfg", "/EFI/BOOT/grub.cfg",
+            "-update", initrd, "/isolinux/initrd.img", "-map", self.changed / "answer.xml", "/answer.xml",
+        )  # fmt: skip
+        initrd.unlink()
+
+    def extract(self) -> None:
+        """What iso-remaster does: unpack all, change, make anew."""
+        tree = self.folder / "extracted"
+        command("xorriso", "-osirrox", "on", "-indev", self.source, "-extract", "/", tree)
+        command("chmod", "-R", "u+rwX", tree)
+        shutil.copy(self.changed / "isolinux.cfg", tree / "isolinux")
+        shutil.copy(self.changed / "grub.cfg", tree / "EFI/BOOT")
+        shutil.copy(self.changed / "answer.xml", tree)
+        with (tree / "isolinux/initrd.img").open("ab") as file:
+            file.write((self.changed / "extra.img").read_bytes())
+        (tree / "isolinux/boot.cat").unlink()
+        mkisofs(tree, self.out)
+        shutil.rmtree(tree)
+
+    def pycdlib(self) -> None:
+        program = (
+            "import sys, io, pycdlib\nd = pycdlib.PyCdlib(); d.open(sys.argv[1])\n"
+            "b = b'<installation/>' * 200\n"
+            "d.add_fp(io.BytesIO(b), len(b), '/ANSWER.XML;1', rr_name='answer.xml', joliet_path='/answer.xml')\n"
+            "d.write(sys.argv[2]); d.close()\n"
+        )
+        command(sys.executable, "-c", program, self.source, self.out)
+
+
+def measure(sides: Sides, pairs: int) -> tuple[dict[str, list[float]], dict[str, list[dict[str, float]]]]:
+    """Seconds of each side, and ours with all they tell."""
+    others: dict[str, Callable[[], None]] = {
+        "cp": sides.cp, "xorriso replay": sides.replay, "extract + mkisofs": sides.extract, "pycdlib write": sides.pycdlib,
+    }  # fmt: skip
+    ours = {
+        "file": "second",
+        "file, initrd appended": "append",
+        "qcow2": "second",
+        "in place": "second",
+        "http": "second",
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in others}
+    told: dict[str, list[dict[str, float]]] = {name: [] for name in ours}
+    rng = random.Random(pairs)
+    for number in range(pairs + 1):
+        order = [*others, *ours]
+        rng.shuffle(order)
+        for name in order:
+            sides.out.unlink(missing_ok=True)
+            if name in others:
+                begin = time.perf_counter()
+                others[name]()
+                if number:
+                    seconds[name].append(time.perf_counter() - begin)
+            else:
+                found = sides.ours(name.split(",")[0], ours[name])
+                if number:
+                    told[name].append(found)
+        print(f"round {number} of {pairs}", file=sys.stderr)
+    return seconds, told
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def bare_rss() -> float:
+    program = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    return float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--image", choices=sorted(SHAPES), default="xcp")
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--folder", type=Path, help="where the images are made (needs five times the image's size)")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nestlab-bench-", dir=args.folder) as name:
+        folder = Path(name)
+        source = folder / "source.iso"
+        mkisofs(make_tree(folder / "tree", args.image), source)
+        shutil.rmtree(folder / "tree")
+        seconds, told = measure(Sides(folder, source), args.pairs)
+        size = source.stat().st_size
+    report = summary(seconds, told) | {
+        "image": args.image,
+        "bytes": size,
+        "pairs": args.pairs,
+        "load": os.getloadavg()[0],
+    }
+    print(json.dumps(report, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if all(report["limits"].values()) else 1
+
+
+def summary(seconds: dict[str, list[float]], told: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, object]]:
+    """Medians, ratios and whether the promises hold."""
+    ours = {name: [run["seconds"] for run in runs] for name, runs in told.items()}
+    ratio = statistics.median(a / b for a, b in zip(ours["file"], seconds["cp"], strict=True))
+    peers = {name: statistics.median(values) for name, values in seconds.items() if name != "cp"}
+    quick = {name: statistics.median(ours[name]) for name in ("qcow2", "in place")}
+    written = {name: max(run["written"] for run in told[name]) for name in ("qcow2", "in place")}
+    rss = (max(run["rss"] for runs in told.values() for run in runs) - bare_rss()) / 1024
+    first = statistics.median(run["first_byte"] for run in told["http"])
+    limits = {
+        "file <= 1.03 x cp": ratio <= 1.03,
+        "file no slower than a peer": all(statistics.median(ours["file"]) <= value for value in peers.values()),
+        "qcow2 and in place <= 50 ms": max(quick.values()) <= 0.05,
+        "qcow2 and in place write <= 200 KB": max(written.values()) <= 200_000,
+        "qcow2 and in place 20 x faster than any peer": 20 * max(quick.values()) <= min(peers.values()),
+        "rss <= 40 MB above the interpreter": rss <= 40,
+        "first byte <= 20 ms": first <= 0.02,
+    }
+    return {
+        "seconds": {name: spread(values) for name, values in {**seconds, **ours}.items()},
+        "figures": {
+            "file_to_cp": ratio, "plan_ms": statistics.median(run["plan"] for run in told["qcow2"]) * 1000,
+            "written": written, "read": told["qcow2"][0]["read"], "rss_mb": rss, "first_byte_ms": first * 1000,
+        },
+        "limits": limits,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
