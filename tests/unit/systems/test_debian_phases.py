@@ -61,6 +61,44 @@ def test_a_boot_that_failed_is_told_by_its_cause(transcript: str, cause: str, ph
     assert (caught.value.cause, caught.value.phase) == (cause, phase)
 
 
+GOOD = ["xen-trixie-bios", "xen-trixie-uefi"]
+
+
+@pytest.mark.parametrize("transcript", GOOD)
+def test_a_boot_that_went_well_is_followed_into_its_services(transcript: str) -> None:
+    assert follow(TRANSCRIPTS / f"{transcript}.log", PHASES[:4]) == NAMES[:4]
+
+
+@pytest.mark.parametrize("transcript", GOOD)
+def test_nothing_that_a_good_boot_says_is_taken_for_a_failure(transcript: str) -> None:
+    text = (TRANSCRIPTS / f"{transcript}.log").read_bytes().decode(errors="replace")
+    patterns = {cause.pattern for phase in PHASES for cause in phase.causes}
+    assert [(p, line) for p in patterns for line in text.splitlines() if re.search(p, line)] == []
+
+
+@pytest.mark.parametrize("transcript", GOOD)
+def test_every_phase_ends_where_the_next_one_begins(transcript: str) -> None:
+    """The first line that each phase awaits comes after that of the phase before, in the order of the phases."""
+    lines = (TRANSCRIPTS / f"{transcript}.log").read_bytes().decode(errors="replace").splitlines()
+    first = [next((n for n, line in enumerate(lines) if re.search(p.awaits, line)), None) for p in PHASES[:4]]
+    told = [n for n in first if n is not None]
+    assert told == sorted(told)
+    assert len(told) >= 3, "only the BIOS may keep silent"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.",
+        "[  OK  ] Started ssh.service - OpenBSD Secure Shell server.",
+    ],
+)
+def test_the_line_about_ssh_ends_the_services_with_and_without_colours(line: str) -> None:
+    services = next(phase for phase in PHASES if phase.name == "services")
+    assert re.search(services.awaits, line)
+    assert not re.search(services.awaits, line.replace("Started", "Starting"))
+
+
 # Lines as the programs print them; which are from where is said once for each.
 LINES = [
     # Xen 4.17 and 4.20, from their binaries' strings and from a run (the SMAP fault)
