@@ -31,8 +31,10 @@ def journal_of(image: Path) -> Path:
     return image.with_name(image.name + ".undo")
 
 
-def apply_in_place(plan: GraftPlan) -> Written:
+def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
     """Change the source file into the image; its journal stays until it is undone or removed.
+
+    `durable`: wait until the image is on the disk too. The journal always is, before the first byte changes.
 
     Raises MediaError when a journal is there already, when the source changed since the plan, or is no regular file.
     """
@@ -49,7 +51,8 @@ def apply_in_place(plan: GraftPlan) -> Written:
             _write_journal(journal, plan, _old(fd, todo, plan.source.size))
             try:
                 _apply(plan, image, fd, todo)
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             except OSError as error:
                 with contextlib.suppress(MediaError, OSError):
                     _restore(fd, journal)

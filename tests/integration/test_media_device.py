@@ -1,0 +1,68 @@
+"""The disk writer on loop devices of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.media.edits import Put
+from builder.media.errors import MediaError
+from builder.media.plan import GraftPlan, plan_edits
+from builder.media.sinks.device import look_at, write_device
+from tests.integration import media_sources as media
+from tests.integration.media_sources import Make, source_fixture  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MiB, full of an earlier use."""
+    backing = tmp_path / "disk.img"
+    backing.write_bytes(b"\xee" * (16 << 20))
+    device = Path(media.sh("losetup", "--find", "--show", backing).strip())
+    yield device
+    media.sh("losetup", "-d", device)
+
+
+@pytest.fixture
+def plan(source: Make) -> GraftPlan:
+    return plan_edits(source("isohybrid"), [Put("/answer.xml", b"<a/>")])
+
+
+def test_a_disk_holds_the_image(loop: Path, plan: GraftPlan) -> None:
+    told: list[tuple[str, int, int]] = []
+    write_device(plan, look_at(loop), again=loop, progress=lambda *step: told.append(step))
+    with plan.open() as image:
+        wanted = b"".join(image.pieces(0, image.size))
+    data = loop.read_bytes()
+    assert data[: plan.size] == wanted
+    assert data[-34 * 512 :] == bytes(34 * 512), "the earlier use's backup table is gone"
+    assert data[plan.size : -34 * 512].strip(b"\xee") == b"", "nothing else is touched"
+    assert {step[0] for step in told} == {"write", "verify"}
+    assert told[-1][1:] == (plan.size, plan.size)
+
+
+def test_a_loop_device_is_not_removable(loop: Path, plan: GraftPlan) -> None:
+    with pytest.raises(MediaError, match="cannot be pulled out"):
+        write_device(plan, look_at(loop))
+    assert loop.read_bytes() == b"\xee" * (16 << 20)
+
+
+def test_mounted_is_never_written(loop: Path, plan: GraftPlan, tmp_path: Path) -> None:
+    """Refused by what the kernel tells, and, when the mount came later, by the kernel itself."""
+    media.sh("mke2fs", "-q", "-t", "ext4", loop)
+    before = look_at(loop)
+    place = tmp_path / "mounted"
+    place.mkdir()
+    media.sh("mount", loop, place)
+    try:
+        with pytest.raises(MediaError, match="in use: mounted at"):
+            write_device(plan, look_at(loop), again=loop)
+        with pytest.raises(MediaError, match="busy"):
+            write_device(plan, before, again=loop)
+    finally:
+        media.sh("umount", place)
+    media.sh("e2fsck", "-f", "-n", loop)
