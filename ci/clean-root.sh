@@ -39,7 +39,8 @@ if [ -z "${NESTLAB_INSIDE:-}" ]; then
 fi
 base=$NESTLAB_INSIDE
 root=$base/root
-clone="/root/a clone/nestlab" # with a space: paths must be quoted everywhere
+clone_name="a clone" # with a space: paths must be quoted everywhere
+clone=/root/$clone_name/nestlab
 
 # The host's own sources of Debian, rewritten to the release that is wanted. Other sources are left out.
 debian_sources() {
@@ -84,8 +85,9 @@ mounts() {
   mount -t proc proc "$root/proc"
   mount --rbind /sys "$root/sys"
   mount --rbind /dev "$root/dev" # loop devices and kvm, as the host has them
-  mount -t tmpfs -o mode=1777,size=60% tmp "$root/tmp"
-  mount -t tmpfs -o mode=755 run "$root/run"
+  # As the release has it: Debian 13 keeps /tmp in memory.
+  [ "$release" = 12 ] || mount -t tmpfs -o mode=1777,size=50% tmpfs "$root/tmp"
+  mount -t tmpfs -o mode=755 tmpfs "$root/run"
 }
 
 clone_head() {

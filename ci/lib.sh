@@ -130,6 +130,23 @@ install_packages() {
     --no-install-recommends $names >>"$log" 2>&1 </dev/null || explain_failure "$log" "installing packages"
 }
 
+# libvirt that is run by root looks up Debian's user for QEMU before it reads the setting that says otherwise, and
+# fails without it. Debian 13 has it in the package of the driver, Debian 12 in the one of the daemon, which we do not
+# want. Number and name are those that Debian reserves for it.
+make_libvirt_user() {
+  [ "$(id -u)" = 0 ] && ! getent passwd libvirt-qemu >/dev/null || return 0
+  say "the system user libvirt-qemu is made, without login and as Debian's packages do: libvirt run by root asks for it"
+  getent group libvirt-qemu >/dev/null || groupadd --system --gid 64055 libvirt-qemu 2>/dev/null
+  useradd --system --uid 64055 --gid libvirt-qemu --comment 'Libvirt Qemu' --home-dir /var/lib/libvirt --no-create-home \
+    --shell /usr/sbin/nologin libvirt-qemu 2>/dev/null || die 3 "the user libvirt-qemu could not be made" "apt-get install libvirt-daemon-system"
+}
+
+# prepare_system SECTION...: all that is asked of the system itself.
+prepare_system() {
+  install_packages "$@"
+  make_libvirt_user
+}
+
 # --- python -------------------------------------------------------------------------------------------------------
 
 # What .venv was made from. A folder that was moved has wrong paths inside, so the place counts too.

@@ -15,7 +15,7 @@ case "${1:-}" in
   ;;
 esac
 require_known_os /etc/os-release
-must packages install_packages run test
+must packages prepare_system run test
 must python make_venv
 export PATH=$VENV/bin:$PATH
 cd "$ROOT"

@@ -40,7 +40,7 @@ for node in json.load(sys.stdin)["nodes"]:
 require_known_os /etc/os-release
 say "nestlab on $OS_TITLE: system packages (if any are missing), a Python environment in $VENV,"
 say "then the lab $lab is built, started and tested."
-must packages install_packages run
+must packages prepare_system run
 must python make_venv
 must doctor nestlab doctor "$lab"
 must up nestlab up "$lab"

@@ -31,15 +31,15 @@ lint() {
   return "$status"
 }
 
-# The tests of one part, shown as they go. Output is a file and not a pipe: a machine that a failing test left running
-# would hold a pipe open and this script with it.
+# The tests of one part, shown as they go. When time is up pytest is interrupted, so that it still tells what failed.
+# Output is a file and not a pipe: a machine that a failing test left running would hold a pipe open, and this script.
 tests() {
   local part=$1 limit=$2 pid tail_pid status=0
   shift 2
   mkdir -p "$OUT"
   : >"$OUT/$part.log"
-  timeout --kill-after=60 "$limit" "$VENV/bin/python" -m pytest --junitxml="$OUT/$part.xml" -o "junit_suite_name=$part" \
-    --durations=5 --durations-min=1 "$@" "${pytest_args[@]}" >"$OUT/$part.log" 2>&1 </dev/null &
+  timeout --signal=INT --kill-after=60 "$limit" "$VENV/bin/python" -m pytest --junitxml="$OUT/$part.xml" -o "junit_suite_name=$part" \
+    --durations=5 --durations-min=1 -o faulthandler_timeout=400 "$@" "${pytest_args[@]}" >"$OUT/$part.log" 2>&1 </dev/null &
   pid=$!
   tail -n +1 -s 0.2 -f --pid="$pid" "$OUT/$part.log" &
   tail_pid=$!
@@ -61,7 +61,7 @@ run_part() {
 pytest_args=("$@")
 require_known_os /etc/os-release
 cd "$ROOT"
-must packages install_packages run test
+must packages prepare_system run test
 must python make_venv
 export PATH=$VENV/bin:$PATH
 failed=0
