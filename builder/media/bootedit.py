@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 from builder.media import menus
@@ -18,6 +19,7 @@ from builder.media.workspace import Part, Staged, Workspace
 
 MEDIA_CHECKS = ("rd.live.check", "rd.live.check=", "mediacheck", "mediacheck=")
 _SECOND_FROM = 1 << 20
+_GRUB_INITRD = re.compile(r"^[^#\n]*\b(?:initrd|initrdefi|initrd16|module|module2|xen_module)\s+\S", re.MULTILINE)
 _STEP = 1 << 20
 
 
@@ -150,10 +152,22 @@ class BootEdits:
         users = [
             entry for menu in found for entry in menu.entries for _path in self._named(menu, initrd, entry.initrds)
         ]
-        able = bool(users) and not any(entry.module for entry in users) and all(m.loader != "netbsd" for m in found)
+        able = bool(users) and not any(entry.module for entry in users) and self._all_seen(found)
         if forced and not able:
             raise MediaError(f"{initrd.path} goes to a loader that takes only one initrd", hint="append to it instead")
         return able and (forced or initrd.size >= _SECOND_FROM)
+
+    def _all_seen(self, found: list[Menu]) -> bool:
+        """Whether every line that loads an initrd was understood. One behind a variable may load this very initrd,
+        and would do so without the second."""
+        for menu in found:
+            seen = sum(1 for entry in menu.entries if entry.initrds)
+            if menu.loader == "grub" and len(_GRUB_INITRD.findall(menu.text)) != seen:
+                return False
+            paths = [resolve(path, menu.folder) for entry in menu.entries for path in entry.initrds]
+            if any(self.work.get(path) is None and self._place(path) is None for path in paths):
+                return False
+        return True
 
     def _place(self, path: str) -> tuple[int, int] | None:
         """Where a file of the medium starts, and the length of its first section."""

@@ -184,6 +184,8 @@ def plan_edits(
         boot.write()
         stale = update_manifests(work, boot) if checksums == "update" else ()
         notes = [*boot.notes, *lay_out(medium, work)]
+        if medium.hfs:
+            notes.append("the HFS+ file system that Macs read keeps showing the old files")
         grown = growth(medium)
         mend(medium, grown)
         plan = _assemble(medium, work, boot, grown, (tuple(notes), tuple(stale)))

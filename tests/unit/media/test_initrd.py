@@ -149,3 +149,26 @@ def test_a_replaced_initrd_is_the_one_added_to(tmp_path: Path) -> None:
     with plan_edits(src, edits).open() as image:
         out.write_bytes(b"".join(image.pieces(0, image.size)))
     assert unpack(made.content(out, "/isolinux/initrd.img"))["n"] == b"1"
+
+
+BIG = lzma.compress(OLD, check=lzma.CHECK_CRC32) + bytes(2 << 20)
+GRUB = "menuentry x {{\n linux /isolinux/vmlinuz\n {line}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "second"),
+    [
+        ("initrd /isolinux/initrd.img", True),
+        ("initrd ($root)/isolinux/initrd.img", True),
+        ("initrd $where", False),
+        ("if true; then initrd /isolinux/initrd.img; fi", False),
+        ("initrd /elsewhere.img", False),
+    ],
+)
+def test_a_second_initrd_only_where_every_menu_is_understood(line: str, second: bool, tmp_path: Path) -> None:
+    """Else the overlay goes into the initrd itself, which no loader can miss."""
+    files = {**made.FILES, "/isolinux/initrd.img": BIG, "/boot/grub/grub.cfg": GRUB.format(line=line).encode()}
+    plan = plan_edits(made.iso(tmp_path / "src.iso", files), [Overlay((OverlayFile("/a", b"b"),))])
+    how = {item.path: item.how for item in plan.touched}
+    assert ("/nestlab.img" in how) is second
+    assert (how.get("/isolinux/initrd.img") == "initrd extended") is not second

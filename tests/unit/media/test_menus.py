@@ -200,3 +200,13 @@ def test_grub_words_survive_quoting(word: str) -> None:
 )  # fmt: skip
 def test_paths_of_menus(written: str, folder: str, path: str) -> None:
     assert resolve(written, folder) == path
+
+
+def test_grub_legacy_as_on_el6_media() -> None:
+    text = "default=0\ntitle CentOS 6\n\tkernel /images/pxeboot/vmlinuz quiet\n\tinitrd /images/pxeboot/initrd.img\n"
+    assert menus.loader_of("/EFI/BOOT/BOOTX64.conf", text) == "grub"
+    (entry,) = menus.read("grub", text)
+    assert (entry.title, entry.initrds) == ("CentOS 6", ("/images/pxeboot/initrd.img",))
+    assert menus.edit("grub", text, Change(kernel=("ks=cdrom:/ks.cfg",))) == text.replace(
+        "quiet", "quiet ks=cdrom:/ks.cfg"
+    )
