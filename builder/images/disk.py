@@ -33,8 +33,22 @@ from builder.run import need, run
 _HERE = Path(__file__).parent
 BASE_ELEMENTS = ("debian-minimal", "nestlab-base")
 BASE_MODULES = (
-    *("crc32c_generic", "sd_mod", "ext4", "sym53c8xx", "ata_piix", "ahci", "virtio_pci", "virtio_blk", "virtio_scsi"),
+    *(
+        "crc32c_generic",
+        "sd_mod",
+        "ext4",
+        "sym53c8xx",
+        "ata_piix",
+        "ahci",
+        "virtio_pci",
+        "virtio_blk",
+        "virtio_scsi",
+        "e1000",
+        "e1000e",
+        "virtio_net",
+    ),
     *("mptsas", "mptspi", "megaraid_sas", "vmw_pvscsi", "nvme", "xen_blkfront"),
+    *("xen_privcmd", "xen_evtchn", "xen_gntdev", "xenfs"),
 )
 # File systems' and disks' identities must not differ from one build to the next.
 _UUID_SPACE = uuid.UUID("2f4f9c5e-6a0f-5d1e-9a43-6e6573746c61")

@@ -14,13 +14,15 @@ from pathlib import Path
 from builder.errors import LabError
 from builder.images.cpio import Archive
 
+# The sign that /init adds when it runs on Xen.
+_ON_XEN = ("hypervisor:xen",)
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
     """One wanted module. `files` is it and all it needs, in loading order. `tokens` are the device signs that call
-    for it (`pci:v…d…`, `bc…sc…i…`, `virtio:d…v`); without any it is always loaded."""
+    for it (`pci:v…d…`, `bc…sc…i…`, `virtio:d…v`, `hypervisor:xen`); without any it is always loaded."""
 
     name: str
     files: tuple[Path, ...]
@@ -60,7 +62,8 @@ class Modules:
             order: list[str] = []
             self._visit(key, order, soft=False)
             files = tuple(self._files[k] for k in order)
-            found.append(Driver(key, files, _tokens(self._modinfo(key).get("alias", []))))
+            tokens = _tokens(self._modinfo(key).get("alias", []))
+            found.append(Driver(key, files, tokens or (_ON_XEN if key.startswith("xen") else ())))
         return tuple(found)
 
     def _visit(self, key: str, order: list[str], *, soft: bool) -> None:
