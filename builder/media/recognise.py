@@ -11,8 +11,8 @@ from builder.media.medium import Medium
 
 Family = Literal["xcpng", "rhel", "debian", "suse", "netbsd", "unknown"]
 _SMALL = 1 << 16
-_NETBSD = re.compile(r"NetBSD[/ ]?([0-9]+\.[0-9]+(?:[._A-Z0-9]*)?)")
-_DISK_INFO = re.compile(r"^(\S.*?) ([0-9][0-9.]*)(?:\s|$)")
+_NETBSD = re.compile(r"NetBSD(?:/\w+)? ([0-9]+(?:\.[0-9]+)*)")
+_DISK_INFO = re.compile(r"^(\S.*?) ([0-9][0-9.]*|testing|unstable)(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def _debian(medium: Medium) -> Installer | None:
 
 
 def _suse(medium: Medium) -> Installer | None:
-    found = re.search(r"^/ ([^\s]+?)-?([0-9][0-9.]*)", _text(medium, "/media.1/products"), re.MULTILINE)
+    found = re.search(r"^/ (\S+) ([0-9][0-9.]*)", _text(medium, "/media.1/products"), re.MULTILINE)
     if found:
-        return Installer("suse", found[1].strip("-"), found[2], "/media.1/products")
+        return Installer("suse", found[1], found[2], "/media.1/products")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def iso(path: Path, files: Mapping[str, bytes] = FILES, *, boot: bool = True, jo
         parts = name.strip("/").split("/")
         plain = ""
         for depth, part in enumerate(parts[:-1]):
-            plain += "/" + part.upper()[:8]
+            plain += "/" + re.sub(r"[^A-Z0-9]", "_", part.upper())[:8]
             if plain not in folders:
                 folders.add(plain)
                 above = "/" + "/".join(parts[: depth + 1])
