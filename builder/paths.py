@@ -12,12 +12,13 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import builder
-from builder.errors import HostLacks, LabError
+from builder.errors import HostLacks, Interrupted, LabError
 
 _PACKAGE = Path(builder.__file__).resolve().parent
 
@@ -118,11 +119,11 @@ class Busy(LabError):
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+def locked(path: Path, *, wait: bool = True, stop: threading.Event | None = None) -> Iterator[int]:
     """Hold an exclusive flock on `path`. The kernel drops it when the holder dies, so it is never stale.
 
     The holder may remove the file (with the folder it guards): whoever waited for it then starts over on a new one.
-    Raises Busy when `wait` is false and somebody else holds it.
+    Raises Busy when `wait` is false and somebody else holds it, Interrupted when `stop` is set while waiting.
     """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,15 +132,27 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
         except FileNotFoundError:
             continue
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise Busy(f"{path} is locked by another process") from None
+            _flock(fd, path, wait=wait, stop=stop)
             if _same_file(fd, path):
                 yield fd
                 return
         finally:
             os.close(fd)
+
+
+def _flock(fd: int, path: Path, *, wait: bool, stop: threading.Event | None) -> None:
+    if wait and stop is None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not wait or stop is None:
+                raise Busy(f"{path} is locked by another process") from None
+        if stop.wait(0.1):
+            raise Interrupted(f"waiting for {path} was interrupted")
 
 
 def _same_file(fd: int, path: Path) -> bool:

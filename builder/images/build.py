@@ -37,7 +37,7 @@ def build(
     key = image_key(recipe, host)
     if (image := store.find(key)) is not None:
         return image
-    with store.building(key) as folder:
+    with store.building(key, stop) as folder:
         if (image := store.find(key)) is not None:
             return image
         work.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _rootfs(
     key = rootfs_key(recipe, host)
     if (image := store.find(key)) is not None:
         return image
-    with store.building(key) as folder:
+    with store.building(key, stop) as folder:
         if (image := store.find(key)) is not None:
             return image
         with Workshop(work) as shop:

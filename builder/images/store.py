@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -71,13 +72,15 @@ class ImageStore:
         return tuple(sorted((image for image in found if image), key=lambda image: (image.used_at, image.key)))
 
     @contextlib.contextmanager
-    def building(self, key: str) -> Iterator[Path]:
-        """Hold the right to build `key`; yields an empty folder beside its final place. Waits for another builder.
+    def building(self, key: str, stop: threading.Event | None = None) -> Iterator[Path]:
+        """Hold the right to build `key`; yields an empty folder beside its final place.
+
+        Waits for another builder. Raises Interrupted when `stop` is set meanwhile.
 
         `publish` makes the folder the image; without it the folder goes away again.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with locked(self.root / ".locks" / key):
+        with locked(self.root / ".locks" / key, stop=stop):
             for stale in self.root.glob(f".new-{key}-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             folder = self.root / f".new-{key}-{uuid.uuid4().hex[:8]}"

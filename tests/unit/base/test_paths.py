@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from builder import paths
-from builder.errors import HostLacks
+from builder.errors import HostLacks, Interrupted
 from builder.paths import Busy, Places, data_dir, is_locked, locked, private_dir, write_atomic
 
 
@@ -102,3 +103,14 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["labs", "answerfiles", "kickstarts"])
 def test_data_lies_beside_the_package_in_a_clone(name: str) -> None:
     assert data_dir(name) == Path(paths.__file__).resolve().parents[1] / name
+
+
+def test_waiting_for_a_lock_can_be_stopped(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    stop = threading.Event()
+    with locked(lock):
+        threading.Timer(0.2, stop.set).start()
+        with pytest.raises(Interrupted), locked(lock, stop=stop):
+            pass
+    with locked(lock, stop=threading.Event()):
+        pass
