@@ -67,7 +67,20 @@ def node(image: Image, port: int, tmp_path: Path) -> Iterator[list[str]]:
     log = tmp_path / "console.log"
     machine = subprocess.Popen(
         [
-            *"qemu-system-x86_64 -accel tcg,thread=multi -machine pc -cpu max,-smap -m 256 -display none".split(),
+            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap"),
+            *("-m", "256", "-display", "none"),
+                "qemu-system-x86_64",
+                "-accel",
+                "tcg,thread=multi",
+                "-machine",
+                "pc",
+                "-cpu",
+                "max,-smap",
+                "-m",
+                "256",
+                "-display",
+                "none",
+            ],
             *("-vga", "none", "-serial", f"file:{log}", "-monitor", "none", "-no-reboot"),
             *("-kernel", image.kernel, "-initrd", initrd, "-append", " ".join(image.arguments)),
             *("-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "e1000,netdev=n0,romfile="),
