@@ -1,19 +1,29 @@
 """The `install:` mapping of a node: what only the installer of its system understands.
 
-Its keys are the system's own (`SystemTraits.install` is their type), so that they are checked here as strictly as all
-others, and in the same words. The node keeps the mapping in a form that survives JSON and that the type reads again:
-files are read while the lab is loaded, since systems are pure and read nothing themselves.
+Its keys are the system's own (`SystemTraits.install` gives their type), so that they are checked here as strictly as
+all others, and in the same words. The node keeps the mapping in a form that survives JSON and that the type reads
+again: files are read while the lab is loaded, since systems are pure and read nothing themselves.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from builder.model.document import Path
 from builder.model.explain import explain
@@ -21,7 +31,7 @@ from builder.model.lab import Value
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.units import KIB, MIB, BadValue, parse_size
-from builder.model.words import describe, shorten, suggest, written
+from builder.model.words import describe, shorten, written
 
 MAX_FILE = MIB
 _FOLDER = "folder"
@@ -44,10 +54,11 @@ def read_install(
             key=True,
         )
         return {}
+    kind = traits.install()
     try:
-        value = traits.install.model_validate(said, context={_FOLDER: folder})
+        value = kind.model_validate(said, context={_FOLDER: folder})
     except ValidationError as error:
-        explain(error, report, base=base, model=traits.install)
+        explain(error, report, base=base, model=kind)
         return {}
     kept: dict[str, Any] = value.model_dump(mode="json", exclude_unset=True)
     return kept
@@ -102,35 +113,30 @@ LocalFile = Annotated[
 ]
 
 
-def worded(pattern: str, what: str, hint: str, *, examples: tuple[str, ...] = (), longest: int = 255) -> Any:
-    """A text that matches the whole pattern. `what` completes "... is not", `hint` says what to write."""
-    import re  # noqa: PLC0415 - compiled once for each type
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """Goes into `Annotated[str, ...]`: the text matches the whole pattern. `what` completes "... is not", `hint` says
+    what to write instead. A pattern of pydantic's own would be told in pydantic's words."""
 
-    compiled = re.compile(pattern)
+    pattern: str
+    what: str
+    hint: str
+    longest: int = 255
+    example: str = ""
 
-    def check(value: str) -> str:
-        if len(value) > longest:
-            raise BadValue("lab-bad-value", f"the text is {len(value)} characters long", f"{longest} at most")
-        if not compiled.fullmatch(value):
-            raise BadValue("lab-bad-value", f"{shorten(value)} is not {what}", hint)
+    def check(self, value: str) -> str:
+        if len(value) > self.longest:
+            raise BadValue("lab-bad-value", f"the text is {len(value)} characters long", f"{self.longest} at most")
+        if not re.fullmatch(self.pattern, value):
+            raise BadValue("lab-bad-value", f"{shorten(value)} is not {self.what}", self.hint)
         return value
 
-    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern})$", "maxLength": longest}
-    if examples:
-        schema["examples"] = list(examples)
-    return Annotated[str, AfterValidator(check), WithJsonSchema(schema)]
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
-
-def one_of(known: tuple[str, ...], kind: str) -> Any:
-    """One of these words; a wrong one is answered with the nearest."""
-
-    def check(value: Any) -> Any:
-        if not isinstance(value, str) or value not in known:
-            seen = shorten(value) if isinstance(value, str) else describe(value)
-            raise BadValue("lab-bad-value", f"{seen} is none of them", suggest(written(value), known, kind=kind))
-        return value
-
-    return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})]
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        made = {**handler(schema), "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
+        return made | {"examples": [self.example]} if self.example else made
 
 
 def _mib(value: Any) -> str:
@@ -151,16 +157,16 @@ _SIZE_SCHEMA = WithJsonSchema(
     {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(KiB|MiB|GiB|TiB)$", "examples": ["4GiB", "512MiB"]}
 )
 MibSize = Annotated[str, BeforeValidator(_mib), _SIZE_SCHEMA]
-"""A size in whole MiB, kept as written in MiB (`4096MiB`): `in_mib` gives the number."""
+"""A size in whole MiB; `in_mib` gives the number."""
 KibSize = Annotated[str, BeforeValidator(_kib), _SIZE_SCHEMA]
-"""A size in whole KiB, kept as written in KiB (`512KiB`): `in_kib` gives the number."""
+"""A size in whole KiB; `in_kib` gives the number."""
 
 
 def in_mib(size: str) -> int:
     """The number of a MibSize."""
-    return int(size.removesuffix("MiB"))
+    return parse_size(size) // MIB
 
 
 def in_kib(size: str) -> int:
     """The number of a KibSize."""
-    return int(size.removesuffix("KiB"))
+    return parse_size(size) // KIB

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -150,8 +150,8 @@ class SystemTraits(Value):
     `defaults` are written as in a lab file (`{"memory": "4GiB"}`). A `minimum.disk` of 0 means that the system needs
     no disk. `xen`: the host is a Xen dom0. `buses` is the disk bus for each firmware when nobody chose one; OVMF has
     no driver for the LSI controller, so a UEFI node cannot start from it. `footprint` is what one node is expected to
-    write to the disk of the machine that it runs on, in bytes (its disks are thin). `install` is the type of the lab
-    file's `install:`, None for a system without an installer.
+    write to the disk of the machine that it runs on, in bytes (its disks are thin). `install` gives the
+    type of the lab file's `install:` (made when it is needed: it takes time), None for a system without an installer.
     """
 
     name: str
@@ -164,7 +164,7 @@ class SystemTraits(Value):
     xen: bool = True
     buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
     footprint: int = 0
-    install: type[Value] | None = Field(None, exclude=True)
+    install: Callable[[], type[Value]] | None = Field(None, exclude=True)
 
 
 class System(Protocol):

@@ -79,7 +79,7 @@ def _installers(node: _Schema, systems: Mapping[str, SystemTraits]) -> dict[str,
     roots: dict[str, _Schema] = {}
     for name, traits in systems.items():
         if traits.install is not None:
-            own = _clean(traits.install.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}"))
+            own = _clean(traits.install().model_json_schema(ref_template=f"#/$defs/{name}.{{model}}"))
             made |= {f"{name}.{inner}": part for inner, part in own.pop("$defs", {}).items()}
             made[f"{name}.install"] = own
             roots[name] = {"$ref": f"#/$defs/{name}.install"}

@@ -10,6 +10,7 @@ from typing import Any
 from builder.errors import LabError
 
 _GRUB_SPECIAL = re.compile(r"""([\\"'{}|&$;<>#])""")
+_KICKSTART_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_$*\[\]~^!{}-]+")
 _XL_FORBIDDEN = re.compile(r'["\n\r]')
 
 
@@ -52,6 +53,19 @@ def xl_string(value: object) -> str:
     return f'"{text}"'
 
 
+def kickstart(value: object) -> str:
+    """One word of a kickstart line, as shlex reads it. Raises LabError for what no line can carry."""
+    text = str(value)
+    if not text.isprintable():
+        raise LabError(
+            f"{text!r} cannot stand in a kickstart: it holds a line break or another control character",
+            hint="leave that character out",
+        )
+    if _KICKSTART_PLAIN.fullmatch(text):
+        return text
+    return f'"{text}"' if '"' not in text and "\\" not in text else shlex.quote(text)
+
+
 def comment(value: object, prefix: str = "# ") -> str:
     """Text of any number of lines as comment lines."""
     return "\n".join(f"{prefix}{line}".rstrip() for line in str(value).splitlines())
@@ -62,5 +76,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "shell_double": shell_double,
     "grub_words": grub_words,
     "xl_string": xl_string,
+    "ks": kickstart,
     "comment": comment,
 }

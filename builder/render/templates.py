@@ -20,11 +20,11 @@ class TemplateFailed(LabError):
 
 
 class Templates:
-    """Where a system's templates come from. `overrides` is a folder of the user's with the same layout as
-    `answerfiles/`: a file in `<overrides>/<system>/` stands in for the shipped one of the same name."""
+    """Where a system's templates come from: `answerfiles/`, or another shipped `folder`. `overrides` is a folder of
+    the user's with the same layout: a file in `<overrides>/<system>/` stands in for the shipped one of that name."""
 
-    def __init__(self, system: str, overrides: Path | None = None) -> None:
-        shipped = data_dir("answerfiles") / system
+    def __init__(self, system: str, overrides: Path | None = None, *, folder: str = "answerfiles") -> None:
+        shipped = data_dir(folder) / system
         self.system = system
         self.folders = (shipped,) if overrides is None else (overrides / system, shipped)
 

@@ -17,6 +17,7 @@ from builder.model.plan import System, SystemTraits
 SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
     "tiny": "builder.systems.tiny.system:Tiny",
+    "rhel": "builder.systems.rhel.system:Rhel",
 }
 
 

@@ -34,6 +34,7 @@ STRUCTURAL = (
     ("misspelt key in the installer's list", _installed("      people: [{name: x, ¦admn: true}]\n"),
      "lab-unknown-key", "admin?"),
     ("key missing in the installer's list", _installed("      people: [¦{admin: true}]\n"), "lab-missing-key", "name:"),
+    ("wrong form for the installer", _installed("      people: [{name: ¦X-Y}]\n"), "lab-bad-value", "lower-case"),
     ("wrong unit for the installer", _installed("      swap: ¦1GB\n"), "lab-size", "write 1GiB"),
     ("wrong word for the installer", _installed("      colour: ¦gren\n"), "lab-bad-value", "did you mean green?"),
     ("text as the installer's settings", "name: t\nnodes: {a: {system: installed, install: ¦yes}}\n",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from builder.errors import LabFileError, Problem
-from builder.model.install import LocalFile, MibSize, one_of
+from builder.model.install import LocalFile, MibSize, Worded
 from builder.model.lab import Lab, Value
 from builder.model.lint import HostLimits
 from builder.model.load import parse_lab
@@ -36,7 +36,7 @@ HOST = SystemTraits(
 class Person(Value):
     """Somebody on an installed host."""
 
-    name: Annotated[str, Field(description="Login name.")]
+    name: Annotated[str, Worded("[a-z]+", "a login name", "use lower-case letters")] = Field(description="Login name.")
     admin: Annotated[bool, Field(strict=True, description="May everything.")] = False
 
 
@@ -44,13 +44,13 @@ class Installer(Value):
     """What the installer of the `installed` system is told."""
 
     swap: MibSize = Field("1GiB", description="Size of the swap volume.")
-    colour: one_of(("red", "green"), "colours") = Field("red", description="Of the screen.")  # type: ignore[valid-type]
+    colour: Literal["red", "green"] = Field("red", description="Of the screen.")
     people: tuple[Person, ...] = Field((), description="Who may log in.")
     script: LocalFile | None = Field(None, description="Run at the end.")
 
 
 MEDIUM_ONLY = HOST.model_copy(
-    update={"name": "installed", "title": "An installed host", "sources": ("medium",), "install": Installer}
+    update={"name": "installed", "title": "An installed host", "sources": ("medium",), "install": lambda: Installer}
 )
 SMALL = SystemTraits(
     name="small",

@@ -24,7 +24,11 @@ def files_of(plan: SystemPlan) -> Iterator[tuple[str, str]]:
     for part, files in (("image", image), ("seed", plan.seed)):
         for file in files:
             yield f"{part}{file.path}", file.content
+    for answer in plan.answers:
+        yield f"answers/{answer.name}", answer.content
     shown = plan.model_dump(mode="json")
+    for answer in shown["answers"]:
+        del answer["content"]
     for files in (shown["seed"], (shown["recipe"] or {}).get("files", [])):
         for file in files:
             del file["content"]

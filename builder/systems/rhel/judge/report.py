@@ -1,0 +1,52 @@
+"""Where findings are collected, and what a judge may know of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from builder.model.plan import Finding
+from builder.systems.rhel.judge.codes import CODES
+
+GENERATIONS = {"el6": 6, "el7": 7, "el8": 8, "el9": 9, "el10": 10, "f44": 11, "f45": 11}
+
+
+class TargetDisk(Protocol):
+    """A disk by the path that a kickstart would give it; sizes in bytes."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sector(self) -> int: ...
+
+
+class TargetCard(Protocol):
+    @property
+    def device(self) -> str: ...
+    @property
+    def mac(self) -> str: ...
+
+
+class Target(Protocol):
+    """The machine that the kickstart is for."""
+
+    @property
+    def firmware(self) -> str: ...
+    @property
+    def disks(self) -> Sequence[TargetDisk]: ...
+    @property
+    def cards(self) -> Sequence[TargetCard]: ...
+
+
+class Report:
+    def __init__(self, release: str) -> None:
+        self.generation = GENERATIONS[release]
+        self.found: list[tuple[int, Finding]] = []
+
+    def add(self, code: str, line: int, message: str, hint: str = "", *, where: str = "ks.cfg") -> None:
+        """`line` counts from 1; 0 is for what is missing."""
+        severity: Literal["error", "warning"] = "error" if CODES[code].error else "warning"
+        place = f"{where}:{line}" if line else where
+        self.found.append((line, Finding(code=code, severity=severity, message=message, hint=hint, where=place)))

@@ -1,0 +1,135 @@
+"""Two power-ons: the installer, which ends by switching the machine off, and the installed host.
+
+The installation is followed by marks that our own scripts print on the console; what is told by anaconda itself is
+quoted from its source (rhel7-branch to main), and the words of EL6's loader are not waited for. Weights are rough:
+packages over an emulated disk take most of the time.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from builder.model.plan import Boot, Cause, Phase
+from builder.systems.rhel.releases import Release
+
+_START = (
+    Cause(
+        pattern=r"No bootable device|Boot failed: (?:not a bootable disk|could not read the boot disk)"
+        r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell",
+        name="nothing-to-boot",
+        message="the firmware found nothing that it can start",
+        cure="is the file of the medium whole, and for this firmware?",
+    ),
+    Cause(
+        pattern=r"Can't get kickstart from|failed to fetch kickstart|Cannot find kickstart file on|"
+        r"Error downloading kickstart file|unknown network kickstart URL",
+        name="kickstart-missing",
+        message="the installer did not find its kickstart",
+        cure="the volume or the initrd that carries ks.cfg is not there, or has another label",
+    ),
+    Cause(
+        pattern=r"failed to fetch stage2 from|can't find installer main ?image path",
+        name="stage2-missing",
+        message="the installer did not find the rest of itself on the medium",
+        cure="the volume id of the medium was changed, or the medium is not whole",
+    ),
+    Cause(
+        pattern=r"requires \S+ MB of memory to install",
+        name="memory-too-small",
+        message="the machine has less memory than the installer needs",
+        cure="raise the node's memory; 2 GiB for a medium, more for a network installation",
+    ),
+    Cause(
+        pattern=r"Kernel panic - not syncing",
+        name="kernel-panic",
+        message="the installer's kernel panicked",
+        cure="the same line and those before it tell why; releases from 9 need newer processor features",
+    ),
+)
+_ANSWERS = (
+    Cause(
+        pattern=r"An error occurred during reading the kickstart file|The following problem occurred on line \d+ of "
+        r"the kickstart file",
+        name="kickstart-refused",
+        message="the installer refused the kickstart",
+        cure="the next lines on the console name the line",
+    ),
+    Cause(
+        pattern=r"GRUB2 does not support installation to a partition",
+        name="loader-in-partition",
+        message="the kickstart asks for the boot loader in a partition",
+        cure="bootloader --location=mbr",
+    ),
+    Cause(
+        pattern=r"Your BIOS-based system needs a special",
+        name="biosboot-missing",
+        message="a disk with GPT has no biosboot partition",
+        cure="one on each disk of the system, or install.label: msdos",
+    ),
+    Cause(
+        pattern=r"Kickstart insufficient|Non interactive installation failed",
+        name="kickstart-insufficient",
+        message="the kickstart leaves a question open",
+        cure="the lines before name it",
+    ),
+    Cause(
+        pattern=r"The following error occurred (?:while (?:installing|setting up the payload)|during the installation)"
+        r"|An unknown error has occured",
+        name="installation-failed",
+        message="the installation failed",
+        cure="the lines after it tell why",
+    ),
+    Cause(
+        pattern=r"nestlab: the installation failed",
+        name="installation-failed",
+        message="the installation failed",
+        cure="look at the lines before it",
+    ),
+)
+_HOST = (
+    Cause(
+        pattern=r"grub rescue>|Entering rescue mode|Minimal BASH-like line editing is supported",
+        name="loader-rescue",
+        message="GRUB did not find its files",
+        cure="the boot loader was written to a disk that the firmware does not start from first",
+    ),
+    Cause(
+        pattern=r"dracut-initqueue.*timeout|Entering emergency mode|You are in emergency mode|Generating "
+        r"\"/run/initramfs/rdsosreport",
+        name="no-root",
+        message="the host did not find its root file system",
+        cure="an array or a volume group is not complete, or a driver is missing",
+    ),
+    Cause(
+        pattern=r"Kernel panic - not syncing",
+        name="kernel-panic",
+        message="the host's kernel panicked",
+        cure="the same line and those before it tell why",
+    ),
+)
+
+
+def boots(release: Release, end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
+    """The installation and the first start. `end` is what the kickstart ends with."""
+    installing = (*_START[2:], *_ANSWERS)
+    phases = [
+        Phase(name="installer's kernel", awaits=r"Linux version \d", weight=30, causes=_START),
+        Phase(name="answers", awaits="nestlab: the installer has read its answers", weight=150,
+              causes=(*_START, *_ANSWERS)),
+    ]  # fmt: skip
+    if release.pre_install:
+        phases.append(Phase(name="disks", awaits="nestlab: the disks are ready", weight=120, causes=installing))
+    phases += [
+        Phase(name="packages", awaits="nestlab: the packages are installed", weight=1800, causes=installing),
+        Phase(name="settings", awaits="nestlab: the host is installed", weight=180, causes=installing),
+        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=60, causes=installing),
+    ]
+    host = (
+        Phase(name="kernel", awaits=r"Linux version \d", weight=25, causes=(_START[0], *_HOST)),
+        Phase(name="services", awaits=r"Welcome to |systemd \d+.* running in system mode", weight=20, causes=_HOST),
+        Phase(name="ssh", signal="ssh", weight=60, causes=_HOST),
+    )
+    return (
+        Boot(name="install", phases=tuple(phases), medium=True, on_reboot="end"),
+        Boot(name="disk", phases=host),
+    )
