@@ -26,8 +26,8 @@ _TAIL = 15
 class BootFollower:
     """What to follow. `signals` brings what the console cannot tell: 'ssh', 'reboot', 'power-off', 'http'.
 
-    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds. `expected` are seconds of each phase in past runs; they go
-    out with the events, for progress.
+    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds. `expected` are seconds of
+    each phase in past runs; they go out with the events, for progress.
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
     never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
@@ -181,7 +181,7 @@ class _Boot:
         return max(self.what.least, self.phase.weight * self.what.scale)
 
     def _expected(self) -> dict[str, Any]:
-        known = {"limit": round(self.phase.weight * self.what.scale, 1)}
+        known = {"limit": round(self._limit(), 1)}
         if self.phase.name in self.what.expected:
             known["expected"] = self.what.expected[self.phase.name]
         return known

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builder.drivers.ssh import close_master, ssh_argv
+from builder.drivers.ssh import close_master, ssh_argv, wait_banner
 from builder.errors import LabError, TimedOut
 from builder.model.host import HostFacts, HostResult
 from builder.model.runtime import SshTarget
@@ -98,6 +98,7 @@ class SshHost:
         while time.monotonic() < deadline:
             time.sleep(1)
             with contextlib.suppress(LabError):
+                wait_banner(self.target, deadline)  # ssh itself would hang on a connection that the guest never saw
                 if self.boot_id() != before:
                     return
         raise TimedOut("another boot id after a reboot", seconds=wait, node=self.name)

@@ -120,6 +120,14 @@ def test_time_outs_scale_with_the_weight(bench: Bench) -> None:
     assert 0.5 <= time.monotonic() - began < 1.2
 
 
+def test_no_time_out_is_shorter_than_the_least(bench: Bench) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        bench.follow((Phase(name="one", awaits="never", weight=10),), scale=0.001, least=0.6)
+    assert 0.6 <= time.monotonic() - began < 1.5
+    assert bench.events[0][3]["limit"] == 0.6
+
+
 @pytest.mark.parametrize("signal", ["power-off", "reboot"])
 def test_a_node_that_ends_before_its_time(bench: Bench, signal: str) -> None:
     bench.say("SeaBIOS\n")
