@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from builder.media.initrd import OverlayFile
-from builder.model.plan import MediaEdit
+
+if TYPE_CHECKING:
+    # At run time this would load pydantic, which costs more than a plan does.
+    from builder.model.plan import MediaEdit
 
 Expect = Literal["new", "old", "any"]
 How = Literal["auto", "append", "second"]

@@ -15,7 +15,7 @@ from builder.media.fat import Fat
 from builder.media.initrd import OverlayFile
 from builder.media.inspect import inspect
 from builder.media.plan import plan_edits
-from builder.media.sinks import apply_in_place, write_file
+from builder.media.sinks import write_file
 from builder.media.view import SECTOR
 from tests.integration import media_sources as media
 from tests.integration.media_sources import Make, source_fixture  # noqa: F401 - a fixture
@@ -344,14 +344,28 @@ def test_a_file_beyond_4_gib(tmp_path: Path) -> None:
     made = f"xorriso -as mkisofs -quiet -f -iso-level 3 -R -J -o - {root}"
     media.sh("sh", "-c", f"{made} | dd of={src} bs=1M conv=sparse iflag=fullblock status=none")
     before = media.by_xorriso(src).files["/big.bin"]
-    plan = plan_edits(
-        src, [Put("/menu.txt", b"other", "old"), Put("/new.txt", b"new" * 2000), Extend("/menu.txt", b" end")]
-    )
+    edits: list[Edit] = [
+        Put("/menu.txt", b"other", "old"), Put("/new.txt", b"new" * 2000), Extend("/menu.txt", b" end"),
+        Put("/second/big2.bin", big),
+    ]  # fmt: skip
+    plan = plan_edits(src, edits)
     assert plan.bytes_read < 1 << 20
-    apply_in_place(plan)
-    after = media.by_xorriso(src)
+    out = tmp_path / "out.iso"
+    write_file(plan, out)
+    assert out.stat().st_blocks * 512 < 64 << 20, "holes stay holes"
+    after = media.by_xorriso(out)
     assert after.files["/big.bin"] == before
+    assert after.files["/second/big2.bin"].size == big.stat().st_size
     assert after.digest("/new.txt") == hashlib.sha256(b"new" * 2000).hexdigest()
+    listing = media.sh("isoinfo", "-R", "-l", "-i", out)
+    assert len(re.findall(r"big2\.bin", listing)) == 2, "two sections"
+    with out.open("rb") as image:
+        image.seek(after.files["/second/big2.bin"].lba * SECTOR + (4 << 30))
+        assert image.read(22).strip(b"\0") == b"behind four gibibytes"
     got = tmp_path / "got.txt"
-    media.sh("xorriso", "-osirrox", "on", "-indev", src, "-extract", "/menu.txt", got, ok=(0, 32))
+    media.sh("xorriso", "-osirrox", "on", "-indev", out, "-extract", "/menu.txt", got, ok=(0, 32))
     assert got.read_bytes() == b"other end"
+    assert "big2.bin" in media.sh("7z", "l", out)
+    write_file(plan_edits(src, [Put("/big.bin", b"now small", "old")]), out)
+    assert media.by_xorriso(out).digest("/big.bin") == hashlib.sha256(b"now small").hexdigest()
+    assert len(re.findall(r"big\.bin", media.sh("isoinfo", "-R", "-l", "-i", out))) == 1, "one section is left"

@@ -36,8 +36,27 @@ def clone_range(source: int, at: int, target: int, to: int, length: int) -> bool
     return True
 
 
+def copy_sparse(source: int, at: int, target: int, to: int, length: int) -> None:
+    """Copy bytes into a file that is all zeros there: holes of the source stay holes."""
+    end = at + length
+    place = at
+    while place < end:
+        try:
+            start = os.lseek(source, place, os.SEEK_DATA)
+            stop = os.lseek(source, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return  # a hole up to the file's end
+            start, stop = place, end
+        if start >= end:
+            return
+        stop = min(stop, end)
+        _copy(source, start, target, to + start - at, stop - start)
+        place = stop
+
+
 def copy_range(source: int, at: int, target: int, to: int, length: int, *, clone: bool = False) -> None:
-    """Copy bytes into a file. With `clone` the aligned middle is shared where that works.
+    """Copy bytes into a file that is all zeros there. With `clone` the aligned middle is shared where that works.
 
     Raises MediaError when the source ends early, OSError as the system says.
     """
@@ -45,10 +64,10 @@ def copy_range(source: int, at: int, target: int, to: int, length: int, *, clone
         lead = -at % CLONE_GRAIN
         middle = (length - lead) // CLONE_GRAIN * CLONE_GRAIN
         if clone_range(source, at + lead, target, to + lead, middle):
-            _copy(source, at, target, to, lead)
+            copy_sparse(source, at, target, to, lead)
             done = lead + middle
             at, to, length = at + done, to + done, length - done
-    _copy(source, at, target, to, length)
+    copy_sparse(source, at, target, to, length)
 
 
 def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
