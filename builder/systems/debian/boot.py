@@ -14,8 +14,8 @@ XEN_OVERHEAD = 256 * MIB
 # loglevel=6 shows notices (the kernel's first line, which ends the hypervisor's phase) and leaves out the flood of
 # informational lines: each character crosses an emulated serial port. The rest costs seconds under emulation and
 # protects nothing in a lab. `kernel.arguments` come later on the line, and the last one counts.
-# SELinux is named because the kernel falls back to it when AppArmor is off. TERM=dumb keeps systemd from drawing
-# progress animations on the console and from asking a terminal that nobody holds for its size.
+# SELinux is named because the kernel falls back to it when AppArmor is off. TERM=dumb keeps colours out of
+# the console log, and systemd from asking a terminal that nobody holds for its size.
 LAB_KERNEL = (
     *("net.ifnames=0", "loglevel=6", "mitigations=off", "audit=0", "apparmor=0", "selinux=0"),
     *("cryptomgr.notests", "TERM=dumb"),

@@ -61,7 +61,11 @@ def test_a_boot_that_failed_is_told_by_its_cause(transcript: str, cause: str, ph
     assert (caught.value.cause, caught.value.phase) == (cause, phase)
 
 
-GOOD = ["xen-trixie-bios", "xen-trixie-uefi"]
+GOOD = ["xen-bookworm-bios", "xen-trixie-bios", "xen-trixie-uefi"]
+
+
+def test_the_console_alone_tells_of_every_phase_up_to_ssh() -> None:
+    assert follow(TRANSCRIPTS / "xen-bookworm-bios.log", PHASES[:5]) == NAMES[:5]
 
 
 @pytest.mark.parametrize("transcript", GOOD)
