@@ -15,9 +15,11 @@ _LINE_MAX = 2047  # what isolinux keeps of an append line
 
 @dataclass(slots=True)
 class _Block:
-    """The lines of one `label`, as places in the file."""
+    """The lines of one `label`, as places in the file. `common` is the `append` in front of all labels, which an
+    entry without one of its own gets."""
 
     title: str
+    common: str = ""
     kernel: tuple[int, str] | None = None
     append: tuple[int, str] | None = None
     initrd: tuple[int, str] | None = None
@@ -26,6 +28,7 @@ class _Block:
 
 def _blocks(lines: list[str]) -> Iterator[_Block]:
     block: _Block | None = None
+    common = ""
     for place, line in enumerate(lines):
         words = line.split(None, 1)
         if not words:
@@ -34,9 +37,9 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
         if key == "label":
             if block is not None:
                 yield block
-            block = _Block(value, names=[value])
+            block = _Block(value, common, names=[value])
         elif block is None:
-            continue
+            common = value if key == "append" else common
         elif key in _KERNELS:
             block.kernel = (place, value)
         elif key == "append":
@@ -75,7 +78,7 @@ def read_isolinux(text: str) -> tuple[Entry, ...]:
         name = block.kernel[1].split()[0] if block.kernel[1] else ""
         if name.lower().endswith((".c32", ".0", ".bin", ".bs", ".bss", ".com", ".cbt", ".img")):
             continue
-        words = block.append[1].split() if block.append else []
+        words = (block.append[1] if block.append else block.common).split()
         found = [word[len("initrd=") :] for word in words if word.startswith("initrd=")]
         if block.initrd is not None:
             found.append(block.initrd[1])
@@ -99,8 +102,9 @@ def edit_isolinux(text: str, change: Change) -> str:
             continue
         if block.append is not None:
             _put(lines, block.append[0], " ".join(_linux(block.append[1].split(), change)))
-        elif change.kernel:
-            inserts.append((block.kernel[0], "  append " + " ".join(change.kernel)))
+        elif (own := _linux(block.common.split(), change)) != block.common.split():
+            # An append of its own hides the common one: it must say that too.
+            inserts.append((block.kernel[0], "  append " + " ".join(own)))
         if block.initrd is not None:
             _put(lines, block.initrd[0], _second(block.initrd[1], change))
     for place, line in sorted(inserts, reverse=True):

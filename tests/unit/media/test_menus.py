@@ -127,6 +127,10 @@ CASES: list[tuple[str, Loader, str, Change, dict[str, str]]] = [
     }),
     ("carriage returns stay", "isolinux", DEBIAN.replace("\n", "\r\n"), Change(kernel=("a",)), {" ---": " a ---"}),
     ("no line end", "isolinux", "label a\nkernel k", Change(kernel=("x",)), {"kernel k": "kernel k\n  append x\n"}),
+    ("common arguments stay", "isolinux", "append a=1 b\nlabel x\nkernel k\nlabel y\nkernel k\nappend c\n",
+        Change(kernel=("n",), remove=("b",)), {
+        "label x\nkernel k\n": "label x\nkernel k\n  append a=1 n\n", "append c": "append c n",
+    }),
     ("quoted for GRUB", "grub", GRUB, Change(kernel=("net=a;b=c", "it's")), {
         "LABEL=F quiet": "LABEL=F quiet" + NETS,
         "($root)/images/vmlinuz \\\n\t\trd.live.check quiet": "($root)/images/vmlinuz rd.live.check quiet" + NETS,
