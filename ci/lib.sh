@@ -155,9 +155,18 @@ venv_stamp() {
   sha256sum "$LOCK" "$ROOT/pyproject.toml" | cut -d ' ' -f 1
 }
 
-# Makes .venv hold exactly what the lock file says, and the project itself from this folder.
+# Whether .venv is of this python and was made in this place, so that it can be brought up to date instead of made anew.
+venv_is_ours() {
+  [ -x "$VENV/bin/python" ] && grep -qsF "$VENV/bin/python" "$VENV/bin/pip" &&
+    [ "$("$VENV/bin/python" -c 'import sys; print(sys.version)')" = "$("$PYTHON" -c 'import sys; print(sys.version)')" ]
+}
+
+# Makes .venv hold what the lock file says, and the project itself from this folder. One script at a time.
 make_venv() {
   local log=$OUT/pip.log stamp first
+  mkdir -p "$OUT"
+  exec {venv_lock}>"$OUT/venv.lock"
+  flock "$venv_lock"
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     die 3 "$PYTHON is missing or older than 3.11" "apt-get install python3"
   stamp=$(venv_stamp)
@@ -167,9 +176,9 @@ make_venv() {
   fi
   say ".venv is made from ci/requirements.lock (only files with the digests written there are accepted)"
   require_space "$ROOT" 700 "the Python environment"
-  mkdir -p "$OUT"
   rm -f "$VENV/.stamp"
-  "$PYTHON" -m venv --clear "$VENV" >"$log" 2>&1 || explain_failure "$log" "making .venv"
+  : >"$log"
+  venv_is_ours || "$PYTHON" -m venv --clear "$VENV" >"$log" 2>&1 || explain_failure "$log" "making .venv"
   # libvirt-python is built from source: with the setuptools of the lock, not with whatever is newest today.
   first=$(mktemp)
   awk '/^[^ #]/ {on = /^setuptools==/} on' "$LOCK" >"$first"
