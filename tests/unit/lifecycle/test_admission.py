@@ -24,9 +24,18 @@ def meminfo(folder: Path, free: int) -> Path:
     return path
 
 
+def fits(names: list[str], path: Path) -> bool:
+    try:
+        admit(PLAN, names, path)
+    except HostLacks:
+        return False
+    return True
+
+
 def test_what_fits_is_started(tmp_path: Path) -> None:
-    admit(PLAN, ["a", "b"], meminfo(tmp_path, (3 << 30) + 2 * OVERHEAD))
-    admit(PLAN, [], meminfo(tmp_path, 0))
+    assert fits(["a", "b"], meminfo(tmp_path, (3 << 30) + 2 * OVERHEAD))
+    assert not fits(["a", "b"], meminfo(tmp_path, (3 << 30) + 2 * OVERHEAD - (1 << 20)))
+    assert fits([], meminfo(tmp_path, 0))
 
 
 def test_what_does_not_fit_is_refused_with_both_figures(tmp_path: Path) -> None:
