@@ -96,8 +96,6 @@ class Keeper:
                 return
             request = channel.receive()
             if request is None:
-                if control:
-                    self.leave("`up` went away")
                 return
             result = self._operate(str(request.get("op")), request, channel)
             channel.send({"result": result})
@@ -110,6 +108,8 @@ class Keeper:
                 channel.send(answer_error(error))
         finally:
             channel.close()
+            if control and not self._ready:
+                self.leave("the `up` that started it is over")
 
     def _operate(self, op: str, request: dict[str, Any], channel: Channel) -> Any:
         if op == "up":
@@ -166,6 +166,7 @@ class Keeper:
         except BaseException as error:
             if first and request.options.keep_failed and not isinstance(error, Interrupted):
                 self._ready = True
+                self._deadline = self.nodes.start_timer(request.plan.lab.expires)
             elif first:
                 if not isinstance(error, Interrupted):
                     self.nodes.keep_evidence()
