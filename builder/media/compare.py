@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.media.medium import Medium, open_medium
+from builder.media.plan import GraftPlan, opened
 from builder.media.tree import Dir, Tree
-from builder.media.view import SECTOR, Source
+from builder.media.view import SECTOR
 
 _STEP = 1 << 20
 Progress = Callable[[int, int], None]
@@ -32,12 +33,14 @@ class Comparison:
     identity: bool
 
 
-def compare(old: Path, new: Path, *, progress: Progress | None = None) -> Comparison:
-    """Compare every file of every tree, by place and by content. `progress` is told (bytes read, bytes to read).
+def compare(old: Path | GraftPlan, new: Path | GraftPlan, *, progress: Progress | None = None) -> Comparison:
+    """Compare every file of every tree, by place and by content; a plan is compared before it is written.
+
+    `progress` is told (bytes read, bytes to read).
 
     Raises MediaError when either is no sound medium.
     """
-    with Source(old) as one, Source(new) as two:
+    with opened(old) as one, opened(new) as two:
         before, after = open_medium(one), open_medium(two)
         digests = _Digests(before, after, progress)
         same, changed, moved, added, missing = 0, [], [], [], []

@@ -12,8 +12,9 @@ from builder.media.implanted import implanted_md5
 from builder.media.manifests import NAMES, listed
 from builder.media.medium import Medium, open_medium
 from builder.media.partitions import Partition
+from builder.media.plan import GraftPlan, opened
 from builder.media.recognise import Installer, recognise
-from builder.media.view import SECTOR, Source
+from builder.media.view import SECTOR
 
 _CHECKED = 32
 _CHECKED_SIZE = 1 << 14
@@ -62,9 +63,9 @@ class MediumReport:
     notes: tuple[str, ...]
 
 
-def inspect(path: Path) -> MediumReport:
-    """Read what a medium is. Raises MediaError for what is no ISO 9660 image or is a damaged one."""
-    with Source(path) as source:
+def inspect(what: Path | GraftPlan) -> MediumReport:
+    """Read what a medium is, or will be. Raises MediaError for what is no ISO 9660 image or is a damaged one."""
+    with opened(what) as source:
         medium = open_medium(source)
         trees = tuple(
             TreeReport(t.kind, t.volume_id, t.base, t.space, t.index().count) for t in medium.trees
@@ -73,7 +74,7 @@ def inspect(path: Path) -> MediumReport:
             tree.check_names()
         menus = find_menus(medium)
         return MediumReport(
-            path=path,
+            path=source.path,
             size=source.size,
             volume_id=medium.trees[0].volume_id,
             installer=recognise(medium),

@@ -9,7 +9,7 @@ from builder.media.eltorito import SIGNATURE, BootImage, read_catalog
 from builder.media.errors import MediaError, damaged
 from builder.media.partitions import UNIT, SystemArea, read_system_area
 from builder.media.tree import Hit, Kind, Tree, parts
-from builder.media.view import SECTOR, Source, View
+from builder.media.view import SECTOR, Readable, View
 
 MAX_DESCRIPTORS = 64
 APPLICATION_USE = 883
@@ -101,7 +101,7 @@ class Medium:
                     yield "/" + "/".join(filter(None, (tree.path(folder), tree.name(record))))
 
 
-def open_medium(source: Source) -> Medium:
+def open_medium(source: Readable) -> Medium:
     """Take a medium apart. Raises MediaError for what is not ISO 9660, or contradicts itself."""
     view = View(source)
     system_area = read_system_area(view)

@@ -6,6 +6,7 @@ Nothing is written here, and no file of the source is read whole (but those whos
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Literal
 
 from builder.media.bootedit import BootEdits
 from builder.media.edits import Arguments, Edit, Extend, Overlay, Put
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, damaged
 from builder.media.implanted import blanked, holds_digest, implant, implanted_md5
 from builder.media.layout import lay_out
 from builder.media.medium import Medium, image_path, open_medium
@@ -88,8 +89,10 @@ class PlannedImage:
     """Random access to an image that exists only as a plan. Threads may share it: no read moves a position."""
 
     def __init__(self, plan: GraftPlan) -> None:
+        self.path = plan.source.path
         self.size = plan.size
         self.segments = list(plan.segments())
+        self._starts = [segment.offset for segment in self.segments]
         self._fds: dict[Path, int] = {}
         try:
             self._open(plan.source)
@@ -117,9 +120,18 @@ class PlannedImage:
 
     def ranges(self, start: int, end: int) -> Iterator[Segment]:
         """The segments between two offsets, cut to them."""
-        for segment in self.segments:
-            if segment.end > start and segment.offset < end:
+        place = max(0, bisect_right(self._starts, start) - 1)
+        while place < len(self.segments) and self.segments[place].offset < end:
+            segment = self.segments[place]
+            if segment.end > start:
                 yield segment.part(max(start, segment.offset), min(end, segment.end))
+            place += 1
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises MediaError past the end."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise damaged(f"bytes {offset} to {offset + length} of the planned image are past its end ({self.size})")
+        return b"".join(self.pieces(offset, offset + length))
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes between two offsets, in pieces of at most a mebibyte."""
@@ -149,6 +161,11 @@ class PlannedImage:
         self.close()
 
 
+def opened(medium: Path | GraftPlan) -> Source | PlannedImage:
+    """A medium for reading, be it a file or only a plan; to be used in a `with`."""
+    return medium.open() if isinstance(medium, GraftPlan) else Source(medium)
+
+
 def plan_edits(
     source: Path,
     edits: Sequence[Edit],
@@ -162,10 +179,10 @@ def plan_edits(
     the boot menus too; remaking it reads the whole image once. `checksums`: whether the medium's own lists follow.
     Raises MediaError for media that cannot be edited safely, and for edits that cannot be done.
     """
-    with Source(source) as opened:
-        medium = open_medium(opened)
+    with Source(source) as vendor:
+        medium = open_medium(vendor)
         if not edits:
-            return GraftPlan(opened.identity, opened.size, opened.size, (), {}, (), (), (), opened.bytes_read)
+            return GraftPlan(vendor.identity, vendor.size, vendor.size, (), {}, (), (), (), vendor.bytes_read)
         _refuse(medium)
         view = medium.view
         for tree in medium.trees:
@@ -188,7 +205,7 @@ def plan_edits(
             notes.append("the HFS+ file system that Macs read keeps showing the old files")
         grown = growth(medium)
         mend(medium, grown)
-        plan = _assemble(medium, work, boot, grown, (tuple(notes), tuple(stale)))
+        plan = _assemble(vendor, view, grown, [*_touched(work, boot)], (tuple(notes), tuple(stale)))
         return _with_md5(plan, medium) if remake else plan
 
 
@@ -231,19 +248,23 @@ def _stage(work: Workspace, boot: BootEdits, edits: Sequence[Edit]) -> None:
             boot.arguments(edit)
 
 
+def _touched(work: Workspace, boot: BootEdits) -> Iterator[Touched]:
+    for item in work.staged:
+        yield Touched(item.path, item.how, item.size)
+    for path, size in boot.written:
+        yield Touched(f"{path} (in the boot image)", "menu edited", size)
+
+
 def _assemble(
-    medium: Medium, work: Workspace, boot: BootEdits, grown: int, said: tuple[tuple[str, ...], tuple[str, ...]]
+    vendor: Source, view: View, grown: int, touched: list[Touched], said: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> GraftPlan:
-    view = medium.view
     view.settle()
     patches = {**view.patches, **{sector + grown // SECTOR: data for sector, data in view.tail_patches.items()}}
     runs = sorted(view.runs, key=lambda run: run.offset)
     runs += _tail(view, grown)
-    touched = [Touched(item.path, item.how, item.size) for item in work.staged]
-    touched += [Touched(f"{path} (in the boot image)", "menu edited", size) for path, size in boot.written]
     return GraftPlan(
-        view.source.identity, view.cut, view.source.size + grown, tuple(runs), patches,
-        tuple(touched), said[0], said[1], view.source.bytes_read,
+        vendor.identity, view.cut, vendor.size + grown, tuple(runs), patches,
+        tuple(touched), said[0], said[1], vendor.bytes_read,
     )  # fmt: skip
 
 

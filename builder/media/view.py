@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from builder.media.errors import MediaError, damaged
 
@@ -53,6 +54,20 @@ def open_readable(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+
+
+class Readable(Protocol):
+    """What a medium is read from: a file, or an image that exists only as a plan."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises MediaError when they are not all there."""
+        ...
 
 
 class Source:
@@ -198,7 +213,7 @@ def _patch(patches: dict[int, bytes], offset: int, data: bytes, old: Callable[[i
 class View:
     """The source as a plan sees it: reads see what was patched before. Offsets up to `end` are the coming image's."""
 
-    def __init__(self, source: Source, cut: int | None = None) -> None:
+    def __init__(self, source: Readable, cut: int | None = None) -> None:
         self.source = source
         self.cut = source.size if cut is None else cut
         self.end = self.cut

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from builder.media.compare import compare
 from builder.media.edits import Arguments, Edit, Extend, Overlay, Put, from_model
 from builder.media.errors import MediaError
+from builder.media.extract import extract
 from builder.media.initrd import OverlayFile
 from builder.media.inspect import inspect
 from builder.media.manifests import listed, updated
@@ -205,3 +207,24 @@ def test_a_signed_list_is_left_and_told(tmp_path: Path) -> None:
     plan = plan_edits(src, [Put("/readme.txt", b"new")])
     assert plan.stale == ("/md5sum.txt",)
     assert inspect(src).manifests[0].stale == ("/readme.txt",)
+
+
+def test_a_plan_is_read_like_a_medium(src: Path, tmp_path: Path) -> None:
+    """What a plan will make can be inspected, compared and taken apart before a byte is written."""
+    plan = plan_edits(src, [Put("/dir/new", b"n" * 5000), Put("/readme.txt", b"new"), Arguments(kernel=("x=1",))])
+    out = written(plan, tmp_path)
+    told, real = inspect(plan), inspect(out)
+    assert told.menus == real.menus
+    assert told.trees == real.trees
+    assert compare(plan, out).same == real.trees[0].entries * 2 - 4, "all files of both trees, folders aside"
+    found = compare(src, plan)
+    assert {path.partition(":")[2] for path in found.added} == {"/dir/new"}
+    assert {path.partition(":")[2] for path in found.changed} == {"/readme.txt", "/isolinux/isolinux.cfg"}
+    got = {"/dir/new": tmp_path / "new", "/isolinux/vmlinuz": tmp_path / "vmlinuz", "/empty": tmp_path / "empty"}
+    assert extract(plan, got) == 5000 + 6000
+    assert got["/dir/new"].read_bytes() == b"n" * 5000
+    assert got["/isolinux/vmlinuz"].read_bytes() == made.FILES["/isolinux/vmlinuz"]
+    assert got["/empty"].read_bytes() == b""
+    with pytest.raises(MediaError, match="not a file on the medium"):
+        extract(plan, {"/readme.txt": tmp_path / "first", "/absent": tmp_path / "second"})
+    assert not (tmp_path / "first").exists()
