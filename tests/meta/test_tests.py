@@ -112,10 +112,10 @@ def _asserts(function: ast.FunctionDef) -> bool:
 
 
 def test_integration_tests_are_marked() -> None:
-    for folder in ("integration", "e2e"):
+    for folder, mark in (("integration", "(integration|e2e)"), ("e2e", "e2e")):
         modules = [s for s in sources("tests") if s.path.parts[1] == folder and s.path.name.startswith("test_")]
         assert modules
-        marked = re.compile(rf"^pytestmark = .*\bpytest\.mark\.{folder}\b", re.MULTILINE)
+        marked = re.compile(rf"^pytestmark = .*\bpytest\.mark\.{mark}\b", re.MULTILINE)
         unmarked = [str(s.path) for s in modules if not marked.search(s.text)]
         assert unmarked == []
 
