@@ -71,7 +71,8 @@ def from_model(edits: Iterable[MediaEdit]) -> tuple[Edit, ...]:
             inside.append(OverlayFile(edit.path, edit.content.encode(), edit.mode))
         elif edit.kind == "arguments":
             hypervisor = edit.layer == "hypervisor"
-            out.append(Arguments(() if hypervisor else edit.arguments, edit.arguments if hypervisor else ()))
+            added = ((), edit.arguments) if hypervisor else (edit.arguments, ())
+            out.append(Arguments(*added, remove=edit.remove))
         else:
             expect: Expect = "old" if edit.kind == "replace" else "any"
             out.append(Put(edit.path, edit.content.encode(), expect, edit.mode & 0o555))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from builder.media.errors import MediaError
 from builder.media.iso9660 import DIRECTORY, Record, both16, both32, entries
@@ -12,6 +13,7 @@ from builder.media.view import SECTOR
 
 RECORD_MAX = 254
 _CONTINUES = 0x01
+_SMALL = re.compile(rb"[a-z]")
 _JOLIET_BAD = "*/:;?\\"
 
 
@@ -24,6 +26,7 @@ class Maker:
     _spill: int = -1
     _spilled: int = 0
     _serial: int = 0x70000000
+    _taken: dict[int, set[bytes]] = field(default_factory=dict)
 
     def record(self, folder: Dir, name: str, *, mode: int, sections: list[tuple[int, int]]) -> list[Record]:
         """The records of a new file or directory, one for each (block, size). Blocks count from the tree's base."""
@@ -60,13 +63,12 @@ class Maker:
     def _ident(self, folder: Dir, name: str, is_dir: bool) -> bytes:
         if self.tree.kind == "joliet":
             return self._joliet(folder, name, is_dir)
-        siblings = {r.ident.split(b";")[0].rstrip(b".").upper() for r in self.tree.load(folder)}
+        siblings = self._siblings(folder)
         version = b"" if is_dir or not self._versions(folder, b";1") else b";1"
         if self.tree.kind == "enhanced" or self._relaxed(folder):
             plain = name.encode("latin-1", "replace").replace(b"/", b"_").replace(b";", b"_")[:196]
             return _unique(plain, b"", siblings, 196) + version
-        longest = max((len(s) for s in siblings), default=0)
-        limit = (27, 3) if not self._rr and longest > 12 else (8, 3)
+        limit = (27, 3) if not self._rr and max(map(len, siblings), default=0) > 12 else (8, 3)
         base, dot, ext = name.rpartition(".")
         if not dot or not base or is_dir:
             base, ext = name, ""
@@ -79,25 +81,38 @@ class Maker:
         version = "" if is_dir or not self._versions(folder, ";1".encode("utf-16-be")) else ";1"
         clean = "".join("_" if c in _JOLIET_BAD or ord(c) < 32 else c for c in name)
         units = clean.encode("utf-16-be", "replace")[: 2 * 103].decode("utf-16-be", "ignore")
-        taken = {r.ident.decode("utf-16-be", "replace").rsplit(";", 1)[0] for r in self.tree.load(folder)[2:]}
+        taken = self._siblings(folder)
         stem, number = units, 0
-        while units in taken:
+        while units.encode("utf-16-be") in taken:
             number += 1
             units = f"{stem[: 103 - len(str(number))]}{number}"
+        taken.add(units.encode("utf-16-be"))
         return (units + version).encode("utf-16-be")
+
+    def _siblings(self, folder: Dir) -> set[bytes]:
+        """Identifiers in a folder without their versions; what is made here is added as it is made."""
+        taken = self._taken.get(id(folder))
+        if taken is None:
+            idents = (r.ident for r in self.tree.load(folder)[2:])
+            if self.tree.kind == "joliet":
+                taken = {ident.partition(b"\0;")[0] for ident in idents}
+            else:
+                taken = {ident.partition(b";")[0].rstrip(b".").upper() for ident in idents}
+            self._taken[id(folder)] = taken
+        return taken
 
     def _versions(self, folder: Dir, ending: bytes) -> bool:
         """Whether files carry a version here; where none tell, whether the root's do; else as mkisofs does."""
         for place in (folder, self.tree.root):
-            files = [r for r in self.tree.load(place)[2:] if not r.is_dir]
-            if files:
-                return any(r.ident.endswith(ending) for r in files)
+            found = next((r.ident for r in self.tree.load(place)[2:] if not r.is_dir), None)
+            if found is not None:
+                return found.endswith(ending)
         return self.tree.kind != "enhanced"
 
     def _relaxed(self, folder: Dir) -> bool:
-        return any(b.islower() for r in self.tree.load(folder)[2:] for b in (r.ident.decode("latin-1"),)) or any(
-            c.islower() for r in self.tree.load(self.tree.root)[2:] for c in r.ident.decode("latin-1")
-        )
+        """Whether small letters stand in identifiers: then names are put in as they are."""
+        places = (folder, self.tree.root)
+        return any(_SMALL.search(r.ident) is not None for place in places for r in self.tree.load(place)[2:])
 
     # -- Rock Ridge
 
@@ -164,6 +179,7 @@ def _unique(stem: bytes, suffix: bytes, taken: set[bytes], limit: int) -> bytes:
     while candidate.upper() in taken:
         number += 1
         candidate = stem[: limit - len(str(number))] + str(number).encode() + suffix
+    taken.add(candidate.upper())
     return candidate
 
 

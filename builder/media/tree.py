@@ -43,6 +43,7 @@ class Dir:
     new: bool = False
     ident: bytes = b""
     made: list[Dir] = field(default_factory=list)
+    names: dict[str, Record] | None = None
 
     @property
     def room(self) -> int:
@@ -151,12 +152,25 @@ class Tree:
             previous = record.ident if record.flags & MORE_SECTIONS else None
 
     def child(self, folder: Dir, name: str) -> Hit | None:
-        folded = name.upper()
-        for hit in self.listing(folder):
-            shown = self.name(hit.record, hit.rock_ridge)
-            if shown == name or (not self.has_names and shown.upper() == folded):
-                return hit
-        return None
+        """What a folder holds under a name. Raises MediaError when any name in it is a trap."""
+        record = self._names(folder).get(self._fold(name))
+        if record is None:
+            return None
+        return Hit(folder, self.load(folder).index(record), record, self.about(record))
+
+    def _names(self, folder: Dir) -> dict[str, Record]:
+        if folder.names is None:
+            folder.names = {}
+            for hit in self.listing(folder):
+                folder.names.setdefault(self._fold(self.name(hit.record, hit.rock_ridge)), hit.record)
+        return folder.names
+
+    def _fold(self, name: str) -> str:
+        return name if self.has_names else name.upper()
+
+    def call(self, folder: Dir, name: str, record: Record) -> None:
+        """Let a record that was put into a folder be found by its name."""
+        self._names(folder)[self._fold(name)] = record
 
     def enter(self, hit: Hit) -> Dir | None:
         """The directory that a record stands for, following Rock Ridge's relocation."""

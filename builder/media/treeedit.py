@@ -4,6 +4,7 @@ once, moves those that outgrew their blocks, and mends what points at them."""
 from __future__ import annotations
 
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from builder.media.errors import MediaError, damaged
@@ -58,7 +59,7 @@ class TreeEditor:
             last += 1
         new = []
         for place, (block, size) in enumerate(sections):
-            record = Record(bytes(hit.record.raw), hit.record.offset)
+            record = hit.record if not place else Record(bytes(hit.record.raw), hit.record.offset)
             record.point(block - self.tree.base, size)
             more = MORE_SECTIONS if place + 1 < len(sections) else 0
             record.raw[25] = record.raw[25] & ~MORE_SECTIONS & 0xFF | more
@@ -81,7 +82,7 @@ class TreeEditor:
         above, _, name = "/".join(parts(path)).rpartition("/")
         folder = self._folder(above)
         relative = [(block - self.tree.base, size) for block, size in sections]
-        self._insert(folder, self.maker.record(folder, name, mode=stat.S_IFREG | mode, sections=relative))
+        self._insert(folder, name, self.maker.record(folder, name, mode=stat.S_IFREG | mode, sections=relative))
 
     def _folder(self, path: str) -> Dir:
         at = self.tree.root
@@ -103,7 +104,7 @@ class TreeEditor:
             )
         record = self.maker.record(parent, name, mode=stat.S_IFDIR | 0o555, sections=[(0, 0)])[0]
         made = Dir(parent, 0, 0, records=self.maker.dots(parent), own=record, dirty=True, new=True, ident=record.ident)
-        self._insert(parent, [record])
+        self._insert(parent, name, [record])
         parent.made.append(made)
         if self.tree.kind == "rock ridge":
             bump_links(self.tree.load(parent)[0], self.tree.skip)
@@ -112,10 +113,10 @@ class TreeEditor:
                 parent.parent.dirty = True
         return made
 
-    def _insert(self, folder: Dir, new: list[Record]) -> None:
+    def _insert(self, folder: Dir, name: str, new: list[Record]) -> None:
+        self.tree.call(folder, name, new[0])
         records = self.tree.load(folder)
-        key = self._key(new[0])
-        place = next((i for i, r in enumerate(records) if i >= 2 and self._key(r) > key), len(records))
+        place = bisect_right(records, self._key(new[0]), lo=2, key=self._key)
         records[place:place] = new
         folder.dirty = True
 
