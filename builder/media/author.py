@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
 from builder.media.errors import MediaError
+from builder.media.iso9660 import entries
+from builder.media.medium import open_medium
 from builder.media.tree import parts
 from builder.paths import write_atomic
 
 KICKSTART_LABEL = "OEMDRV"
 NOCLOUD_LABEL = "cidata"
 ANSWER_LABEL = "NESTLAB"
+DATE = 315532800  # 1980: the oldest date that every file system can hold
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,16}\Z")
 
 
@@ -55,10 +59,11 @@ def nocloud_volume(user_data: str, meta_data: str, *, network: str | None = None
     return Volume(NOCLOUD_LABEL, files)
 
 
-def author(volume: Volume) -> bytes:
+def author(volume: Volume, *, when: int = DATE) -> bytes:
     """The image: ISO 9660 with Rock Ridge and Joliet, so that every system sees the same names.
 
-    Raises MediaError for labels and paths that a volume cannot carry.
+    All its dates are `when` (seconds since 1970), so that the same files give the same bytes. Raises MediaError for
+    labels and paths that a volume cannot carry.
     """
     if not _LABEL.match(volume.label):
         raise MediaError(
@@ -74,7 +79,7 @@ def author(volume: Volume) -> bytes:
         raise MediaError(f"the volume cannot be made: {error}", hint="use shorter and plainer paths") from None
     finally:
         disc.close()
-    return out.getvalue()
+    return _dated(out.getvalue(), when)
 
 
 def write_volume(volume: Volume, target: Path) -> None:
@@ -118,3 +123,39 @@ def _plain(folder: str, name: str, used: set[str], limit: int) -> str:
         candidate = stem[: limit - len(str(number))] + str(number)
     used.add(f"{folder}/{candidate}")
     return candidate
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """An image in memory, to be read like a medium."""
+
+    image: bytes
+    path: Path = Path("volume")
+
+    @property
+    def size(self) -> int:
+        return len(self.image)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.image[offset : offset + length]
+
+
+def _dated(image: bytes, when: int) -> bytes:
+    """The image with one date everywhere: pycdlib always takes the clock's."""
+    date = time.gmtime(when)
+    stamp = bytes((date.tm_year - 1900, date.tm_mon, date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec, 0))
+    long = time.strftime("%Y%m%d%H%M%S00", date).encode() + b"\0"
+    out = bytearray(image)
+    for tree in open_medium(_Blob(image)).trees:
+        out[tree.descriptor + 174 : tree.descriptor + 181] = stamp
+        for place in (813, 830, 864):  # created, modified, in effect from
+            if out[tree.descriptor + place : tree.descriptor + place + 16].strip(b"0\0"):
+                out[tree.descriptor + place : tree.descriptor + place + 17] = long
+        for folder in tree.index().dirs.values():
+            for record in tree.load(folder):
+                out[record.offset + 18 : record.offset + 25] = stamp
+                start = record.offset + record.susp_start + tree.skip
+                for at, signature, entry in entries(record.system_use(tree.skip)):
+                    if signature == b"TF" and not entry[4] & 0x80:
+                        out[start + at + 5 : start + at + len(entry)] = stamp * ((len(entry) - 5) // 7)
+    return bytes(out)

@@ -70,9 +70,9 @@ def from_model(edits: Iterable[MediaEdit]) -> tuple[Edit, ...]:
         if edit.kind == "initrd":
             inside.append(OverlayFile(edit.path, edit.content.encode(), edit.mode))
         elif edit.kind == "arguments":
-            hypervisor = edit.layer == "hypervisor"
-            added = ((), edit.arguments) if hypervisor else (edit.arguments, ())
-            out.append(Arguments(*added, remove=edit.remove))
+            layers = {"kernel": (edit.arguments, ()), "hypervisor": ((), edit.arguments)}
+            kernel, hypervisor = layers[edit.layer]
+            out.append(Arguments(kernel, hypervisor, edit.remove))
         else:
             expect: Expect = "old" if edit.kind == "replace" else "any"
             out.append(Put(edit.path, edit.content.encode(), expect, edit.mode & 0o555))

@@ -28,13 +28,14 @@ class Answer(Value):
 
 class MediaEdit(Value):
     """A change to an installation medium: a file added or replaced, a file put into the installer's initrd, or
-    arguments put on the boot entries, on the line of the `layer` that reads them."""
+    arguments put on the boot entries, on the line of the `layer` that reads them, and those in `remove` taken off."""
 
     kind: Literal["add", "replace", "arguments", "initrd"]
     path: str = ""
     content: str = ""
     mode: int = 0o644
     arguments: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
     layer: Literal["kernel", "hypervisor"] = "kernel"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,12 @@ def test_paths_that_are_none(path: str) -> None:
 def test_user_data_needs_its_first_line() -> None:
     with pytest.raises(MediaError, match="first line"):
         author.nocloud_volume("hostname: x\n", "")
+
+
+def test_the_same_files_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = author.Volume("OEMDRV", {"/ks.cfg": b"x", "/folder/deeper/file": b"y", "/" + "n" * 60: b"long"})
+    first = author.author(volume)
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
+    assert author.author(volume) == first
+    assert author.author(volume, when=1_700_000_000) != first
+    assert b"1980010100000000" in first

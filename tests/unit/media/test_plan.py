@@ -172,12 +172,12 @@ def test_a_systems_edits_are_translated() -> None:
             MediaEdit(kind="add", path="/a", content="1"),
             MediaEdit(kind="initrd", path="/etc/x", content="2", mode=0o600),
             MediaEdit(kind="replace", path="/b", content="3"),
-            MediaEdit(kind="arguments", arguments=("k",)),
+            MediaEdit(kind="arguments", arguments=("k",), remove=("quiet",)),
             MediaEdit(kind="arguments", arguments=("h",), layer="hypervisor"),
         ]
     )
     assert edits == (
-        Put("/a", b"1", "any"), Put("/b", b"3", "old"), Arguments(("k",)), Arguments((), ("h",)),
+        Put("/a", b"1", "any"), Put("/b", b"3", "old"), Arguments(("k",), (), ("quiet",)), Arguments((), ("h",)),
         Overlay((OverlayFile("/etc/x", b"2", 0o600),)),
     )  # fmt: skip
 
