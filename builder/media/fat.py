@@ -13,7 +13,8 @@ from builder.media.errors import MediaError, damaged
 
 READ_ONLY, HIDDEN, LABEL, SUBDIRECTORY, LONG = 0x01, 0x02, 0x08, 0x10, 0x0F
 MAX_CHAIN = 1 << 20
-MAX_DEPTH = 16
+MAX_DIR_BYTES = 2 << 20
+MAX_FILES = 20_000
 Reader = Callable[[int, int], bytes]
 Writer = Callable[[int, bytes], None]
 
@@ -88,12 +89,12 @@ class Fat:
         for copy in range(self.copies):
             self._write(self.fat_at + copy * self.fat_bytes + at, value.to_bytes(width, "little"))
 
-    def chain(self, cluster: int) -> list[int]:
-        """The clusters of a file. Raises MediaError for chains that loop or leave the image."""
+    def chain(self, cluster: int, limit: int = MAX_CHAIN) -> list[int]:
+        """The clusters of a file. Raises MediaError for chains that loop, leave the image or exceed `limit`."""
         out: list[int] = []
         seen = set()
         while 2 <= cluster < self._last - 7:
-            if cluster >= self.clusters + 2 or cluster in seen or len(out) > MAX_CHAIN:
+            if cluster >= self.clusters + 2 or cluster in seen or len(out) >= limit:
                 raise damaged("a cluster chain of the FAT boot image loops or leaves it")
             seen.add(cluster)
             out.append(cluster)
@@ -109,7 +110,10 @@ class Fat:
         if folder is None and self.bits != 32:
             yield self.root_at, self._read(self.root_at, self.root_bytes)
             return
-        for cluster in self.chain(self.root_cluster if folder is None else folder.cluster):
+        chain = self.chain(
+            self.root_cluster if folder is None else folder.cluster, MAX_DIR_BYTES // self.cluster_bytes + 1
+        )
+        for cluster in chain:
             yield self._place(cluster), self._read(self._place(cluster), self.cluster_bytes)
 
     def listing(self, folder: FatFile | None = None) -> Iterator[FatFile]:
@@ -138,15 +142,23 @@ class Fat:
                     size = int.from_bytes(raw[28:32], "little")
                     yield FatFile(f"{above}/{name}", at + place, cluster, size, bool(raw[11] & SUBDIRECTORY))
 
-    def walk(self, folder: FatFile | None = None, depth: int = 0) -> Iterator[FatFile]:
-        """Every file of the image. Raises MediaError when directories are nested without end."""
-        if depth > MAX_DEPTH:
-            raise damaged("the directories of the FAT boot image are nested without end")
-        for found in self.listing(folder):
-            if found.is_dir:
-                yield from self.walk(found, depth + 1)
-            else:
-                yield found
+    def walk(self) -> Iterator[FatFile]:
+        """Every file of the image. Raises MediaError when a directory is reached twice, or there is no end of them."""
+        todo: list[FatFile | None] = [None]
+        seen: set[int] = set()
+        count = 0
+        while todo:
+            for found in self.listing(todo.pop()):
+                count += 1
+                if count > MAX_FILES:
+                    raise damaged("the FAT boot image holds files without end")
+                if not found.is_dir:
+                    yield found
+                elif found.cluster in seen:
+                    raise damaged("a directory of the FAT boot image is reached twice: a loop")
+                else:
+                    seen.add(found.cluster)
+                    todo.append(found)
 
     def content(self, file: FatFile, limit: int = 1 << 22) -> bytes:
         """A file's bytes. Raises MediaError when it is bigger than `limit`, or than its clusters."""

@@ -127,8 +127,9 @@ def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -
     for segment in todo:
         if segment in tail or isinstance(segment.payload, bytes):
             continue
-        at = segment.offset
-        for piece in image.pieces(segment.offset, segment.end):
+        # Behind the old end the file was just made longer, with zeros.
+        at, end = segment.offset, segment.end if segment.payload is not None else min(segment.end, plan.source.size)
+        for piece in image.pieces(segment.offset, max(at, end)):
             write_all(fd, piece, at)
             at += len(piece)
     for at, data in held:
