@@ -23,8 +23,8 @@ from builder.media.view import SECTOR, View
 
 Kind = Literal["plain", "rock ridge", "joliet", "enhanced"]
 MAX_DIR = 32 << 20
-MAX_ALL_DIRS = 256 << 20
-MAX_RECORDS = 2_000_000
+MAX_ALL_DIRS = 128 << 20
+MAX_RECORDS = 400_000
 
 
 @dataclass(slots=True, eq=False)

@@ -20,9 +20,10 @@ BLOCK = 2048
 Make = Callable[[str], Path]
 LAYOUTS = (
     "xorriso", "genisoimage", "isohybrid", "apm", "appended", "offset16", "grub-mkrescue",
-    "no-rock-ridge", "no-joliet", "level4", "zisofs", "deep", "plain", "makefs",
+    "ubuntu", "mbr-appended", "no-rock-ridge", "no-joliet", "level4", "zisofs", "deep", "plain", "makefs",
 )  # fmt: skip
-HYBRID = ("xorriso", "isohybrid", "apm", "appended", "offset16", "grub-mkrescue")
+HYBRID = ("xorriso", "isohybrid", "apm", "appended", "offset16", "ubuntu", "mbr-appended", "grub-mkrescue")
+APPENDED = ("appended", "offset16", "ubuntu", "mbr-appended")
 INITRD = "/isolinux/initrd.img"
 TREE_MENU = "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=TESTISO quiet\n"
 GRUB_MENU = (
@@ -110,6 +111,15 @@ _BY_XORRISO: dict[str, tuple[str, ...]] = {
     "appended": (*_RR_J, "-partition_offset", "0", *_APPENDED, "{tree}/images/efiboot.img", *_BIOS, *_INTERVAL),
     "offset16": (*_RR_J, "-partition_offset", "16", *_APPENDED, "{tree}/images/efiboot.img", *_BIOS, *_INTERVAL),
 }
+_BY_XORRISO["ubuntu"] = (
+    *_RR_J, "--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img", "--protective-msdos-label", "-partition_cyl_align",
+    "off", "-partition_offset", "16", "--mbr-force-bootable", "-append_partition", "2",
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "{tree}/images/efiboot.img", "-appended_part_as_gpt",
+    "-iso_mbr_part_type", "A2A0D0EB-E5B9-3344-87C0-68B6B72699C7", *_BIOS, *_INTERVAL, "-boot-load-size", "2048",
+)  # fmt: skip
+_BY_XORRISO["mbr-appended"] = (
+    *_RR_J, *_HYBRID, "-append_partition", "2", "0xef", "{tree}/images/efiboot.img", *_BIOS, *_INTERVAL,
+)  # fmt: skip
 _BY_GENISOIMAGE: dict[str, tuple[str, ...]] = {
     "genisoimage": (*_RR_J, *_BIOS, *_EFI),
     "isohybrid": (*_RR_J, *_BIOS, *_EFI),

@@ -52,7 +52,7 @@ def test_boot_records_differ_only_in_ends(layout: str, source: Make, tmp_path: P
     for old, new in zip(before, after, strict=True):
         if old == new:
             continue
-        moved = "El Torito boot img" in old and layout in ("appended", "offset16")
+        moved = "El Torito boot img" in old and layout in media.APPENDED
         assert _SIZES.match(old) or moved, f"{old} -> {new}"
         numbers = [(int(a), int(b)) for a, b in zip(re.findall(r"\d+", old), re.findall(r"\d+", new), strict=True)]
         for a, b in numbers:

@@ -111,7 +111,7 @@ def test_comparing_tells_what_a_graft_did(layout: str, source: Make, tmp_path: P
     write_file(plan_edits(src, [Put("/answer.xml", b"<a/>")]), out)
     found = compare(src, out)
     # The catalog tells where the appended partition is, which moved.
-    assert all(path.endswith("/isolinux/boot.cat") and layout in ("appended", "offset16") for path in found.changed)
+    assert all(path.endswith("/isolinux/boot.cat") and layout in media.APPENDED for path in found.changed)
     assert (found.moved, found.missing, found.boot, found.identity) == ((), (), (), True)
     assert {path.rpartition(":")[2].lower().rstrip(".") for path in found.added} == {"/answer.xml"}
     assert len(found.added) == len({path.partition(":")[0] for path in found.added})

@@ -110,7 +110,7 @@ def test_rock_ridge_by_isoinfo(layout: str, source: Make, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "layout", ["xorriso", "genisoimage", "isohybrid", "apm", "appended", "offset16", "no-rock-ridge", "level4"]
+    "layout", ["xorriso", "genisoimage", "isohybrid", "apm", *media.APPENDED, "no-rock-ridge", "level4"]
 )
 def test_joliet_by_isoinfo(layout: str, source: Make, tmp_path: Path) -> None:
     check_isoinfo(layout, source(layout), tmp_path, "-J")
@@ -175,10 +175,11 @@ def test_hard_links_follow_in_every_tree(layout: str, source: Make, tmp_path: Pa
             assert reading.digest(path) == hashlib.sha256(b"\xfd7zXZ\0changed").hexdigest()
 
 
-def test_the_second_tree_of_offset_media(source: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["offset16", "ubuntu"])
+def test_the_second_tree_of_offset_media(layout: str, source: Make, tmp_path: Path) -> None:
     """With partition_offset the partition holds a volume of its own: its tree must show the edits too."""
-    src, out, part = source("offset16"), tmp_path / "out.iso", tmp_path / "part.iso"
-    edits, content = the_edits("offset16", "many")
+    src, out, part = source(layout), tmp_path / "out.iso", tmp_path / "part.iso"
+    edits, content = the_edits(layout, "many")
     edits.append(Put(media.INITRD, b"\xfd7zXZ\0changed", "old"))
     write_file(plan_edits(src, edits), out)
     part.write_bytes(out.read_bytes()[16 * SECTOR :])
@@ -238,7 +239,7 @@ def test_overlays(layout: str, how: str, source: Make, tmp_path: Path) -> None:
 
 def test_arguments_reach_every_menu(source: Make, tmp_path: Path) -> None:
     """isolinux, GRUB in the tree and GRUB inside the FAT boot image, in the tree and appended behind it."""
-    for layout in ("xorriso", "isohybrid", "apm", "appended", "offset16"):
+    for layout in ("xorriso", "isohybrid", "apm", *media.APPENDED):
         out = tmp_path / f"{layout}.iso"
         plan = plan_edits(source(layout), [Arguments(kernel=("inst.ks=cdrom:/ks.cfg", "a=1;b"))])
         write_file(plan, out)
