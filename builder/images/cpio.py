@@ -1,7 +1,7 @@
 """Memory-root archives ("newc" cpio), written without root and byte for byte the same each time.
 
 Owners are root, times are one fixed second, inode numbers follow the order of writing, so that two archives of the
-same files are equal. Device nodes are not needed: the kernel brings /dev/console, devtmpfs the rest.
+same files are equal. Device nodes are seldom needed: the kernel brings /dev/console, devtmpfs the rest.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ class Archive:
         self._parents(name)
         self._entry(name, stat.S_IFLNK | 0o777, target.encode())
 
+    def device(self, path: str, major: int, minor: int, mode: int = 0o600) -> None:
+        """A character device node; the kernel makes it when it unpacks the archive."""
+        name = _clean(path)
+        self._parents(name)
+        self._entry(name, stat.S_IFCHR | mode, b"", (major, minor))
+
     def close(self) -> None:
         """The trailer, padded so that another archive may follow."""
         self._entry("TRAILER!!!", 0, b"")
@@ -53,14 +59,14 @@ class Archive:
             if str(parent) != "." and str(parent) not in self._seen:
                 self._entry(str(parent), stat.S_IFDIR | 0o755, b"")
 
-    def _entry(self, name: str, mode: int, content: bytes) -> None:
+    def _entry(self, name: str, mode: int, content: bytes, node: tuple[int, int] = (0, 0)) -> None:
         if name in self._seen:
             raise ValueError(f"{name} is twice in one archive")
         self._seen.add(name)
         self._inode += 1
         raw = name.encode() + b"\0"
         links = 2 if stat.S_ISDIR(mode) else 1
-        fields = (self._inode, mode, 0, 0, links, FIXED_TIME, len(content), 0, 0, 0, 0, len(raw), 0)
+        fields = (self._inode, mode, 0, 0, links, FIXED_TIME, len(content), 0, 0, *node, len(raw), 0)
         self._put(b"070701" + b"".join(b"%08X" % f for f in fields) + raw)
         self._pad(4)
         self._put(content)

@@ -33,29 +33,21 @@ from builder.run import need, run
 _HERE = Path(__file__).parent
 BASE_ELEMENTS = ("debian-minimal", "nestlab-base")
 BASE_MODULES = (
-    *(
-        "crc32c_generic",
-        "sd_mod",
-        "ext4",
-        "sym53c8xx",
-        "ata_piix",
-        "ahci",
-        "virtio_pci",
-        "virtio_blk",
-        "virtio_scsi",
-        "e1000",
-        "e1000e",
-        "virtio_net",
-    ),
+    *("crc32c_generic", "sd_mod", "ext4", "sym53c8xx", "virtio_pci", "virtio_blk", "virtio_scsi"),
     *("mptsas", "mptspi", "megaraid_sas", "vmw_pvscsi", "nvme", "xen_blkfront"),
     *("xen_privcmd", "xen_evtchn", "xen_gntdev", "xenfs"),
+    *("e1000", "e1000e", "virtio_net", "8139cp", "vmxnet3"),
 )
+# Nearly each machine has such a controller, most with nothing on it: loaded when the root is not elsewhere.
+LATE_MODULES = ("ata_piix", "ahci")
 # File systems' and disks' identities must not differ from one build to the next.
 _UUID_SPACE = uuid.UUID("2f4f9c5e-6a0f-5d1e-9a43-6e6573746c61")
 _APPLETS = (
-    *("cat", "cut", "dd", "findfs", "head", "insmod", "mkdir", "mount", "sh", "sha256sum", "switch_root"),
+    *("cat", "cp", "cut", "dd", "findfs", "head", "insmod", "mkdir", "mount", "sh", "sha256sum", "switch_root"),
     *("tar", "tr", "usleep"),
 )
+# Device nodes whose drivers are loaded when somebody opens them.
+_NODES = (("net/tun", 10, 200), ("loop-control", 10, 237), ("mapper/control", 10, 236))
 MIB = 1 << 20
 
 TOOLS = (
@@ -186,7 +178,11 @@ def write_initrd(out: Path, tree: Path, version: str, recipe: Recipe) -> None:
     archive.file("init", script.encode(), 0o755)
     archive.file("lib/nestlab/load-drivers", (_HERE / "tiny/load-drivers").read_bytes())
     modules = Modules(tree / "lib/modules" / version)
-    pack(archive, modules.drivers(dict.fromkeys((*BASE_MODULES, *recipe.modules)), optional=BASE_MODULES))
+    wanted = [name for name in dict.fromkeys((*BASE_MODULES, *recipe.modules)) if name not in LATE_MODULES]
+    packed = pack(archive, modules.drivers(wanted, optional=BASE_MODULES))
+    pack(archive, modules.drivers(LATE_MODULES, optional=LATE_MODULES), table="late-drivers", packed=packed)
+    for name, major, minor in _NODES:
+        archive.device(f"nodes/{name}", major, minor)
     archive.close()
     plain = out.with_suffix(".cpio")
     plain.write_bytes(buffer.getvalue())

@@ -16,6 +16,7 @@ from builder.images.cpio import Archive
 
 # The sign that /init adds when it runs on Xen.
 _ON_XEN = ("hypervisor:xen",)
+_FOLDER = "lib/nestlab"
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
@@ -106,20 +107,23 @@ def modinfo(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-def pack(archive: Archive, drivers: Sequence[Driver], folder: str = "lib/nestlab") -> None:
-    """Put the drivers' files and the table that /init reads into an archive.
+def pack(
+    archive: Archive, drivers: Sequence[Driver], table: str = "drivers", packed: Collection[str] = ()
+) -> frozenset[str]:
+    """Put the drivers' files and a table that /init reads into an archive; returns the names of all files in it now.
 
     The table has a line for each driver: its tokens joined by '|' ('-' for always), then its files in loading order.
     """
-    lines, packed = [], set()
+    lines, there = [], set(packed)
     for driver in drivers:
         for path in driver.files:
             name = _plain(path)
-            if name not in packed:
-                packed.add(name)
-                archive.file(f"{folder}/{name}", module_bytes(path))
+            if name not in there:
+                there.add(name)
+                archive.file(f"{_FOLDER}/{name}", module_bytes(path))
         lines.append(" ".join(["|".join(driver.tokens) or "-", *(_plain(path) for path in driver.files)]))
-    archive.file(f"{folder}/drivers", ("\n".join(lines) + "\n").encode())
+    archive.file(f"{_FOLDER}/{table}", ("\n".join(lines) + "\n").encode())
+    return frozenset(there)
 
 
 def _plain(path: Path) -> str:

@@ -34,9 +34,12 @@ def test_parents_are_made_once_and_before_what_they_hold() -> None:
     archive.file("/etc/nestlab/network.sh", b"ip link\n", 0o755)
     archive.file("etc/hostname", b"n1\n")
     archive.symlink("sbin", "/bin")
+    archive.device("nodes/net/tun", 10, 200)
     archive.close()
     found = entries(out.getvalue())
-    assert list(found) == ["etc", "etc/nestlab", "etc/nestlab/network.sh", "etc/hostname", "sbin"]
+    before = ["etc", "etc/nestlab", "etc/nestlab/network.sh", "etc/hostname", "sbin"]
+    assert list(found) == [*before, "nodes", "nodes/net", "nodes/net/tun"]
+    assert found["nodes/net/tun"] == (stat.S_IFCHR | 0o600, b"")
     assert found["etc/nestlab/network.sh"] == (stat.S_IFREG | 0o755, b"ip link\n")
     assert found["sbin"] == (stat.S_IFLNK | 0o777, b"/bin")
     assert stat.S_ISDIR(found["etc"][0])
