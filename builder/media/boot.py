@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from builder.media import menus
 from builder.media.errors import MediaError
 from builder.media.fat import Fat, FatFile
-from builder.media.initrd import Packing, packing
+from builder.media.initrd import Packing, layers
 from builder.media.medium import Medium
 from builder.media.menus import Entry, Loader
 from builder.media.menus.common import resolve
@@ -36,8 +36,7 @@ class Menu:
 
 @dataclass(frozen=True, slots=True)
 class Initrd:
-    """An initrd that menus name. `module`: a hypervisor's loader reads it. `only_linux_loaders`: all entries that
-    name it can be given a second one."""
+    """An initrd that menus name. `packing`: of its main archive. `module`: it is handed on to a hypervisor."""
 
     path: str
     size: int
@@ -120,5 +119,10 @@ def find_initrds(medium: Medium, found: list[Menu]) -> list[Initrd]:
             through_module = through_module or known.module  # noqa: PLW2901 - the same bytes under another name
             path = known.path  # noqa: PLW2901
         size = sum(length for _at, length in pieces)
-        out[pieces[0]] = Initrd(path, size, packing(medium.view.read(pieces[0][0], min(16, size))), through_module)
+        out[pieces[0]] = Initrd(path, size, _packing(medium, pieces[0]), through_module)
     return list(out.values())
+
+
+def _packing(medium: Medium, piece: tuple[int, int]) -> Packing:
+    start, size = piece
+    return layers(lambda at, length: medium.view.read(start + at, max(0, min(length, size - at))), size)[1]

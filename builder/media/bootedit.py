@@ -11,7 +11,7 @@ from builder.media.boot import Initrd, Menu, fat_images, find_initrds, find_menu
 from builder.media.edits import Arguments, Overlay
 from builder.media.errors import MediaError
 from builder.media.fat import Fat, FatFile
-from builder.media.initrd import archive, guard, overlay_place, packing
+from builder.media.initrd import Packing, archive, guard, layers, overlay_place
 from builder.media.medium import Medium, image_path
 from builder.media.menus import Change
 from builder.media.menus.common import resolve
@@ -146,7 +146,11 @@ class BootEdits:
     def _unnamed(self, path: str) -> Initrd:
         parts = self.work.parts(path)
         size = sum(length for length, _payload in parts)
-        return Initrd(path, size, packing(self.work.head(path, 16)), module=True)
+        return Initrd(path, size, self._layers(parts)[1], module=True)
+
+    def _layers(self, parts: list[Part]) -> tuple[Packing, Packing]:
+        size = sum(length for length, _payload in parts)
+        return layers(lambda offset, length: self.work.peek(parts, offset, length), size)
 
     def _takes_second(self, initrd: Initrd, found: list[Menu], *, forced: bool) -> bool:
         users = [
@@ -199,10 +203,10 @@ class BootEdits:
 
     def _append(self, initrd: Initrd, data: bytes) -> None:
         parts: list[Part] = self.work.parts(initrd.path)
-        kind = packing(self.work.head(initrd.path, 16))
+        first, kind = self._layers(parts)
         if kind == "unknown":
             raise MediaError(f"{initrd.path} is not packed in any way the kernel reads", hint="name the initrd itself")
-        place = overlay_place(kind, module=initrd.module)
+        place = overlay_place(first, kind, module=initrd.module)
         if place == "in front":
             parts = [(len(data), data), *parts]
             self.notes.append(f"{initrd.path} is packed with {kind}: added files stand in front, its own win over them")

@@ -9,7 +9,7 @@ one must start at a multiple of 4. Boot loaders are less kind, which `overlay_pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ _MAGIC: tuple[tuple[bytes, Packing], ...] = (
     (b"\xfd7zXZ\0", "xz"), (b"\x5d\0\0", "lzma"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4"),
     (b"\x04\x22\x4d\x18", "lz4"), (b"\x89LZO\0\r\n\x1a\n", "lzo"),
 )  # fmt: skip
+_MEMBERS_LOOKED_AT = 64
 _UNPACKED_BY_MODULE_LOADERS = ("gzip", "xz", "lzo", "lzma")
 
 
@@ -79,10 +80,41 @@ def guard() -> bytes:
     return _member("TRAILER!!!", 0, 0, b"").ljust(CLONE_GRAIN, b"\0")
 
 
-def overlay_place(packed: Packing, *, module: bool) -> Place:
-    """Where an overlay goes. `module`: some loader hands this initrd on as a hypervisor's module."""
+def layers(read: Callable[[int, int], bytes], size: int) -> tuple[Packing, Packing]:
+    """What an initrd begins with, and what its first packed archive is (the same, when it is packed as a whole).
+
+    Distributions put a small plain archive with microcode in front of the packed one. `read(offset, length)` gives
+    at most `length` bytes.
+    """
+    first = packing(read(0, 16))
+    at, kind = 0, first
+    for _ in range(_MEMBERS_LOOKED_AT):
+        if kind != "cpio":
+            return first, kind
+        head = read(at, 110 + 256)
+        try:
+            length, name_length = int(head[54:62], 16), int(head[94:102], 16)
+        except ValueError:
+            return first, "unknown"
+        body = -(-(at + 110 + name_length) // 4) * 4
+        at = -(-(body + length) // 4) * 4
+        if head[110 : 110 + name_length].startswith(b"TRAILER!!!"):
+            while at < size and not (piece := read(at, 4096)).strip(b"\0"):
+                at += max(len(piece), 1)
+            if at >= size:
+                break
+            at += len(piece) - len(piece.lstrip(b"\0"))
+        if at >= size:
+            break
+        kind = packing(read(at, 16))
+    return first, "cpio"
+
+
+def overlay_place(first: Packing, packed: Packing, *, module: bool) -> Place:
+    """Where an overlay goes, by what `layers` told. `module`: some loader hands this initrd on as a hypervisor's
+    module."""
     if packed in ("lz4", "lzo"):
         return "in front"
-    if module and packed in _UNPACKED_BY_MODULE_LOADERS:
+    if module and first in _UNPACKED_BY_MODULE_LOADERS:
         return "guarded"
     return "behind"

@@ -113,12 +113,19 @@ class Workspace:
             raise MediaError(f"{path} is too big to be edited as text", hint="replace it as a whole instead")
         return b"".join(self.stream(parts))
 
-    def head(self, path: str, length: int) -> bytes:
-        parts = self.parts(path)
-        if not parts:
-            return b""
-        first = parts[0]
-        return next(self.stream([(min(length, first[0]), first[1])]), b"")
+    def peek(self, parts: list[Part], offset: int, length: int) -> bytes:
+        """At most `length` bytes of a content from `offset` on."""
+        out = bytearray()
+        for size, payload in parts:
+            if offset < size and length > 0:
+                take = min(length, size - offset)
+                piece: Part = (take, _from(payload, offset))
+                out += b"".join(self.stream([piece]))
+                length -= take
+                offset = 0
+            else:
+                offset = max(0, offset - size)
+        return bytes(out)
 
     def stream(self, parts: list[Part]) -> Iterator[bytes]:
         """The bytes of parts, in pieces."""
@@ -136,6 +143,14 @@ class Workspace:
         for piece in self.stream(parts):
             sum_.update(piece)
         return sum_.hexdigest()
+
+
+def _from(payload: bytes | SourcePart | FilePart, skip: int) -> bytes | SourcePart | FilePart:
+    if isinstance(payload, bytes):
+        return payload[skip:]
+    if isinstance(payload, SourcePart):
+        return SourcePart(payload.offset + skip)
+    return FilePart(payload.identity, payload.offset + skip)
 
 
 def _file(payload: FilePart, length: int) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ import pytest
 
 from builder.media.edits import Edit, Overlay, Put
 from builder.media.errors import MediaError
-from builder.media.initrd import OverlayFile, Packing, archive, guard, overlay_place, packing
+from builder.media.initrd import OverlayFile, Packing, archive, guard, layers, overlay_place, packing
 from builder.media.plan import plan_edits
 from tests.unit.media import made
 
@@ -91,11 +91,12 @@ def test_packing_is_told_by_magic(kind: Packing) -> None:
 
 
 def test_places() -> None:
-    assert overlay_place("bzip2", module=True) == "behind"
-    assert overlay_place("gzip", module=False) == "behind"
-    assert overlay_place("gzip", module=True) == "guarded"
-    assert overlay_place("xz", module=True) == "guarded"
-    assert overlay_place("lz4", module=False) == "in front"
+    assert overlay_place("bzip2", "bzip2", module=True) == "behind"
+    assert overlay_place("gzip", "gzip", module=False) == "behind"
+    assert overlay_place("gzip", "gzip", module=True) == "guarded"
+    assert overlay_place("cpio", "gzip", module=True) == "behind", "no loader unpacks what begins with a plain archive"
+    assert overlay_place("xz", "xz", module=True) == "guarded"
+    assert overlay_place("cpio", "lz4", module=False) == "in front"
     assert len(guard()) % 4096 == 0
 
 
@@ -119,8 +120,28 @@ def test_the_kernel_sees_old_and_new_files(kind: Packing, module: bool, tmp_path
         assert joined[4096:].startswith(PACKED[kind])
 
 
-def test_lz4_keeps_the_last_word(tmp_path: Path) -> None:
-    old = b"\x02\x21\x4c\x18" + b"packed" * 100
+MICROCODE = archive([OverlayFile("/kernel/x86/microcode/GenuineIntel.bin", b"m" * 5001)])
+LZ4 = b"\x02\x21\x4c\x18" + b"packed" * 100
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (OLD, ("cpio", "cpio")), (LZ4, ("lz4", "lz4")), (MICROCODE + LZ4, ("cpio", "lz4")),
+        (MICROCODE + bytes(3000) + gzip.compress(OLD), ("cpio", "gzip")), (MICROCODE + OLD, ("cpio", "cpio")),
+        (MICROCODE + MICROCODE + bytes(9) + bz2.compress(OLD), ("cpio", "bzip2")),
+        (OLD + bytes(9000), ("cpio", "cpio")), (b"", ("unknown", "unknown")),
+        (MICROCODE + b"junk" * 9, ("cpio", "unknown")), (MICROCODE[:200], ("cpio", "unknown")),
+        (b"070701" + b"z" * 300, ("cpio", "unknown")),
+        (archive([OverlayFile(f"/{n}", b"x") for n in range(500)]), ("cpio", "cpio")),
+    ],
+)  # fmt: skip
+def test_archives_in_front_are_looked_behind(data: bytes, expected: tuple[str, str]) -> None:
+    assert layers(lambda offset, length: data[offset : offset + length], len(data)) == expected
+
+
+@pytest.mark.parametrize("old", [LZ4, MICROCODE + LZ4])
+def test_lz4_keeps_the_last_word(old: bytes, tmp_path: Path) -> None:
     src = made.iso(tmp_path / "src.iso", {**made.FILES, "/isolinux/initrd.img": old})
     plan = plan_edits(src, [Overlay((OverlayFile("/a", b"b"),))])
     assert any("lz4" in note for note in plan.notes)
