@@ -18,6 +18,7 @@ SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
     "tiny": "builder.systems.tiny.system:Tiny",
     "rhel": "builder.systems.rhel.system:Rhel",
+    "xcpng": "builder.systems.xcpng.system:Xcpng",
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from builder.errors import LabError
 from builder.model.lab import Node
-from builder.systems.rhel.machine import Machine
+from builder.systems.machine import Machine
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import Release
 from builder.systems.rhel.words import comma, command

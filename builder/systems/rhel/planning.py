@@ -12,8 +12,8 @@ from builder.model.lab import MediumSource, Node
 from builder.model.plan import Answer, BootArgs, Finding, MediaEdit, Quirk, SystemPlan
 from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
+from builder.systems.machine import Machine, machine_of
 from builder.systems.rhel.judge import judge_arguments, judge_kickstart
-from builder.systems.rhel.machine import Machine, machine_of
 from builder.systems.rhel.network import network_lines
 from builder.systems.rhel.options import Hook, RhelInstall, User
 from builder.systems.rhel.phases import boots
@@ -72,7 +72,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     release = RELEASES[node.release]
     options = RhelInstall.model_validate(node.install)
     _refuse(node, options, release)
-    machine = machine_of(node, options)
+    machine = machine_of(node, options.disk_names, options.devices)
     network, by_name = network_lines(node, options, release, machine)
     kernel = _host_arguments(node, options, release, by_name=by_name)
     values = _values(node, options, release, machine) | {"network": network, "bootloader": ""}

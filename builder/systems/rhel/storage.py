@@ -13,7 +13,7 @@ from builder.errors import LabError
 from builder.model.install import in_kib, in_mib
 from builder.model.lab import Node, RaidArray, RaidLevel
 from builder.model.units import TIB
-from builder.systems.rhel.machine import Machine, MachineDisk
+from builder.systems.machine import Machine, MachineDisk
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import Release
 from builder.systems.rhel.words import comma, command

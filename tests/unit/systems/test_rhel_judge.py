@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.systems.machine import Card, Machine, MachineDisk
 from builder.systems.rhel.judge import CODES, judge_arguments, judge_kickstart
-from builder.systems.rhel.machine import Card, Machine, MachineDisk
 from tests.support.rhel import HANDLERS, parsed
 
 GIB = 1 << 30

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pykickstart.constants import SELINUX_PERMISSIVE
 
+from builder.systems.machine import machine_of
 from builder.systems.rhel.judge import judge_kickstart
-from builder.systems.rhel.machine import machine_of
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import RELEASES
 from builder.systems.rhel.system import Rhel
@@ -45,7 +45,8 @@ def test_pykickstart_takes_it(case: Case) -> None:
 
 @each_case
 def test_our_judge_finds_nothing(case: Case) -> None:
-    machine = machine_of(case.node, RhelInstall.model_validate(case.node.install))
+    options = RhelInstall.model_validate(case.node.install)
+    machine = machine_of(case.node, options.disk_names, options.devices)
     codes = [finding.code for finding in judge_kickstart(case.text, case.release, machine)]
     assert codes == (["NLK071"] if case.node.install.get("end") == "reboot" else [])
 

@@ -7,13 +7,13 @@ rules: 60-persistent-storage.rules, for QEMU's drives.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from builder.errors import LabError
 from builder.model.lab import Disk, DiskBus, Firmware, Node
 from builder.model.units import MIB
-from builder.systems.rhel.options import RhelInstall
 
 # Buses whose disks share the names sda, sdb, ...: which of two controllers comes first is not determined.
 _SCSI: tuple[DiskBus, ...] = ("ide", "sata", "lsilogic", "lsisas1068")
@@ -55,18 +55,21 @@ class Machine:
         return next(disk for disk in self.disks if disk.name == name)
 
 
-def machine_of(node: Node, options: RhelInstall) -> Machine:
-    """Raises LabError for a path given to a disk that the node does not have, and for kernel names that nobody can
-    tell beforehand."""
+def machine_of(node: Node, disk_names: Literal["kernel", "by-id"], devices: Mapping[str, str]) -> Machine:
+    """The node's machine. `devices` are paths of single disks, by their names in the lab.
+
+    Raises LabError for a path given to a disk that the node does not have, and for kernel names that nobody can tell
+    beforehand.
+    """
     known = [disk.name for disk in node.disks]
-    for name in options.devices:
+    for name in devices:
         if name not in known:
             raise LabError(
                 f"{node.name}: install.devices names the disk {name!r}, which the node does not have",
                 hint=f"disks: {', '.join(known)}",
             )
-    shared = {disk.bus for disk in node.disks if disk.bus in _SCSI and disk.name not in options.devices}
-    if options.disk_names == "kernel" and len(shared) > 1:
+    shared = {disk.bus for disk in node.disks if disk.bus in _SCSI and disk.name not in devices}
+    if disk_names == "kernel" and len(shared) > 1:
         raise LabError(
             f"{node.name}: disks on {' and '.join(sorted(shared))} are all called sd*, in an order that depends on "
             "which controller answers first",
@@ -76,19 +79,19 @@ def machine_of(node: Node, options: RhelInstall) -> Machine:
     macs = (node.management_mac, *(nic.mac for nic in node.nics))
     return Machine(
         firmware=node.firmware,
-        disks=tuple(_disks(node, options)),
+        disks=tuple(_disks(node, disk_names, devices)),
         cards=tuple(Card(number, f"eth{number}", mac) for number, mac in enumerate(macs)),
         cards_in_order=len(models) == 1,
     )
 
 
-def _disks(node: Node, options: RhelInstall) -> Iterator[MachineDisk]:
+def _disks(node: Node, disk_names: str, devices: Mapping[str, str]) -> Iterator[MachineDisk]:
     counts = {"sd": 0, "vd": 0}
     for disk in node.disks:
         prefix = "vd" if disk.bus == "virtio" else "sd"
         kernel = prefix + _letters(counts[prefix])
         counts[prefix] += 1
-        path = options.devices.get(disk.name) or (_identity(disk) if options.disk_names == "by-id" else kernel)
+        path = devices.get(disk.name) or (_identity(disk) if disk_names == "by-id" else kernel)
         yield MachineDisk(disk.name, path.removeprefix("/dev/") if path.count("/") == 2 else path, disk.size,
                           4096 if disk.sector == "4Kn" else 512)  # fmt: skip
 
