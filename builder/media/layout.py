@@ -80,8 +80,9 @@ class _Places:
         data = item.in_memory
         if data is not None and self._fits(item, len(data)):
             assert item.old is not None
-            at, size = item.old[0]
-            self.view.patch(at, data.ljust(-(-size // SECTOR) * SECTOR, b"\0"))
+            at = item.old[0][0]
+            # Only the last block's rest is cleared: blocks behind it belong to nothing any more.
+            self.view.patch(at, data.ljust(-(-len(data) // SECTOR) * SECTOR, b"\0"))
             return [(at // SECTOR, len(data))]
         first = item.parts[0]
         like = first[1].offset if isinstance(first[1], SourcePart) else None

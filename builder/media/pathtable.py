@@ -35,8 +35,7 @@ class PathTable:
         """Raises MediaError for a table that does not hold together."""
         vd = tree.view.read(tree.descriptor, SECTOR)
         size, block = struct.unpack_from("<I", vd, 132)[0], struct.unpack_from("<I", vd, 140)[0]
-        if not 10 <= size <= MAX_TABLE:
-            raise damaged(f"the path table claims {size} bytes")
+        _check(size)
         data = tree.view.read((block + tree.base) * SECTOR, size)
         entries: list[Entry] = []
         at = 0
@@ -96,6 +95,7 @@ class PathTable:
         view = tree.view
         vd = view.read(descriptor, SECTOR)
         old_size = int.from_bytes(vd[132:136], "little")
+        _check(old_size)
         room = -(-old_size // SECTOR) * SECTOR
         for place, order in ((140, "<"), (144, "<"), (148, ">"), (152, ">")):
             block = struct.unpack_from(order + "I", vd, place)[0]
@@ -103,9 +103,16 @@ class PathTable:
                 continue
             data = self._packed(">" if order == ">" else "<", entries)
             at = (block + tree.base) * SECTOR
+            if at + old_size > view.cut:
+                raise damaged(f"a path table at block {block + tree.base} is past the end")
             if len(data) > room:
                 at = view.allocate(len(data))
                 view.patch(descriptor + place, struct.pack(order + "I", at // SECTOR - tree.base))
             view.patch(at, data.ljust(room if len(data) <= room else 0, b"\0"))
             if len(data) != old_size:
                 view.patch(descriptor + 132, both32(len(data)))
+
+
+def _check(size: int) -> None:
+    if not 10 <= size <= MAX_TABLE:
+        raise damaged(f"the path table claims {size} bytes")

@@ -64,6 +64,12 @@ def test_content_that_fits_stays_in_place(src: Path, tmp_path: Path) -> None:
     assert made.content(written(plan, tmp_path), "/readme.txt") == b"shorter"
 
 
+def test_a_big_file_made_small_costs_little(src: Path, tmp_path: Path) -> None:
+    plan = plan_edits(src, [Put("/isolinux/initrd.img", b"small", "old")])
+    assert plan.written <= 4 * SECTOR
+    assert made.content(written(plan, tmp_path), "/isolinux/initrd.img") == b"small"
+
+
 def test_the_same_content_changes_nothing(src: Path) -> None:
     assert plan_edits(src, [Put("/readme.txt", b"read me\n", "old")]).is_noop
 
