@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.media import menus
 from builder.media.edits import Arguments, Edit, Extend, Overlay, Put
 from builder.media.errors import MediaError
 from builder.media.fat import Fat
@@ -369,3 +370,16 @@ def test_a_file_beyond_4_gib(tmp_path: Path) -> None:
     write_file(plan_edits(src, [Put("/big.bin", b"now small", "old")]), out)
     assert media.by_xorriso(out).digest("/big.bin") == hashlib.sha256(b"now small").hexdigest()
     assert len(re.findall(r"big\.bin", media.sh("isoinfo", "-R", "-l", "-i", out))) == 1, "one section is left"
+
+
+@pytest.mark.parametrize(
+    "argument", ["a=1;b", "it's", "x={y}", "$HOME", 'say="two words"', "back\\slash", "a|b&c", "#no", "<>"]
+)
+def test_grub_reads_what_was_meant(argument: str, tmp_path: Path) -> None:
+    """GRUB's own parser, in grub-script-check, must find one sound script, with as many commands as before."""
+    before, after = tmp_path / "before.cfg", tmp_path / "after.cfg"
+    before.write_text(media.GRUB_MENU)
+    after.write_text(menus.edit("grub", media.GRUB_MENU, menus.Change(kernel=(argument,))))
+    assert before.read_text() != after.read_text()
+    lines = [media.sh("grub-script-check", "-v", path).splitlines() for path in (before, after)]
+    assert len(lines[0]) == len(lines[1])

@@ -249,6 +249,7 @@ def test_arguments_reach_every_menu(source: Make, tmp_path: Path) -> None:
         assert "quiet inst.ks=cdrom:/ks.cfg a=1;b\n" in (at / "isolinux/isolinux.cfg").read_text()
         wanted = "quiet inst.ks=cdrom:/ks.cfg 'a=1;b'\n"
         assert wanted in (at / "EFI/BOOT/grub.cfg").read_text()
+        media.sh("grub-script-check", at / "EFI/BOOT/grub.cfg")
         for image in efi_images(out, tmp_path):
             assert wanted in media.sh("mtype", "-i", image, "::/EFI/BOOT/grub.cfg")
             media.sh("fsck.vfat", "-n", image)
