@@ -25,12 +25,24 @@ def explain(word: str | None, everything: bool, how: str) -> None:
     if everything == (word is not None):
         raise click.UsageError("name a code or a setting, or say --list")
     if word is None:
-        found = [{"code": code, "meaning": meaning} for code, meaning in CODES.items()]
+        found = [*({"code": code, "meaning": meaning} for code, meaning in CODES.items()), *_of_systems()]
         show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
         return
     code = word.strip("[]")
-    rows = [{"code": code, "meaning": CODES[code]}] if code in CODES else _settings(word)
+    rows = [{"code": code, "meaning": CODES[code]}] if code in CODES else _of_systems(code) or _settings(word)
     show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+
+
+def _of_systems(code: str | None = None) -> list[dict[str, str]]:
+    """Codes of the judges of answer files: all of them, or the one."""
+    from builder.systems import codes
+
+    kinds = {True: "The installation would not come out as written.", False: "A warning."}
+    rows = {name: {"code": name, "meaning": f"{row.explanation} {kinds[row.error]}", "releases": row.releases,
+                   "source": row.source} for name, row in codes().items()}  # fmt: skip
+    if code is None:
+        return [{"code": name, "meaning": row["meaning"]} for name, row in rows.items()]
+    return [rows[code.upper()]] if code.upper() in rows else []
 
 
 def _settings(word: str) -> list[dict[str, str]]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from builder.errors import UsageError
 from builder.model.plan import System, SystemTraits
+
+if TYPE_CHECKING:
+    from builder.systems.code import Code
 
 SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
@@ -20,6 +23,10 @@ SYSTEMS: Mapping[str, str] = {
     "rhel": "builder.systems.rhel.system:Rhel",
     "xcpng": "builder.systems.xcpng.system:Xcpng",
 }
+
+
+# Where the judges of finished answers keep their codes.
+_CODES = ("builder.systems.rhel.judge.codes", "builder.systems.xcpng.judge.codes")
 
 
 class _Kind(Protocol):
@@ -39,6 +46,11 @@ def load_system(name: str, overrides: Path | None = None) -> System:
 def traits() -> dict[str, SystemTraits]:
     """What loading a lab file needs to know of every system, in the order of the table."""
     return {name: _kind(name).traits for name in SYSTEMS}
+
+
+def codes() -> dict[str, Code]:
+    """Every code that a system's judge may give a finding, with its meaning."""
+    return {code: row for module in _CODES for code, row in importlib.import_module(module).CODES.items()}
 
 
 def _kind(name: str) -> _Kind:

@@ -85,7 +85,8 @@ def _management(options: RhelInstall) -> dict[str, object]:
     servers = {"nameserver": comma(network.nameservers)}
     if network.address is None:
         return {"bootproto": "dhcp", **servers}
-    made: dict[str, object] = dict(_one_address(ipaddress.ip_interface(network.address)))
+    interface = ipaddress.ip_interface(network.address)
+    made = _one_address(interface) | ({"noipv4": True} if interface.version == 6 else {})
     if network.gateway is not None:
         four = ipaddress.ip_address(network.gateway).version == 4
         made["gateway" if four else "ipv6gateway"] = network.gateway

@@ -183,6 +183,8 @@ def test_explain(run: Run) -> None:
     assert "GiB" in run("explain", "[lab-size]").stdout, "as it stands in the message"
     assert "nodes.*.xen.dom0_memory" in run("explain", "dom0_memory").stdout
     assert "lab-size" in run("explain", "--list").stdout
+    assert "NLX032" in run("explain", "--list").stdout
+    assert "GRUB 2" in run("explain", "NLK020").stdout and "el7" in run("explain", "nlk020").stdout
     assert "xcpng on kvm" in run("explain", "disks[].bus").stdout, "with what the documents say"
     error = run("explain", "lab-sise").exception
     assert isinstance(error, UsageError)

@@ -3,6 +3,7 @@ judge, and what pykickstart's reading says about disks, cards and accounts."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -195,3 +196,20 @@ def test_a_bond_carries_what_its_first_card_would(release: str) -> None:
 def test_newer_keys_are_warned_about_where_they_are_not_known() -> None:
     plan = Rhel().plan(rhel_node("el6", install={"root_keys": [KEY]}))
     assert [finding.code for finding in plan.findings] == ["NLK074"]
+
+
+@pytest.mark.parametrize("name", [f"{release}-full" for release in HANDLERS])
+def test_scripts_are_what_a_shell_reads(name: str) -> None:
+    handler, _ = CASES[name].parsed
+    shells = [script for script in handler.scripts if script.interp in ("/bin/sh", "/bin/bash")]
+    assert len(shells) >= 6
+    for script in shells:
+        done = subprocess.run(["sh", "-n"], input=script.script, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), script.script
+
+
+def test_management_by_the_sixth_version_alone() -> None:
+    network = {"address": "fd00::5/64", "gateway": "fd00::1"}
+    handler, _ = parsed(kickstart(rhel_node("el9", 1, None, install={"network": network})), "el9")
+    (line,) = [data for data in handler.network.network if data.device]
+    assert (line.ipv6, line.ipv6gateway, line.noipv4) == ("fd00::5/64", "fd00::1", True)

@@ -23,23 +23,23 @@ class _Life:
 
 COMMANDS: Mapping[str, _Life] = {
     "install": _Life(last=8, ignored=8, instead="leave it out"),
-    "upgrade": _Life(last=6, instead="leave it out"),
+    "upgrade": _Life(last=7, ignored=7, instead="leave it out"),
     "auth": _Life(last=9, ignored=8, instead="use authselect"),
     "authconfig": _Life(last=9, ignored=8, instead="use authselect"),
     "authselect": _Life(first=8, instead="use authconfig"),
-    "autostep": _Life(last=8, ignored=8, instead="leave it out"),
-    "device": _Life(last=9, ignored=8, instead="leave it out"),
-    "deviceprobe": _Life(last=9, ignored=8, instead="leave it out"),
-    "dmraid": _Life(last=9, ignored=8, instead="leave it out"),
-    "multipath": _Life(last=9, ignored=8, instead="leave it out"),
+    "autostep": _Life(last=9, ignored=9, instead="leave it out"),
+    "device": _Life(last=8, ignored=8, instead="leave it out"),
+    "deviceprobe": _Life(last=8, ignored=8, instead="leave it out"),
+    "dmraid": _Life(last=8, ignored=8, instead="leave it out"),
+    "multipath": _Life(last=8, ignored=8, instead="leave it out"),
     "logging": _Life(last=9, ignored=9, instead="leave it out"),
-    "module": _Life(first=8, last=10, ignored=10, instead="name packages instead"),
+    "module": _Life(first=8, last=11, ignored=10, instead="name packages instead"),
     "sshkey": _Life(first=8, instead="write authorized_keys in %post"),
     "timesource": _Life(first=9, instead="timezone --ntpservers=..."),
     "eula": _Life(first=7, instead="leave it out"),
     "reqpart": _Life(first=7, instead="write the part lines"),
     "mount": _Life(first=8, instead="use part, raid and logvol"),
-    "vnc": _Life(last=10, ignored=10, instead="leave it out; a text installation needs no screen"),
+    "vnc": _Life(last=11, ignored=10, instead="leave it out; a text installation needs no screen"),
     "rdp": _Life(first=10, instead="use vnc"),
     "interactive": _Life(last=6, instead="leave it out"),
     "langsupport": _Life(last=5, instead="leave it out"),
@@ -87,7 +87,8 @@ _FEDORA_ONLY_WARNS = {
     ("timezone", "isUtc"), ("timezone", "ntpservers"), ("timezone", "nontp"),
     ("%packages", "instLangs"), ("%packages", "excludeWeakdeps"),
 }  # fmt: skip
-_FEDORA = 11
+# Enterprise Linux 10 ignores it, Fedora does not.
+_FEDORA_TAKES = {("network", "teamslaves")}
 _SECTIONS = {"%pre-install": 7, "%onerror": 7}
 
 
@@ -108,7 +109,9 @@ def _options(command: Command, report: Report) -> None:
     for option in command.options:
         key = (command.name, option)
         life = OPTIONS.get(key)
-        if life is not None and report.generation == _FEDORA and key in _FEDORA_ONLY_WARNS:
+        if report.fedora and key in _FEDORA_TAKES:
+            continue
+        if life is not None and report.fedora and key in _FEDORA_ONLY_WARNS:
             life = _Life(first=life.first, ignored=life.ignored, instead=life.instead)
         _life(f"{command.name} --{option}", life, command, report, option=True)
 

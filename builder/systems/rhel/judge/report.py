@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from builder.model.plan import Finding
 from builder.systems.rhel.judge.codes import CODES
 
-GENERATIONS = {"el6": 6, "el7": 7, "el8": 8, "el9": 9, "el10": 10, "f44": 11, "f45": 11}
+GENERATIONS = {"el6": 6, "el7": 7, "el8": 8, "el9": 9, "el10": 10, "f44": 11, "f45": 12}
 
 
 class TargetDisk(Protocol):
@@ -44,6 +44,10 @@ class Report:
     def __init__(self, release: str) -> None:
         self.generation = GENERATIONS[release]
         self.found: list[tuple[int, Finding]] = []
+
+    @property
+    def fedora(self) -> bool:
+        return self.generation > GENERATIONS["el10"]
 
     def add(self, code: str, line: int, message: str, hint: str = "", *, where: str = "ks.cfg") -> None:
         """`line` counts from 1; 0 is for what is missing."""

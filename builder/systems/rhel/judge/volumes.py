@@ -137,5 +137,6 @@ def _mounts(script: Script, report: Report) -> None:
             continue
         of_members = [sizes[member] for member in command.words[1:] if member in sizes]
         size = min(of_members) if command.name == "raid" and of_members else command.number("size")
-        if 0 < size < least[report.generation] and "grow" not in command.options:
-            report.add(code, command.line, f"{place} has {size} MiB", f"{least[report.generation]} MiB at least")
+        wanted = least[min(report.generation, max(least))]
+        if 0 < size < wanted and "grow" not in command.options:
+            report.add(code, command.line, f"{place} has {size} MiB", f"{wanted} MiB at least")

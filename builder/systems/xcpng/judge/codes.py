@@ -1,77 +1,109 @@
-"""The codes of findings about answer files, with what `nestlab explain` tells about each.
-
-Sources: H is host-installer's answerfile.py (v8.2.1, v10.10.19.xcpng.5, v10.10.29); "run" means tried with that parser.
-"""
+"""The codes of findings about answer files, with what `nestlab explain` tells about each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """`error`: the installer would stop, ask, or do something else than is written."""
-
-    error: bool
-    explanation: str
-    releases: str
-    source: str
-
+from builder.systems.code import Code
 
 _ALL = "all"
 
 CODES: Mapping[str, Code] = {
-    "NLX001": Code(True, "The file is not well-formed XML.", _ALL, "H: AnswerfileException"),
+    "NLX001": Code(True, "The file is not well-formed XML.", _ALL, "host-installer: AnswerfileException"),
     "NLX002": Code(
         True,
         "The root is installation or restore. An `upgrade` root without mode is read as a fresh installation.",
         _ALL,
-        "H, run",
+        "host-installer, tried with its parser",
     ),
-    "NLX003": Code(True, "The installer passes over an element that it does not know, without a word.", _ALL, "H, run"),
-    "NLX004": Code(True, "The installer passes over an attribute that it does not know.", _ALL, "H, run"),
-    "NLX005": Code(True, "The element belongs to another release, and is passed over by this one.", _ALL, "H, run"),
-    "NLX006": Code(True, "The attribute belongs to another release, and is passed over by this one.", _ALL, "H, run"),
-    "NLX007": Code(True, "The element is not read in this mode.", _ALL, "H parseUpgrade, parseRestore"),
-    "NLX008": Code(True, "Where one element is expected the first one counts, and the others do not.", _ALL, "H, run"),
+    "NLX003": Code(
+        True,
+        "The installer passes over an element that it does not know, without a word.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX004": Code(
+        True,
+        "The installer passes over an attribute that it does not know.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX005": Code(
+        True,
+        "The element belongs to another release, and is passed over by this one.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX006": Code(
+        True,
+        "The attribute belongs to another release, and is passed over by this one.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX007": Code(True, "The element is not read in this mode.", _ALL, "host-installer parseUpgrade, parseRestore"),
+    "NLX008": Code(
+        True,
+        "Where one element is expected the first one counts, and the others do not.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
     "NLX009": Code(
         False,
         "Elements are found wherever they stand below the root: a wrapper around them means nothing.",
         _ALL,
-        "python-libs xcp/xmlunwrap.py, run",
+        "python-libs xcp/xmlunwrap.py, tried with its parser",
     ),
-    "NLX010": Code(True, "The element is mandatory in this mode.", _ALL, "H: XmlUnwrapError"),
-    "NLX011": Code(True, "Only yes and true mean yes; every other word, such as 1 or on, means no.", _ALL, "H, run"),
-    "NLX012": Code(True, "The attribute has no such value. Case counts.", _ALL, "H: XmlUnwrapError, run"),
-    "NLX013": Code(True, "The attribute is mandatory.", _ALL, "H: XmlUnwrapError"),
-    "NLX014": Code(True, "The element has no text where some is expected, or text where none is read.", _ALL, "H"),
-    "NLX020": Code(True, "The address does not fit the type of the source.", _ALL, "H parseSource"),
+    "NLX010": Code(True, "The element is mandatory in this mode.", _ALL, "host-installer: XmlUnwrapError"),
+    "NLX011": Code(
+        True,
+        "Only yes and true mean yes; every other word, such as 1 or on, means no.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX012": Code(
+        True,
+        "The attribute has no such value. Case counts.",
+        _ALL,
+        "host-installer: XmlUnwrapError, tried with its parser",
+    ),
+    "NLX013": Code(True, "The attribute is mandatory.", _ALL, "host-installer: XmlUnwrapError"),
+    "NLX014": Code(
+        True, "The element has no text where some is expected, or text where none is read.", _ALL, "host-installer"
+    ),
+    "NLX020": Code(True, "The address does not fit the type of the source.", _ALL, "host-installer parseSource"),
     "NLX030": Code(
         True,
         "The machine has no such disk under this bus and firmware. The installer tells it as 'No such file'.",
         _ALL,
-        "H parseDisks, run",
+        "host-installer parseDisks, tried with its parser",
     ),
-    "NLX031": Code(True, "A disk is used twice.", _ALL, "H parseDisks"),
+    "NLX031": Code(True, "A disk is used twice.", _ALL, "host-installer parseDisks"),
     "NLX032": Code(
         True,
         "With guest-storage on the array, the installer looks at the array's block size before it has made the array.",
         "8.3",
-        "H parseDisks and diskutil, run; the vendor's own RAID example is caught by it",
+        "host-installer parseDisks and diskutil, tried with its parser; the vendor's own RAID example is caught by it",
     ),
     "NLX033": Code(
-        True, "The array has fewer than two disks; the installer does not count them.", _ALL, "H parseRaid, run"
+        True,
+        "The array has fewer than two disks; the installer does not count them.",
+        _ALL,
+        "host-installer parseRaid, tried with its parser",
     ),
-    "NLX034": Code(True, "The system disk has less than 46 GiB.", _ALL, "H: refused when it is partitioned"),
+    "NLX034": Code(
+        True, "The system disk has less than 46 GiB.", _ALL, "host-installer: refused when it is partitioned"
+    ),
     "NLX035": Code(
-        True, "The system cannot be on a disk with logical sectors of 4096 bytes.", _ALL, "H; XCP-ng docs, storage"
+        True,
+        "The system cannot be on a disk with logical sectors of 4096 bytes.",
+        _ALL,
+        "host-installer; XCP-ng docs, storage",
     ),
     "NLX036": Code(
         True,
         "ext and lvm repositories cannot be on disks with sectors of 4096 bytes; largeblock can.",
         "8.3",
-        "H parseDisks, run",
+        "host-installer parseDisks, tried with its parser",
     ),
     "NLX037": Code(False, "The disks of the local storage differ in logical sector size.", _ALL, "lvm"),
     "NLX038": Code(False, "An array is made, and the system goes elsewhere.", _ALL, "read from the file"),
@@ -79,40 +111,77 @@ CODES: Mapping[str, Code] = {
         True,
         "The machine has no such network card. The installer takes the name, and the host comes up unmanaged.",
         _ALL,
-        "H parseInterface, run",
+        "host-installer parseInterface, tried with its parser",
     ),
-    "NLX041": Code(True, "A static address needs ip, netmask and gateway, all three.", _ALL, "H, run: AssertionError"),
-    "NLX042": Code(True, "This is no address; the installer does not look at its form.", _ALL, "H, run"),
+    "NLX041": Code(
+        True,
+        "A static address needs ip, netmask and gateway, all three.",
+        _ALL,
+        "host-installer: AssertionError, tried with its parser",
+    ),
+    "NLX042": Code(
+        True,
+        "This is no address; the installer does not look at its form.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
     "NLX043": Code(True, "The gateway is not in the network of the address.", _ALL, "IP"),
-    "NLX044": Code(True, "A VLAN is 1 to 4094.", _ALL, "H, netutil"),
-    "NLX045": Code(True, "Without IPv4 and IPv6 the host cannot be managed.", _ALL, "H parseInterface"),
+    "NLX044": Code(True, "A VLAN is 1 to 4094.", _ALL, "host-installer, netutil"),
+    "NLX045": Code(True, "Without IPv4 and IPv6 the host cannot be managed.", _ALL, "host-installer parseInterface"),
     "NLX050": Code(
         True,
         "Without a root password, or with the hash !!, the first boot stops and asks for one.",
         _ALL,
-        "H, constants",
+        "host-installer, constants",
     ),
-    "NLX051": Code(True, "The root password stands in clear.", _ALL, "H parseRootPassword"),
-    "NLX052": Code(False, "Without a host name the host is called localhost, or as DHCP says.", _ALL, "H, backend.py"),
+    "NLX051": Code(True, "The root password stands in clear.", _ALL, "host-installer parseRootPassword"),
+    "NLX052": Code(
+        False, "Without a host name the host is called localhost, or as DHCP says.", _ALL, "host-installer, backend.py"
+    ),
     "NLX053": Code(
         True,
         "ntp source none makes the installer set a time that nobody gave, and it fails.",
         "8.3",
         "backend.py setTimeManually",
     ),
-    "NLX054": Code(True, "Time servers go with the source manual only.", "8.3", "H parseTimeConfig, run"),
-    "NLX055": Code(False, "The source manual without a server leaves the clock alone.", "8.3", "H, run"),
-    "NLX056": Code(True, "The installer passes over a network backend that it does not know.", _ALL, "H, run"),
-    "NLX057": Code(True, "A service is named twice.", _ALL, "H parseServices, run"),
-    "NLX058": Code(True, "The installer keeps a script of an unknown stage and never runs it.", _ALL, "H, run"),
+    "NLX054": Code(
+        True,
+        "Time servers go with the source manual only.",
+        "8.3",
+        "host-installer parseTimeConfig, tried with its parser",
+    ),
+    "NLX055": Code(
+        False,
+        "The source manual without a server leaves the clock alone.",
+        "8.3",
+        "host-installer, tried with its parser",
+    ),
+    "NLX056": Code(
+        True,
+        "The installer passes over a network backend that it does not know.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX057": Code(True, "A service is named twice.", _ALL, "host-installer parseServices, tried with its parser"),
+    "NLX058": Code(
+        True,
+        "The installer keeps a script of an unknown stage and never runs it.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
     "NLX059": Code(
         True,
         "The first line of a script names /bin/sh, /bin/bash, /usr/bin/python or /usr/bin/env python.",
         _ALL,
         "host-installer scripts.py",
     ),
-    "NLX060": Code(True, "Any text in ui-confirmation-prompt, even false, makes the installer ask.", _ALL, "H, run"),
-    "NLX061": Code(True, "There is no boot loader but grub2.", _ALL, "H parseCommon"),
+    "NLX060": Code(
+        True,
+        "Any text in ui-confirmation-prompt, even false, makes the installer ask.",
+        _ALL,
+        "host-installer, tried with its parser",
+    ),
+    "NLX061": Code(True, "There is no boot loader but grub2.", _ALL, "host-installer parseCommon"),
     "NLX062": Code(
         False,
         "mode reinstall is told as fresh with a backup, and makes no backup.",
