@@ -23,6 +23,8 @@ from builder.systems.rhel.traits import TRAITS
 from builder.systems.rhel.words import comma, command
 
 CONSOLES = ("console=tty0", "console=ttyS0,115200n8")
+# Taken off every line before ours are put on: what is there already is not put on again, and the order counts.
+REMOVED = ("console=", "ks=", "inst.ks=")
 NO_PASSWORD = "*"  # noqa: S105 - no password has this hash; anaconda takes it as set, and asks nothing
 ANSWER = "ks.cfg"
 
@@ -92,7 +94,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         system=TRAITS.name,
         release=node.release,
         answers=(Answer(name=ANSWER, content=text, delivery=delivery),),
-        media_edits=(MediaEdit(kind="arguments", arguments=installer),),
+        media_edits=(MediaEdit(kind="arguments", arguments=installer, remove=REMOVED),),
         boot_args=BootArgs(kernel=kernel),
         boots=boots(release, options.end),
         quirks=tuple(quirks),

@@ -11,8 +11,12 @@ from builder.systems.machine import Machine
 from builder.systems.xcpng.memory import setting
 from builder.systems.xcpng.options import XcpngInstall
 
-# ISOs that were built without a signing key carry these; together with an answer file the installer stops at them.
-REMOVED = ("no-repo-gpgcheck", "no-gpgcheck")
+# Taken off every line before ours are put on: what is there already is not put on again, and the order of consoles
+# counts. ISOs built without a signing key carry the first two; with an answer file the installer stops at them.
+REMOVED = (
+    "no-repo-gpgcheck", "no-gpgcheck", "console=", "com1=", "answerfile=", "rt_answerfile=", "answerfile_generator=",
+    "atexit=", "network_device=", "network_config=", "device_mapper_multipath=",
+)  # fmt: skip
 
 
 def installer_hypervisor(node: Node) -> tuple[str, ...]:

@@ -12,10 +12,15 @@ import pytest
 from pydantic import ValidationError
 
 from builder.errors import LabError
+from builder.media.edits import Arguments, from_model
+from builder.media.menus.common import Change
+from builder.media.menus.grub import edit_grub
+from builder.media.menus.isolinux import edit_isolinux
 from builder.model.lab import ImageSource, KernelSettings, RaidArray
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB
 from builder.paths import data_dir
+from builder.systems.xcpng.judge import judge_arguments
 from builder.systems.xcpng.options import XcpngInstall
 from builder.systems.xcpng.releases import RELEASES as TABLE
 from builder.systems.xcpng.system import Xcpng
@@ -30,7 +35,7 @@ def plan(release: str = "8.3", **changes: Any) -> SystemPlan:
 
 def kernel_of(made: SystemPlan) -> tuple[str, ...]:
     (edit,) = [edit for edit in made.media_edits if edit.layer == "kernel"]
-    assert set(edit.remove) == {"no-repo-gpgcheck", "no-gpgcheck"}
+    assert {"no-repo-gpgcheck", "no-gpgcheck", "console="} <= set(edit.remove)
     return edit.arguments
 
 
@@ -50,6 +55,46 @@ def test_the_installer_is_started_on_both_layers(release: str) -> None:
         "install", "rt_answerfile=file:///answerfile.xml", "atexit=poweroff", "console=tty0", "console=hvc0",
     )  # fmt: skip
     assert xen_of(made) == ("com1=115200,8n1", "console=com1")
+
+
+# Lines as they stand on the media, consoles in their usual order.
+GRUB = """\
+menuentry "install" {
+    multiboot2 /boot/xen.gz dom0_max_vcpus=1-16 dom0_mem=max:8192M com1=115200,8n1 console=com1,vga
+    module2 /boot/vmlinuz console=hvc0 console=tty0 no-repo-gpgcheck
+    module2 /install.img
+}
+"""
+ISOLINUX = """\
+default install
+label install
+  kernel mboot.c32
+  append /boot/xen.gz dom0_mem=max:8192M com1=115200,8n1 console=com1,vga --- /boot/vmlinuz console=hvc0 console=tty0 \
+--- /install.img
+"""
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_edited_menus_start_the_installer_on_the_serial_console(release: str) -> None:
+    """The media room carries the edits out; our judge reads what then stands on the lines. Twice gives the same."""
+    edits = from_model(plan(release, install={"sources": ["http://x.example/"], "network": STATIC}).media_edits)
+    grub, isolinux = GRUB, ISOLINUX
+    for edit in (*edits, *edits):
+        assert isinstance(edit, Arguments)
+        change = Change(kernel=edit.kernel, hypervisor=edit.hypervisor, remove=edit.remove)
+        grub, isolinux = edit_grub(grub, change), edit_isolinux(isolinux, change)
+    words = [shlex.split(line) for line in grub.splitlines()]
+    hypervisor = next(line[2:] for line in words if line[:1] == ["multiboot2"])
+    kernel = next(line[2:] for line in words if line[:2] == ["module2", "/boot/vmlinuz"])
+    parts = [part.split() for part in next(line for line in isolinux.splitlines() if "append" in line).split("---")]
+    for xen_line, dom0_line in ((hypervisor, kernel), (parts[0][2:], parts[1][1:])):
+        assert judge_arguments(xen_line, dom0_line, release) == ()
+        assert [word for word in xen_line if word.startswith(("com1", "console"))] == [
+            "com1=115200,8n1",
+            "console=com1",
+        ]
+        assert [word for word in dom0_line if word.startswith("console")] == ["console=tty0", "console=hvc0"]
+        assert len(set(dom0_line)) == len(dom0_line) and "dom0_mem=max:8192M" in xen_line
 
 
 def test_a_card_is_brought_up_when_something_is_fetched() -> None:
