@@ -34,12 +34,12 @@ _HERE = Path(__file__).parent
 BASE_ELEMENTS = ("debian-minimal", "nestlab-base")
 BASE_MODULES = (
     *("crc32c_generic", "sd_mod", "ext4", "sym53c8xx", "virtio_pci", "virtio_blk", "virtio_scsi"),
-    *("mptsas", "mptspi", "megaraid_sas", "vmw_pvscsi", "nvme", "xen_blkfront"),
+    *("mptsas", "mptspi", "megaraid_sas", "vmw_pvscsi", "nvme"),
     *("xen_privcmd", "xen_evtchn", "xen_gntdev", "xenfs"),
     *("e1000", "e1000e", "virtio_net", "8139cp", "vmxnet3"),
 )
 # Nearly each machine has such a controller, most with nothing on it: loaded when the root is not elsewhere.
-LATE_MODULES = ("ata_piix", "ahci")
+LATE_MODULES = ("ata_piix", "ahci", "xen_blkfront")
 # File systems' and disks' identities must not differ from one build to the next.
 _UUID_SPACE = uuid.UUID("2f4f9c5e-6a0f-5d1e-9a43-6e6573746c61")
 _APPLETS = (

@@ -138,7 +138,7 @@ def _tokens(aliases: Iterable[str]) -> tuple[str, ...]:
     """Signs by which /init recognises a device with one substring search of its modalias."""
     found: list[str] = []
     for alias in aliases:
-        if exact := re.match(r"pci:v[0-9A-F]{8}d[0-9A-F]{8}", alias):
+        if exact := re.match(r"pci:v[0-9A-F]{8}d([0-9A-F]{8})?", alias):
             found.append(exact[0])
         elif by_class := re.match(r"pci:v.*bc([0-9A-F]{2})sc([0-9A-F]{2})i([0-9A-F]{2})", alias):
             found.append(f"bc{by_class[1]}sc{by_class[2]}i{by_class[3]}")
