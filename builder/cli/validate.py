@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, existing, load_file
 from builder.cli.output import output_option, show
 from builder.errors import LabError, LabFileError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from builder.model.lab import Lab
 
 _BAD_FILE = 2
 
@@ -44,9 +47,32 @@ def _read(app: App, text: str, limits: bool) -> dict[str, Any]:
         return _bad(text, error, error.problems)
     except UsageError as error:
         return _bad(text, error, [Problem("lab-file", error.message, error.hint or "")])
+    wrong, said = _of_installers(loaded.lab)
+    if wrong:
+        return _bad(text, LabFileError(text, wrong), wrong)
     nodes = [node.name for node in loaded.lab.nodes]
-    noted = [_plain(note) for note in loaded.notes]
+    noted = [_plain(note) for note in (*loaded.notes, *said)]
     return {"file": text, "ok": True, "lab": loaded.lab.name, "nodes": nodes, "problems": [], "notes": noted}
+
+
+def _of_installers(lab: Lab) -> tuple[list[Problem], list[Problem]]:
+    """Problems and notes of hosts that install themselves: their answers are made and judged. Ready images are not
+    rendered here: nothing of the lab file can make them wrong, and it takes time."""
+    from builder.systems import load_system, traits
+
+    rows = traits()
+    wrong, said = [], []
+    for node in lab.nodes:
+        if rows[node.system].install is None:
+            continue
+        path = ("nodes", node.name)
+        try:
+            findings = load_system(node.system).plan(node).findings
+        except LabError as error:
+            wrong.append(Problem("lab-answers", error.message, error.hint or "", path))
+            continue
+        said += [Problem(each.code, f"{node.name}: {each.message}", each.hint, path) for each in findings]
+    return wrong, said
 
 
 def _bad(text: str, error: LabError, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -58,7 +84,8 @@ def _plain(problem: Problem) -> dict[str, Any]:
 
 
 def _note(file: str, note: dict[str, Any]) -> str:
-    return f"{file}:{note['line']}:{note['column']}: note: {note['message']} [{note['code']}]\n  hint: {note['hint']}"
+    place = f"{file}:{note['line']}:{note['column']}" if note["line"] else file
+    return f"{place}: note: {note['message']} [{note['code']}]\n  hint: {note['hint']}"
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -82,6 +82,18 @@ def test_validate_tells_notes_apart_from_problems(run: Run, tmp_path: Path) -> N
     assert "[lab-unused-network]" in done.stderr
 
 
+def test_validate_judges_the_answers_of_installers(run: Run, tmp_path: Path) -> None:
+    lab = "name: t\nnodes: {a: {system: xcpng, source: {medium: x.iso}, firmware: uefi}}\n"
+    (tmp_path / "warned.yaml").write_text(lab)
+    done = run("validate", "--no-limits", "warned.yaml")
+    assert done.return_value == 0
+    assert "warned.yaml: note: a: nested under KVM a UEFI host may not start [NLX082]" in done.stderr
+    (tmp_path / "wrong.yaml").write_text(lab.replace("firmware: uefi", "install: {sr_type: largeblock}, release: 8.2"))
+    done = run("validate", "--no-limits", "wrong.yaml")
+    assert done.return_value == 2
+    assert "wrong.yaml: a: install.sr_type: XCP-ng 8.2 has no largeblock [lab-answers]" in done.stderr
+
+
 def test_limits_of_this_host_can_be_left_out(run: Run, tmp_path: Path) -> None:
     (tmp_path / "huge.yaml").write_text("name: huge\nnodes: {a: {system: tiny, memory: 900TiB}}\n")
     assert run("validate", "huge.yaml").return_value == 2
@@ -192,9 +204,9 @@ def test_explain(run: Run) -> None:
 
 
 def used_codes() -> set[str]:
-    """Every text in the code below builder/model that has the shape of a code."""
+    """Every text that has the shape of a code, in the rooms that find problems in lab files."""
     found = set()
-    for file in (PACKAGE / "model").glob("*.py"):
+    for file in (*(PACKAGE / "model").glob("*.py"), PACKAGE / "cli/validate.py"):
         for item in ast.walk(ast.parse(file.read_text())):
             if isinstance(item, ast.Constant) and isinstance(item.value, str) and item.value.startswith("lab-"):
                 found.add(item.value)
