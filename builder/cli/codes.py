@@ -59,8 +59,8 @@ CODES: Mapping[str, str] = {
     "lab-source": "A node starts from a ready image or is installed from a medium: one of them, and one that its "
     "system offers.",
     "lab-answers": "The answers for the host's installer cannot be made as the lab file wants them, or the installer "
-    "would refuse them, or ask. Codes in brackets within the message say more: NLK020 is one of kickstarts, NLX032 one of "
-    "XCP-ng.",
+    "would refuse them, or ask. Codes in brackets within the message say more: NLK020 is one of kickstarts, NLX032 one "
+    "of XCP-ng.",
     "lab-install": "`install:` is told to the installer of a system. A system that starts from a ready image has none.",
     "lab-local-file": "A file that the lab file names, such as a script for the installer, is read when the lab is "
     "loaded. It has to be a text file of at most 1 MiB; its path is taken from the lab file's folder.",
