@@ -7,14 +7,13 @@ from builder.images.hosts import read_host
 from builder.images.keys import image_key
 from builder.images.store import ImageStore
 from builder.lifecycle.doctor_ground import Needs, connection_of
-from builder.lifecycle.doctor_room import QEMU_OVERHEAD
-from builder.lifecycle.plan import LabPlan, plan_lab
+from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan, plan_lab
 from builder.model.lab import ImageSource, Lab
 from builder.model.plan import Recipe
 from builder.paths import Places, is_locked
 from builder.systems import load_system
 
-# Measured: the most that a build has on disk at once (package cache, tree, archive and image beside each other).
+# Rounded up: the most that a build has on disk at once (package cache, tree, archive and image beside each other).
 _SPACE = {"disk": 6 << 30, "initramfs": 1 << 30}
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from builder.lifecycle.doctor_ground import Finding, Ground, Needs, install, nearest, size_text
 from builder.paths import is_locked
 
-# Measured: QEMU's own memory beside the guest's, and the longest root folder libvirt's socket names leave room for.
-QEMU_OVERHEAD = 200 << 20
 LONGEST_ROOT = 40
 _ROOT_BELOW_RUNTIME = len("/xxxxxxxx/l")
 _LITTLE_SPACE = 5 << 30

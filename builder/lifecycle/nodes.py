@@ -15,7 +15,7 @@ from pathlib import Path
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
 from builder.lifecycle.effects import Effects
-from builder.lifecycle.plan import LabPlan
+from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder, StepRecord
 from builder.lifecycle.steps import Gate, Runner, Step
@@ -23,9 +23,6 @@ from builder.model.runtime import LabState, LabStatus, NodeState, NodeStatus
 from builder.paths import Places
 
 log = logging.getLogger("nestlab.keeper")
-
-OVERHEAD = 96 << 20
-"""Bytes that a QEMU takes besides its guest's memory (seen: 27 to 93 MiB resident over 256 MiB guests, emulated)."""
 
 
 class Nodes:
@@ -219,7 +216,7 @@ def admit(plan: LabPlan, starting: Sequence[str], meminfo: Path = Path("/proc/me
 
     Raises HostLacks.
     """
-    asked = sum(plan.node(name).node.memory + OVERHEAD for name in starting)
+    asked = sum(plan.node(name).node.memory + QEMU_OVERHEAD for name in starting)
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
     available = int(found[1]) * 1024 if found else asked
     if asked > available:

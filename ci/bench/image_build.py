@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where to work; 6 GB are needed")
     parser.add_argument("--mirror", default=os.environ.get("NESTLAB_DEBIAN_MIRROR"))
-    parser.add_argument("--out", type=Path, help="write the result there, too")
+    parser.add_argument("--json", type=Path, help="write the result there, too")
     given = parser.parse_args()
     host = read_host(mirror=given.mirror)
     lab = read_lab(given.lab, traits())
@@ -132,8 +132,8 @@ def main() -> int:
     }
     text = json.dumps(result, indent=1)
     print(text)
-    if given.out:
-        given.out.write_text(text + "\n")
+    if given.json:
+        given.json.write_text(text + "\n")
     print(f"ratio {ratio:.2f} (target {TARGET}), by hand: {shlex.join(sys.argv)}", file=sys.stderr)
     return 0 if ratio <= TARGET else 1
 

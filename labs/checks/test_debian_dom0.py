@@ -351,8 +351,8 @@ def test_a_guest_runs_on_real_xen_and_is_shut_down(
     assert wait_for(lambda: f"guest: {nonce}\n" in console(host, name), 30 * patience), console(host, name)
     assert dom0_memory(host) == before, "dom0 was ballooned to make room for the guest"
 
-    # On a busy emulated host one request in a few was seen to go unheard (cause not found); whoever operates guests asks
-    # again, and so does this.
+    # On a busy emulated host one request in a few was seen to go unheard (cause not found); whoever operates guests
+    # asks again, and so does this.
     for _ in range(3):
         host.check_output("xl shutdown %s", name)
         if gone := wait_for(lambda: host.run("xl domid %s", name).failed, 10 * patience):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import HostLacks
-from builder.lifecycle.nodes import OVERHEAD, admit
+from builder.lifecycle.nodes import admit
+from builder.lifecycle.plan import QEMU_OVERHEAD as OVERHEAD
 from builder.lifecycle.plan import plan_lab
 from builder.model.load import parse_lab
 from builder.systems import load_system, traits
@@ -39,8 +40,8 @@ def test_what_fits_is_started(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused_with_both_figures(tmp_path: Path) -> None:
-    with pytest.raises(HostLacks, match=r"starting a, b takes 3264 MiB .* has 3263 MiB free") as caught:
-        admit(PLAN, ["a", "b"], meminfo(tmp_path, (3263 << 20)))
+    with pytest.raises(HostLacks, match=r"starting a, b takes 3472 MiB .* has 3471 MiB free") as caught:
+        admit(PLAN, ["a", "b"], meminfo(tmp_path, (3471 << 20)))
     assert caught.value.exit_code == 3
     assert "nestlab ls" in str(caught.value.hint)
-    admit(PLAN, ["a"], meminfo(tmp_path, (3263 << 20)))
+    admit(PLAN, ["a"], meminfo(tmp_path, (3471 << 20)))

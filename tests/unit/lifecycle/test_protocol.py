@@ -92,7 +92,12 @@ def test_events_of_many_threads_have_no_holes(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     seen: list[int] = []
     log = EventLog("lab", path, lambda event: seen.append(event.seq))
-    threads = [threading.Thread(target=lambda: [log.emit("line", text="x") for _ in range(50)]) for _ in range(8)]
+
+    def emit_fifty() -> None:
+        for _ in range(50):
+            log.emit("line", text="x")
+
+    threads = [threading.Thread(target=emit_fifty) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -104,7 +104,8 @@ def test_what_is_not_up_is_said_so(places: Places) -> None:
 def test_the_lock_is_dropped_by_kill_9_and_names_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "lab" / "lock"
     code = (
-        "import sys; from pathlib import Path; from builder.paths import locked; from builder.lifecycle.state import write_owner\n"
+        "import sys; from pathlib import Path; from builder.paths import locked\n"
+        "from builder.lifecycle.state import write_owner\n"
         "with locked(Path(sys.argv[1])) as fd:\n  write_owner(fd); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

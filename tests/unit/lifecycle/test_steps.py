@@ -104,7 +104,11 @@ def test_stop_from_outside_ends_the_run_soon() -> None:
         started.set()
         stop.wait(10)
 
-    threading.Thread(target=lambda: (started.wait(5), stop.set())).start()
+    def stop_once_started() -> None:
+        started.wait(5)
+        stop.set()
+
+    threading.Thread(target=stop_once_started).start()
     before = time.monotonic()
     with pytest.raises(Interrupted):
         Runner(work, jobs=1).run([step("a"), step("b", "a")], stop)
