@@ -13,7 +13,7 @@ from builder.model.plan import Answer, BootArgs, Finding, MediaEdit, Quirk, Syst
 from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
 from builder.systems.machine import Machine, machine_of
-from builder.systems.rhel.judge import judge_arguments, judge_kickstart
+from builder.systems.rhel.judge import judge_arguments, judge_host, judge_kickstart
 from builder.systems.rhel.network import network_lines
 from builder.systems.rhel.options import Hook, RhelInstall, User
 from builder.systems.rhel.phases import boots
@@ -87,7 +87,11 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     text = templates.render(ANSWER, **values)
     delivery = options.delivery or ("volume" if release.prefixed else "initrd")
     installer = _installer_arguments(delivery, options, release, by_name=by_name)
-    findings = (*judge_kickstart(text, release.name, machine), *judge_arguments(installer, release.name))
+    findings = (
+        *judge_host(node),
+        *judge_kickstart(text, release.name, machine),
+        *judge_arguments(installer, release.name),
+    )
     _stop(node, findings)
     quirks = [_QUIRKS[name][0] for name in options.quirks] + ([_BY_NAME] if by_name else [])
     return SystemPlan(

@@ -24,7 +24,7 @@ TRAITS = SystemTraits(
         "firmware": "bios",
         "machine": "pc",
         "cpu_model": "host-passthrough",
-        "management_nic": "e1000",
+        "management_nic": "virtio",
         "disks": [{"size": "20GiB"}],
     },
     minimum=Minimum(
@@ -36,6 +36,7 @@ TRAITS = SystemTraits(
     sources=("medium",),
     xen=False,
     # AHCI is in the kernels of all releases, gives disks the names sda, sdb, ... of real machines, and OVMF drives it.
+    # The cards above are virtio: all kernels drive them, too.
     buses={"bios": "sata", "uefi": "sata"},
     footprint=3 * GIB,
     install=_options,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder.systems.machine import Card, Machine, MachineDisk
-from builder.systems.rhel.judge import CODES, judge_arguments, judge_kickstart
-from tests.support.rhel import HANDLERS, parsed
+from builder.systems.rhel.judge import CODES, judge_arguments, judge_host, judge_kickstart
+from tests.support.rhel import HANDLERS, parsed, rhel_node
 
 GIB = 1 << 30
 RELEASES = tuple(HANDLERS)
@@ -254,6 +254,13 @@ def test_every_code_is_found_somewhere_and_explained() -> None:
     own = re.findall(r"NLK[0-9]{3}", Path(__file__).read_text())
     assert set(own) == set(CODES)
     assert all(code.explanation.endswith(".") and code.releases and code.source for code in CODES.values())
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_disks_without_a_driver(release: str) -> None:
+    found = [finding.code for finding in judge_host(rhel_node(release, 2, 1, bus="lsilogic"))]
+    assert found == (["NLK100"] * 2 if release in ("el9", "el10") else [])
+    assert judge_host(rhel_node(release, 2, 1, bus="virtio")) == ()
 
 
 def test_findings_say_where() -> None:

@@ -84,7 +84,7 @@ def test_disks_are_laid_out_by_the_recipe(case: Case) -> None:
 @pytest.mark.parametrize("release", HANDLERS)
 @pytest.mark.parametrize("disks", [4, 6, 8, 10, 30])
 def test_any_even_number_of_disks(release: str, disks: int) -> None:
-    handler, told = parsed(kickstart(rhel_node(release, disks, bus="lsilogic")), release)
+    handler, told = parsed(kickstart(rhel_node(release, disks)), release)
     assert told == []
     (volume,) = [array for array in handler.raid.raidList if array.mountpoint.startswith("pv.")]
     assert len(volume.members) == disks

@@ -110,7 +110,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
      "does not hold the first disk"),
     ("unknown disk", "el9", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
     ("names nobody can tell", "el9",
-     {"disks": (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="lsilogic", size=50 * GIB)), "raid": ()},
+     {"disks": (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="ide", size=50 * GIB)), "raid": ()},
      "which controller answers first"),
     ("no medium", "el9", {"source": ImageSource()}, "installed from a medium"),
     ("no disk", "el9", {"disks": (), "raid": ()}, "needs a disk"),
@@ -158,7 +158,7 @@ def test_what_cannot_work_is_refused(release: str, changes: dict[str, Any], why:
 
 
 def test_mixed_controllers_are_fine_by_identity() -> None:
-    disks = (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="lsilogic", size=50 * GIB))
+    disks = (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="ide", size=50 * GIB))
     node = rhel_node("el9", 1, None, install={"disk_names": "by-id"}).model_copy(update={"disks": disks})
     assert "--boot-drive=/dev/disk/by-id/ata-QEMU_HARDDISK_disk0" in kickstart(node)
 

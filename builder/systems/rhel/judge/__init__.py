@@ -11,13 +11,14 @@ from builder.systems.rhel.judge.boot import judge_arguments
 from builder.systems.rhel.judge.codes import CODES
 from builder.systems.rhel.judge.commands import judge_commands
 from builder.systems.rhel.judge.disks import judge_disks
+from builder.systems.rhel.judge.host import judge_host
 from builder.systems.rhel.judge.network import judge_network
 from builder.systems.rhel.judge.reading import read_kickstart
 from builder.systems.rhel.judge.report import Report, Target
 from builder.systems.rhel.judge.screens import judge_screens
 from builder.systems.rhel.judge.volumes import judge_volumes
 
-__all__ = ["CODES", "Target", "judge_arguments", "judge_kickstart"]
+__all__ = ["CODES", "Target", "judge_arguments", "judge_host", "judge_kickstart"]
 
 
 def judge_kickstart(text: str, release: str, target: Target | None = None) -> tuple[Finding, ...]:

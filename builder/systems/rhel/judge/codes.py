@@ -190,4 +190,10 @@ CODES: Mapping[str, Code] = {
         "Linux: serial-console",
     ),
     "NLK093": Code(True, "Nothing tells the installer where its kickstart is.", _ALL, "anaconda dracut, loader"),
+    "NLK100": Code(
+        True,
+        "Enterprise Linux 9 and 10 build their kernels without sym53c8xx, the driver of the LSI Logic SCSI controller.",
+        "el9, el10",
+        "redhat/configs/rhel of the kernel's source: CONFIG_SCSI_SYM53C8XX_2 is not set (Fedora builds it)",
+    ),
 }
