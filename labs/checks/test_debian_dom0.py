@@ -326,7 +326,7 @@ def guest(host: Host) -> Iterator[tuple[str, str]]:
 
 
 def console(host: Host, name: str) -> str:
-    """Whole lines and a newline at the end: check_output cuts the last one off, and what was printed may be the last."""
+    """Whole lines: check_output cuts the last newline off, and the line that is looked for may be the last."""
     return str(host.check_output("cat /run/nestlab-%s/console", name)).replace("\r", "") + "\n"
 
 
