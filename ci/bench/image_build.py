@@ -36,7 +36,8 @@ MMDEBSTRAP = """\
 set -eu -o pipefail
 . "$1/environment"
 date +%s >"$1/started"
-mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" --aptopt="$1/apt.conf" --dpkgopt=force-confold --dpkgopt=force-confdef \\
+mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" --aptopt="$1/apt.conf" \\
+    --dpkgopt=force-confold --dpkgopt=force-confdef \\
     --dpkgopt=path-exclude=/usr/share/doc/* --dpkgopt=path-include=/usr/share/doc/*/copyright \\
     --dpkgopt=path-exclude=/usr/share/man/* --dpkgopt=path-exclude=/usr/share/info/* \\
     --dpkgopt=path-exclude=/usr/share/locale/* --dpkgopt=path-include=/usr/share/locale/locale.alias \\
