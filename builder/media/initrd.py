@@ -9,7 +9,7 @@ one must start at a multiple of 4. Boot loaders are less kind, which `overlay_pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +73,26 @@ def _member(path: str, number: int, mode: int, content: bytes) -> bytes:
     fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
     head = b"070701" + b"".join(b"%08X" % value for value in fields) + name
     return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+
+
+def members(data: bytes) -> Iterator[OverlayFile]:
+    """The plain files of a newc archive that is not packed, up to its trailer. Raises MediaError for anything else."""
+    at = 0
+    while True:
+        head = data[at : at + 110]
+        try:
+            mode, length, name_length = (int(head[place : place + 8], 16) for place in (14, 54, 94))
+        except ValueError:
+            mode = length = name_length = -1
+        body = -(-(at + 110 + name_length) // 4) * 4
+        if head[:6] != b"070701" or name_length < 1 or length < 0 or body + length > len(data):
+            raise MediaError("this is no cpio archive as initial RAM disks have it", hint="unpack it with cpio to see")
+        name = data[at + 110 : at + 110 + name_length - 1].decode("utf-8", "surrogateescape")
+        if name == "TRAILER!!!":
+            return
+        if mode & 0o170000 == 0o100000:
+            yield OverlayFile(name, data[body : body + length], mode & 0o7777)
+        at = -(-(body + length) // 4) * 4
 
 
 def guard() -> bytes:
