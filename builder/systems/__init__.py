@@ -16,6 +16,7 @@ from builder.model.plan import System, SystemTraits
 
 if TYPE_CHECKING:
     from builder.systems.code import Code
+    from builder.systems.dead import DeadSetting
 
 SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
@@ -25,8 +26,11 @@ SYSTEMS: Mapping[str, str] = {
 }
 
 
-# Where the judges of finished answers keep their codes.
-_CODES = ("builder.systems.rhel.judge.codes", "builder.systems.xcpng.judge.codes")
+class _Explained(Protocol):
+    """The module `explained` of a system."""
+
+    CODES: Mapping[str, Code]
+    DEAD: Mapping[str, DeadSetting]
 
 
 class _Kind(Protocol):
@@ -50,7 +54,17 @@ def traits() -> dict[str, SystemTraits]:
 
 def codes() -> dict[str, Code]:
     """Every code that a system's judge may give a finding, with its meaning."""
-    return {code: row for module in _CODES for code, row in importlib.import_module(module).CODES.items()}
+    return {code: row for name in SYSTEMS for code, row in _explained(name).CODES.items()}
+
+
+def dead_settings() -> list[tuple[str, str, DeadSetting]]:
+    """(system, setting, what became of it): what documents still name and nothing reads any more."""
+    return [(name, setting, row) for name in SYSTEMS for setting, row in _explained(name).DEAD.items()]
+
+
+def _explained(name: str) -> _Explained:
+    folder = SYSTEMS[name].rpartition(".")[0]
+    return cast(_Explained, importlib.import_module(f"{folder}.explained"))
 
 
 def _kind(name: str) -> _Kind:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from builder.errors import LabError
 from builder.model.lab import KernelSettings, Node, XenSettings
 from builder.model.plan import File, Quirk, Recipe, SystemPlan
 from builder.model.units import MIB
@@ -14,6 +13,7 @@ from builder.systems.debian import boot
 from builder.systems.debian.network import bridges
 from builder.systems.debian.phases import boot as boot_phases
 from builder.systems.debian.traits import TRAITS
+from builder.systems.fitness import refuse_unknown_release
 
 ROOT_LABEL = "nestlab-root"
 # The smallest documented disk is 4 GiB; the EFI partition and the partition table take the rest of it.
@@ -106,9 +106,7 @@ class Debian:
 
     def plan(self, node: Node) -> SystemPlan:
         """Raises LabError for what the release or the firmware cannot do, and for a template that does not render."""
-        if node.release not in TRAITS.releases:
-            known = ", ".join(TRAITS.releases)
-            raise LabError(f"{node.name}: there is no Debian release '{node.release}' here", hint=f"known: {known}")
+        refuse_unknown_release(node, TRAITS)
         boot.refuse_impossible(node)
         return SystemPlan(
             system=TRAITS.name,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import LabError
-from builder.model.lab import MediumSource, Node
-from builder.model.plan import Answer, BootArgs, Finding, MediaEdit, Quirk, SystemPlan
+from builder.model.lab import Node
+from builder.model.plan import Answer, BootArgs, MediaEdit, Quirk, SystemPlan
 from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
+from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
 from builder.systems.rhel.judge import judge_arguments, judge_host, judge_kickstart
 from builder.systems.rhel.network import network_lines
@@ -62,15 +63,7 @@ class _Script:
 
 def plan(node: Node, templates: Templates) -> SystemPlan:
     """See `Rhel.plan`."""
-    if node.release not in RELEASES:
-        raise LabError(
-            f"{node.name}: there is no release '{node.release}' of {TRAITS.title} here",
-            hint=f"known: {', '.join(RELEASES)}",
-        )
-    if not isinstance(node.source, MediumSource):
-        raise LabError(f"{node.name}: {TRAITS.title} is installed from a medium", hint="source: {medium: FILE.iso}")
-    if not node.disks:
-        raise LabError(f"{node.name}: {TRAITS.title} needs a disk", hint="give the node a disk")
+    refuse_uninstallable(node, TRAITS)
     release = RELEASES[node.release]
     options = RhelInstall.model_validate(node.install)
     _refuse(node, options, release)
@@ -92,7 +85,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         *judge_kickstart(text, release.name, machine),
         *judge_arguments(installer, release.name),
     )
-    _stop(node, findings)
+    stop_at_errors(node, "the kickstart", findings)
     quirks = [_QUIRKS[name][0] for name in options.quirks] + ([_BY_NAME] if by_name else [])
     return SystemPlan(
         system=TRAITS.name,
@@ -104,16 +97,6 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         quirks=tuple(quirks),
         findings=findings,
     )
-
-
-def _stop(node: Node, findings: Sequence[Finding]) -> None:
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        told = "".join(f"\n  {each.where}: {each.message} [{each.code}]" for each in errors)
-        raise LabError(
-            f"{node.name}: the kickstart would not install this host:{told}",
-            hint=errors[0].hint or f"nestlab explain {errors[0].code}",
-        )
 
 
 def _values(node: Node, options: RhelInstall, release: Release, machine: Machine) -> dict[str, Any]:

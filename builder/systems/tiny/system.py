@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from builder.errors import LabError
 from builder.model.lab import Node
 from builder.model.plan import Boot, BootArgs, Cause, File, Minimum, Phase, Recipe, SystemPlan, SystemTraits
 from builder.model.units import MIB
 from builder.render.templates import Templates
+from builder.systems.fitness import refuse_unknown_release
 
 READY = "nestlab-tiny: ready"
 FAILED = "nestlab-tiny: failed: "
@@ -86,9 +86,7 @@ class Tiny:
 
     def plan(self, node: Node) -> SystemPlan:
         """Raises LabError for a release that is not there."""
-        if node.release not in TRAITS.releases:
-            known = ", ".join(TRAITS.releases)
-            raise LabError(f"{node.name}: tiny has no release '{node.release}'", hint=f"known: {known}")
+        refuse_unknown_release(node, TRAITS)
         return SystemPlan(
             system=TRAITS.name,
             release=node.release,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 
 from builder.errors import LabError
-from builder.model.lab import MediumSource, Node
-from builder.model.plan import Answer, BootArgs, Finding, MediaEdit, Quirk, SystemPlan
+from builder.model.lab import Node
+from builder.model.plan import Answer, BootArgs, MediaEdit, Quirk, SystemPlan
 from builder.render.templates import Templates
+from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
 from builder.systems.xcpng.answer import RAID_DEVICE, Stage, answer_file, has_guest_storage
 from builder.systems.xcpng.arguments import (
@@ -51,15 +51,7 @@ _RAID_QUIRK = Quirk(
 
 def plan(node: Node, templates: Templates) -> SystemPlan:
     """See `Xcpng.plan`."""
-    if node.release not in RELEASES:
-        raise LabError(
-            f"{node.name}: there is no release '{node.release}' of {TRAITS.title} here",
-            hint=f"known: {', '.join(RELEASES)}",
-        )
-    if not isinstance(node.source, MediumSource):
-        raise LabError(f"{node.name}: {TRAITS.title} is installed from a medium", hint="source: {medium: FILE.iso}")
-    if not node.disks:
-        raise LabError(f"{node.name}: {TRAITS.title} needs a disk", hint="give the node a disk")
+    refuse_uninstallable(node, TRAITS)
     release = RELEASES[node.release]
     options = XcpngInstall.model_validate(node.install)
     machine = machine_of(node, options.disk_names, options.devices)
@@ -78,7 +70,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     for _, name, content in scripts:
         findings += judge_script(name, content, release.name)
     findings += judge_host(node, zfs=options.zfs)
-    _stop(node, findings)
+    stop_at_errors(node, "the answers", findings)
     way = "http" if delivery == "served" else "initrd"
     quirks = (*_QUIRKS, *((_RAID_QUIRK,) if node.raid and not has_guest_storage(node, options, release) else ()))
     return SystemPlan.model_validate({
@@ -93,16 +85,6 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         "quirks": quirks,
         "findings": findings,
     })  # fmt: skip
-
-
-def _stop(node: Node, findings: Sequence[Finding]) -> None:
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        told = "".join(f"\n  {each.where}: {each.message} [{each.code}]" for each in errors)
-        raise LabError(
-            f"{node.name}: the answers would not install this host:{told}",
-            hint=errors[0].hint or f"nestlab explain {errors[0].code}",
-        )
 
 
 def _scripts(node: Node, options: XcpngInstall, templates: Templates) -> list[tuple[str, str, str]]:

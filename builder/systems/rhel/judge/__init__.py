@@ -14,9 +14,10 @@ from builder.systems.rhel.judge.disks import judge_disks
 from builder.systems.rhel.judge.host import judge_host
 from builder.systems.rhel.judge.network import judge_network
 from builder.systems.rhel.judge.reading import read_kickstart
-from builder.systems.rhel.judge.report import Report, Target
+from builder.systems.rhel.judge.report import Report
 from builder.systems.rhel.judge.screens import judge_screens
 from builder.systems.rhel.judge.volumes import judge_volumes
+from builder.systems.target import Target
 
 __all__ = ["CODES", "Target", "judge_arguments", "judge_host", "judge_kickstart"]
 

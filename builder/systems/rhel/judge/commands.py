@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.systems.rhel.judge.reading import Command, Script
-from builder.systems.rhel.judge.report import Report, Target
+from builder.systems.rhel.judge.report import Report
+from builder.systems.target import Target
 
 _LAST = 99
 

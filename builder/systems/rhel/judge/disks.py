@@ -6,7 +6,8 @@ from collections import defaultdict
 from fnmatch import fnmatch
 
 from builder.systems.rhel.judge.reading import Command, Script
-from builder.systems.rhel.judge.report import Report, Target
+from builder.systems.rhel.judge.report import Report
+from builder.systems.target import Target
 
 _TABLES = ("msdos", "gpt", "mbr", "bsd", "dasd", "sun", "mac")
 _MIB = 1 << 20

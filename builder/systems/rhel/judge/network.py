@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 
 from builder.systems.rhel.judge.reading import Command, Script
-from builder.systems.rhel.judge.report import Report, Target
+from builder.systems.rhel.judge.report import Report
+from builder.systems.target import Target
 
 _BY_RULE = ("link", "bootif", "ibft")
 

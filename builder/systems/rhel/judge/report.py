@@ -1,43 +1,13 @@
-"""Where findings are collected, and what a judge may know of the machine."""
+"""Where findings are collected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 from builder.model.plan import Finding
 from builder.systems.rhel.judge.codes import CODES
 
 GENERATIONS = {"el6": 6, "el7": 7, "el8": 8, "el9": 9, "el10": 10, "f44": 11, "f45": 12}
-
-
-class TargetDisk(Protocol):
-    """A disk by the path that a kickstart would give it; sizes in bytes."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sector(self) -> int: ...
-
-
-class TargetCard(Protocol):
-    @property
-    def device(self) -> str: ...
-    @property
-    def mac(self) -> str: ...
-
-
-class Target(Protocol):
-    """The machine that the kickstart is for."""
-
-    @property
-    def firmware(self) -> str: ...
-    @property
-    def disks(self) -> Sequence[TargetDisk]: ...
-    @property
-    def cards(self) -> Sequence[TargetCard]: ...
 
 
 class Report:

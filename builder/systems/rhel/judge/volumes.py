@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from builder.systems.rhel.judge.reading import Command, Script
-from builder.systems.rhel.judge.report import Report, Target
+from builder.systems.rhel.judge.report import Report
+from builder.systems.target import Target
 
 _LEAST = {"0": 2, "1": 2, "4": 3, "5": 3, "6": 4, "10": 4}
 _BOOT_LEAST = {6: 200, 7: 200, 8: 512, 9: 512, 10: 512, 11: 1024}

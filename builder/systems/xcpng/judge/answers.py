@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from builder.model.plan import Finding
+from builder.systems.target import Target
 from builder.systems.xcpng.judge.disks import judge_disks
 from builder.systems.xcpng.judge.grammar import ELEMENTS, ELSEWHERE, FRESH, RESTORE, ROOT, UPGRADE, Attribute
-from builder.systems.xcpng.judge.report import Report, Target
+from builder.systems.xcpng.judge.report import Report
 
 _WORDS = ("yes", "true", "no", "false")
 _STAGES = ("installation-start", "filesystem-populated", "installation-complete")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from builder.systems.xcpng.judge.report import Report, Target, TargetDisk
+from builder.systems.target import Target, TargetDisk
+from builder.systems.xcpng.judge.report import Report
 
 SYSTEM_LEAST = 46 << 30
 

@@ -1,39 +1,11 @@
-"""Where findings are collected, and what a judge may know of the machine."""
+"""Where findings are collected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 from builder.model.plan import Finding
 from builder.systems.xcpng.judge.codes import CODES
-
-
-class TargetDisk(Protocol):
-    """A disk by the path that an answer file would give it; sizes in bytes."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sector(self) -> int: ...
-
-
-class TargetCard(Protocol):
-    @property
-    def device(self) -> str: ...
-    @property
-    def mac(self) -> str: ...
-
-
-class Target(Protocol):
-    """The machine that the answers are for."""
-
-    @property
-    def disks(self) -> Sequence[TargetDisk]: ...
-    @property
-    def cards(self) -> Sequence[TargetCard]: ...
 
 
 class Report:
