@@ -120,7 +120,7 @@ def leftovers(root: Path, *, grace: float = 3, timeout: float = 15) -> tuple[int
     deadline = time.monotonic() + timeout
     quiet = 0
     while quiet < 2:  # twice, for one that was between fork and exec
-        found = list(_qemus(root))
+        found = list(processes_naming(root, program=b"qemu"))
         quiet = 0 if found else quiet + 1
         for pid, fd in found:
             try:
@@ -133,9 +133,12 @@ def leftovers(root: Path, *, grace: float = 3, timeout: float = 15) -> tuple[int
     return tuple(ended)
 
 
-def _qemus(root: Path) -> Iterator[tuple[int, int]]:
-    """Pid and pidfd. The pidfd is opened first, so what is then read belongs to the process it will signal."""
-    mark = os.fsencode(root) + b"/"
+def processes_naming(folder: Path, *, program: bytes) -> Iterator[tuple[int, int]]:
+    """Pid and pidfd of every process whose program's name begins so and whose arguments name something in `folder`.
+
+    The pidfd is opened first, so what is then read belongs to the process that it will signal. The caller closes it.
+    """
+    mark = os.fsencode(folder) + b"/"
     for entry in os.listdir("/proc"):  # noqa: PTH208 - names only, thousands of them
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
@@ -147,7 +150,7 @@ def _qemus(root: Path) -> Iterator[tuple[int, int]]:
             argv = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
         except OSError:
             argv = [b""]
-        if os.path.basename(argv[0]).startswith(b"qemu") and any(mark in word for word in argv[1:]):  # noqa: PTH119
+        if os.path.basename(argv[0]).startswith(program) and any(mark in word for word in argv[1:]):  # noqa: PTH119
             yield int(entry), fd
         else:
             os.close(fd)

@@ -21,7 +21,7 @@ from builder.errors import HostLacks, Interrupted, LabError, TimedOut
 from builder.events import Emit, about
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
-from builder.lifecycle.plan import LabPlan, NodePlan
+from builder.lifecycle.plan import NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, digest
@@ -58,8 +58,7 @@ class Boots:
         self._running: dict[str, _Running] = {}
         self._options = UpOptions.model_validate({})
 
-    def use(self, plan: LabPlan, options: UpOptions) -> None:
-        self._plan = plan
+    def use(self, options: UpOptions) -> None:
         self._options = options
 
     def domain_name(self, node: str) -> str:

@@ -75,7 +75,7 @@ class Effects:
     def use(self, plan: LabPlan, options: UpOptions) -> None:
         self._plan = plan
         self._options = options
-        self._boots.use(plan, options)
+        self._boots.use(options)
         self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
 
     def work(self, step: Step) -> Work:

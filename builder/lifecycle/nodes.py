@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shutil
 import threading
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
+from builder.lifecycle.doctor_ground import Ground
+from builder.lifecycle.doctor_room import available_memory
 from builder.lifecycle.effects import Effects
 from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan
 from builder.lifecycle.request import UpOptions
@@ -53,7 +54,8 @@ class Nodes:
             self._undo(reversed([s for s in (self._plan or plan).node_steps(name) if s.kind == "live"]))
             self._folder.remove_node(name)
         self._plan = plan
-        admit(plan, [node.name for node in plan.nodes if not self.effects.is_running(node.name)])
+        starting = [node.name for node in plan.nodes if not self.effects.is_running(node.name)]
+        admit(plan, starting, available_memory(Ground(self._places)))
         self.effects.use(plan, options)
         self._folder.write_plan(plan)
         self._state = "starting"
@@ -211,14 +213,14 @@ class Nodes:
         return status
 
 
-def admit(plan: LabPlan, starting: Sequence[str], meminfo: Path = Path("/proc/meminfo")) -> None:
+def admit(plan: LabPlan, starting: Sequence[str], available: int | None) -> None:
     """Refuse to start more than there is memory for now: a host that swaps or kills guests fails every lab on it.
 
-    Raises HostLacks.
+    `available` is in bytes; None when the host does not tell. Raises HostLacks.
     """
     asked = sum(plan.node(name).node.memory + QEMU_OVERHEAD for name in starting)
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
-    available = int(found[1]) * 1024 if found else asked
+    if available is None:
+        return
     if asked > available:
         names = ", ".join(starting)
         raise HostLacks(
