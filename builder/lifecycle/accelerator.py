@@ -12,6 +12,7 @@ import fcntl
 import io
 import os
 import platform
+import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -162,7 +163,7 @@ def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> Accelerator
 def _broken(what: str, lines: Sequence[str]) -> AcceleratorVerdict:
     said = [line.strip() for line in lines if line.strip() and not line.startswith("qemu-system")]
     # QEMU follows its reason with a dump of registers; a kernel that hangs said its last word last.
-    last = next((line for line in said if "rror" in line), said[-1] if said else "")
+    last = next((line for line in said if re.search(r"\berror\b", line, re.IGNORECASE)), said[-1] if said else "")
     return AcceleratorVerdict(
         accelerator="tcg",
         proven=True,

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import threading
 from pathlib import Path
 
-from builder.drivers.ssh import generate_keys, open_master
+from builder.drivers.ssh import generate_keys
 from builder.drivers.switch import Switch
 from builder.errors import HostLacks, LabError
 from builder.events import Emit, about
@@ -27,12 +26,12 @@ from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
+from builder.lifecycle.session import Session
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, Work
 from builder.model.plan import File
 from builder.model.runtime import Accelerator, SshTarget
 from builder.paths import Places
-from builder.run import end_group
 
 # What QEMU's user networking would give by DHCP; told beforehand, it costs no second at boot.
 MANAGEMENT_ADDRESS = "10.0.2.15/24"
@@ -58,7 +57,7 @@ class Effects:
         self._guard = threading.RLock()
         self._switch = Switch()
         self._boots = Boots(places, lab_id, folder, emit, self._switch)
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
@@ -240,7 +239,7 @@ class Effects:
         if target is None:
             raise LabError(f"{node}: it has no ssh port", hint=f"nestlab up --recreate {node}")
         # The connection dies with the thread that opened it, so that no kill of ours leaves it behind.
-        session = _Session(target)
+        session = Session(target)
         session.start()
         session.usable()
         self._sessions[node] = session
@@ -261,37 +260,6 @@ class Effects:
     def _need_plan(self) -> LabPlan:
         assert self._plan is not None
         return self._plan
-
-
-class _Session(threading.Thread):
-    """Holds a node's shared ssh connection open; the thread ends when the connection does."""
-
-    def __init__(self, target: SshTarget) -> None:
-        super().__init__(name=f"session {target.host_key_alias}", daemon=True)
-        self._target = target
-        self._decided = threading.Event()
-        self._error: BaseException | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def run(self) -> None:
-        try:
-            self._process = open_master(self._target)
-        except BaseException as error:
-            self._error = error
-            return
-        finally:
-            self._decided.set()
-        self._process.communicate()
-
-    def usable(self) -> None:
-        """Returns when commands can use the connection. Raises what kept it from opening."""
-        self._decided.wait()
-        if self._error is not None:
-            raise self._error
-
-    def end(self) -> None:
-        if self._process is not None:
-            end_group(self._process, grace=0.5)
 
 
 def _nothing(_step: Step) -> None:

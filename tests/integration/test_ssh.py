@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -21,6 +23,7 @@ from builder.drivers.ssh_host import SshHost
 from builder.drivers.virt import Libvirt
 from builder.errors import LabError, TimedOut
 from builder.images.store import Image
+from builder.lifecycle.session import Session
 from builder.model.host import Host
 from builder.model.runtime import SshTarget
 from builder.secrets import Secret
@@ -189,6 +192,33 @@ def test_a_dead_masters_socket_does_no_harm(server: Server) -> None:
     assert SshHost("here", server.target).run(["echo", "direct"]).stdout == "direct\n"
     again = open_master(server.target)
     assert again.poll() is None
+
+
+def test_a_lost_session_is_opened_again_once_and_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(server.target)
+    session.start()
+    session.usable()
+    first = master_pid(server.target)
+    assert first is not None
+    os.kill(first, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while master_pid(server.target) in (None, first):
+        assert time.monotonic() < deadline, "the shared connection did not come back"
+        time.sleep(0.05)
+    assert SshHost("here", server.target.model_copy(update={"port": 1})).run(["echo", "shared"]).stdout == "shared\n"
+    assert "session demo-n1: the shared connection ended" in caplog.text
+    caplog.clear()
+    session.end()
+    session.join(10)
+    assert not session.is_alive()
+    assert "ended" not in caplog.text
+
+
+def master_pid(target: SshTarget) -> int | None:
+    """The process that holds the shared connection, as ssh itself tells."""
+    argv = [*ssh_argv(target)[:-1], "-O", "check", f"{target.user}@{target.host}"]
+    told = re.search(r"pid=(\d+)", subprocess.run(argv, capture_output=True, text=True, check=False).stderr)
+    return int(told[1]) if told else None
 
 
 def test_the_configuration_works_for_ssh_itself(server: Server) -> None:
