@@ -8,22 +8,12 @@ again: files are read while the lab is loaded, since systems are pure and read n
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BeforeValidator, ValidationError, ValidationInfo, WithJsonSchema
 
 from builder.model.document import Path
 from builder.model.explain import explain
@@ -31,7 +21,10 @@ from builder.model.lab import Value
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.units import KIB, MIB, BadValue, parse_size
+from builder.model.worded import Worded
 from builder.model.words import describe, shorten, written
+
+__all__ = ["KibSize", "LocalFile", "LocalText", "MibSize", "Worded", "in_kib", "in_mib", "read_install"]
 
 MAX_FILE = MIB
 _FOLDER = "folder"
@@ -111,32 +104,6 @@ LocalFile = Annotated[
     BeforeValidator(_local_text, json_schema_input_type=str),
     WithJsonSchema({"type": "string", "minLength": 1, "description": "A path, relative to the lab file."}),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Worded:
-    """Goes into `Annotated[str, ...]`: the text matches the whole pattern. `what` completes "... is not", `hint` says
-    what to write instead. A pattern of pydantic's own would be told in pydantic's words."""
-
-    pattern: str
-    what: str
-    hint: str
-    longest: int = 255
-    example: str = ""
-
-    def check(self, value: str) -> str:
-        if len(value) > self.longest:
-            raise BadValue("lab-bad-value", f"the text is {len(value)} characters long", f"{self.longest} at most")
-        if not re.fullmatch(self.pattern, value):
-            raise BadValue("lab-bad-value", f"{shorten(value)} is not {self.what}", self.hint)
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        made = {**handler(schema), "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
-        return made | {"examples": [self.example]} if self.example else made
 
 
 def _mib(value: Any) -> str:

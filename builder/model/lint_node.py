@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
 
-from builder.model.document import Path
 from builder.model.lab import DiskBus, Node, RaidLevel
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
+from builder.model.subject import Subject, repeated
 from builder.model.units import MIB, show_size
 from builder.model.words import shorten, suggest
 
@@ -45,29 +43,14 @@ NAMED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    node: Node
-    traits: SystemTraits
-    report: Report
-
-    def add(self, code: str, message: str, hint: str, *path: str | int) -> None:
-        """`path` is below the node; the message is told with the node's name before it."""
-        full: Path = ("nodes", self.node.name, *path)
-        self.report.add(code, f"node {shorten(self.node.name)}: {message}", hint, full)
-
-    def says(self, *path: str | int) -> bool:
-        return self.report.document.has(("nodes", self.node.name, *path))
-
-
 def lint_node(node: Node, traits: SystemTraits, report: Report) -> None:
     """Add everything that is wrong with the node in itself to the report."""
-    subject = _Subject(node, traits, report)
+    subject = Subject(node, traits, report)
     for rule in _RULES:
         rule(subject)
 
 
-def _release(it: _Subject) -> None:
+def _release(it: Subject) -> None:
     if it.node.release not in it.traits.releases:
         it.add(
             "lab-unknown-release",
@@ -77,7 +60,7 @@ def _release(it: _Subject) -> None:
         )
 
 
-def _source(it: _Subject) -> None:
+def _source(it: Subject) -> None:
     source = it.node.source
     if source.kind not in it.traits.sources:
         other = "{medium: FILE}" if "medium" in it.traits.sources else "image"
@@ -97,7 +80,7 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _minimum(it: _Subject) -> None:
+def _minimum(it: Subject) -> None:
     least, node = it.traits.minimum, it.node
     if node.memory < least.memory:
         it.add(
@@ -124,9 +107,9 @@ def _minimum(it: _Subject) -> None:
         )  # fmt: skip
 
 
-def _disks(it: _Subject) -> None:
+def _disks(it: Subject) -> None:
     node = it.node
-    for index, name in _repeated([disk.name for disk in node.disks]):
+    for index, name in repeated([disk.name for disk in node.disks]):
         it.add(
             "lab-duplicate-disk", f"two disks are called {name}", "give each a name of its own", "disks", index, "name"
         )
@@ -166,7 +149,7 @@ def _disks(it: _Subject) -> None:
             )  # fmt: skip
 
 
-def _boot_disk(it: _Subject) -> None:
+def _boot_disk(it: Subject) -> None:
     node = it.node
     if not node.disks:
         return
@@ -196,7 +179,7 @@ def _boot_disk(it: _Subject) -> None:
         )  # fmt: skip
 
 
-def _raid(it: _Subject) -> None:
+def _raid(it: Subject) -> None:
     node = it.node
     if node.raid and node.source.kind == "image":
         it.add(
@@ -205,7 +188,7 @@ def _raid(it: _Subject) -> None:
             "remove raid:, or install from a medium with source: {medium: FILE.iso}",
             "raid",
         )
-    for index, name in _repeated([array.name for array in node.raid]):
+    for index, name in repeated([array.name for array in node.raid]):
         it.add("lab-duplicate-array", f"two arrays are called {name}", "give each a name", "raid", index, "name")
     known = [disk.name for disk in node.disks]
     owner: dict[str, str] = {}
@@ -239,7 +222,7 @@ def _raid(it: _Subject) -> None:
             owner.setdefault(disk, array.name)
 
 
-def _nics(it: _Subject) -> None:
+def _nics(it: Subject) -> None:
     if len(it.node.nics) > CARDS_MOST:
         it.add(
             "lab-cards-most",
@@ -256,7 +239,7 @@ def _nics(it: _Subject) -> None:
                 "keep vlan: for untagged frames of one VLAN, or trunk: for tagged frames",
                 *where, "trunk",
             )  # fmt: skip
-        for at, vlan in _repeated(list(nic.trunk)):
+        for at, vlan in repeated(list(nic.trunk)):
             it.add("lab-trunk-repeated", f"VLAN {vlan} is in the trunk twice", "name it once", *where, "trunk", at)
         if 1 in nic.trunk:
             it.add(
@@ -276,7 +259,7 @@ def _nics(it: _Subject) -> None:
                 )  # fmt: skip
 
 
-def _xen(it: _Subject) -> None:
+def _xen(it: Subject) -> None:
     node, xen = it.node, it.node.xen
     if not it.traits.xen:
         if it.says("xen"):
@@ -315,17 +298,8 @@ def _xen(it: _Subject) -> None:
                 "xen",
                 "arguments",
             )
-    for index, device in _repeated(list(xen.pciback_hide)):
+    for index, device in repeated(list(xen.pciback_hide)):
         it.add("lab-pciback-repeated", f"{device} is hidden twice", "name it once", "xen", "pciback_hide", index)
 
 
-_T = TypeVar("_T")
-
-
-def _repeated(names: list[_T]) -> list[tuple[int, _T]]:
-    """Place and name of each that has been there before."""
-    first: dict[_T, int] = {}
-    return [(index, name) for index, name in enumerate(names) if first.setdefault(name, index) != index]
-
-
-_RULES: tuple[Callable[[_Subject], None], ...] = (_release, _source, _minimum, _disks, _boot_disk, _raid, _nics, _xen)
+_RULES: tuple[Callable[[Subject], None], ...] = (_release, _source, _minimum, _disks, _boot_disk, _raid, _nics, _xen)
