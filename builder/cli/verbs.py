@@ -27,6 +27,7 @@ class Verb:
 WRITING = "Write a lab"
 RUNNING = "Run a lab"
 INSIDE = "Inside a lab"
+MEDIA = "Install media"
 HOST = "This host"
 
 VERBS: tuple[Verb, ...] = (
@@ -51,6 +52,13 @@ VERBS: tuple[Verb, ...] = (
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
     Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
+    Verb("media", "inspect|build|undo", "Installation media that install by themselves.", MEDIA,
+         children=(
+        Verb("inspect", "ISO", "Say what is on an installation medium.", MEDIA, "builder.cli.media_inspect:inspect"),
+        Verb("build", "[LAB NODE]", "Make a medium that installs by itself.", MEDIA,
+             "builder.cli.media_build:build"),
+        Verb("undo", "ISO", "Take a change in place back.", MEDIA, "builder.cli.media_build:undo"),
+    )),
     Verb("doctor", "[LAB]", "Check this host, with the exact fix for each finding.", HOST, "builder.cli.doctor:doctor"),
     Verb("image", "ls|build|prune", "Golden disk images.", HOST, children=(
         Verb("ls", "", "List the images in the cache.", HOST, "builder.cli.image:ls"),

@@ -11,10 +11,11 @@ from builder.media.initrd import OverlayFile
 
 if TYPE_CHECKING:
     # At run time this would load pydantic, which costs more than a plan does.
-    from builder.model.plan import MediaEdit
+    from builder.model.plan import Answer, MediaEdit
 
 Expect = Literal["new", "old", "any"]
-How = Literal["auto", "append", "second"]
+How = Literal["auto", "append", "second", "repack"]
+ANSWER_MODE = 0o755  # some answers are scripts that the installer starts; nobody else is on it to read them
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Overlay:
     """Files that the installer finds in its initial RAM disk.
 
     `initrd` is a path on the medium; None for every initrd that a boot menu names. `how`: `append` makes a longer
-    initrd; `second` adds a small one and names it in the menus; `auto` takes a second one where all loaders can.
+    initrd; `second` adds a small one and names it in the menus; `auto` takes a second one where all loaders can;
+    `repack` unpacks the initrd and packs it again as it was packed.
     """
 
     files: tuple[OverlayFile, ...]
@@ -62,10 +64,18 @@ class Arguments:
 Edit = Put | Extend | Overlay | Arguments
 
 
-def from_model(edits: Iterable[MediaEdit]) -> tuple[Edit, ...]:
-    """A system's media edits in the room's own terms. Files for the initrd become one overlay, added last."""
+def from_model(edits: Iterable[MediaEdit], answers: Iterable[Answer] = ()) -> tuple[Edit, ...]:
+    """A system's media edits, and those of its answers that go on the medium itself, in the room's own terms.
+
+    Files for the initrd become one overlay, added last.
+    """
     out: list[Edit] = []
     inside: list[OverlayFile] = []
+    for answer in answers:
+        if answer.delivery == "initrd":
+            inside.append(OverlayFile(f"/{answer.name}", answer.content.encode(), ANSWER_MODE))
+        elif answer.delivery == "iso":
+            out.append(Put(f"/{answer.name}", answer.content.encode()))
     for edit in edits:
         if edit.kind == "initrd":
             inside.append(OverlayFile(edit.path, edit.content.encode(), edit.mode))

@@ -92,6 +92,12 @@ def inspect(what: Path | GraftPlan) -> MediumReport:
         )
 
 
+def installer_of(what: Path | GraftPlan) -> Installer:
+    """Whose installer a medium carries. Raises MediaError for what is no ISO 9660 image."""
+    with opened(what) as source:
+        return recognise(open_medium(source))
+
+
 def _tables(medium: Medium) -> tuple[str, ...]:
     area = medium.system_area
     found = (("mbr", area.has_mbr), ("gpt", area.gpt is not None), ("apm", bool(area.apm_unit)))

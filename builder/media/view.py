@@ -51,7 +51,8 @@ class Identity:
 def open_readable(path: Path) -> int:
     """A read-only descriptor. Raises MediaError for what cannot be opened."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without waiting: a named pipe has no end to wait for, and is refused by what it is.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
 

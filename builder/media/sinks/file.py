@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,9 @@ from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import clone_range, copy_range, write_all
 from builder.media.view import SourcePart
 from builder.paths import fsync_dir
+
+_TOLD_EVERY = 64 << 20
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,17 @@ class Written:
     written: int
 
 
-def write_file(plan: GraftPlan, target: Path, *, durable: bool = False) -> Written:
-    """Write the image to `target`, replacing what is there in one step. A symbolic link is followed, and stays.
+def write_file(plan: GraftPlan, target: Path, *, durable: bool = False, progress: Progress | None = None) -> Written:
+    """Write the image to `target`, replacing what is there in one step.
 
-    `durable`: wait until it is on the disk. Raises MediaError when the target is the source or no place for a file,
-    when there is no room, and when the source changed; the target is then as it was.
+    `durable`: wait until it is on the disk. `progress` is told (bytes written, bytes in all). Raises MediaError when
+    the target is the source or no place for a file, when there is no room, and when the source changed; the target is
+    then as it was.
     """
     real = check_target(plan, target)
     with plan.open() as image, unnamed(real) as (fd, publish):
         try:
-            how = _fill(plan, image, fd)
+            how = _fill(plan, image, fd, progress)
             if durable:
                 os.fsync(fd)
         except OSError as error:
@@ -55,19 +59,22 @@ def write_file(plan: GraftPlan, target: Path, *, durable: bool = False) -> Writt
 
 def check_target(plan: GraftPlan, target: Path) -> Path:
     """Where the file will really lie. Raises MediaError for places that a new file must not go to."""
+    if target.is_symlink():
+        # The file behind it may be anything: the vendor's medium, another host's, a file of the system.
+        raise MediaError(f"{target} is a symbolic link", hint="name the file that it leads to, or remove it")
     try:
         real = target.resolve()
-    except (OSError, RuntimeError):
-        raise MediaError(f"{target} is a link that leads nowhere", hint="name the file itself") from None
-    try:
         info = real.stat()
     except FileNotFoundError:
         info = None
-    except OSError as error:
-        raise MediaError(f"cannot write {target}: {error.strerror}", hint="choose another place") from None
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its folders lead in a circle"
+        raise MediaError(f"cannot write {target}: {why}", hint="choose another place") from None
     if info is not None:
         if (info.st_ino, info.st_dev) == (plan.source.inode, plan.source.device):
             raise MediaError(f"{target} is the source itself", hint="name another file, or ask for the change in place")
+        if stat.S_ISDIR(info.st_mode):
+            raise MediaError(f"{target} is a folder", hint="name a file in it")
         if not stat.S_ISREG(info.st_mode):
             raise MediaError(f"{target} is not a regular file", hint="a disk is written with 'media write'")
     if not real.parent.is_dir():
@@ -88,7 +95,7 @@ def no_room(error: OSError, target: Path, size: int) -> MediaError:
     return MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its permissions")
 
 
-def _fill(plan: GraftPlan, image: PlannedImage, fd: int) -> Literal["reflink", "copy"]:
+def _fill(plan: GraftPlan, image: PlannedImage, fd: int, progress: Progress | None) -> Literal["reflink", "copy"]:
     source, base = image.source_fd, 0
     how: Literal["reflink", "copy"] = "copy"
     if clone_range(source, 0, fd, 0, 0):
@@ -100,7 +107,12 @@ def _fill(plan: GraftPlan, image: PlannedImage, fd: int) -> Literal["reflink", "
         if isinstance(segment.payload, bytes):
             write_all(fd, segment.payload, segment.offset)
         elif place is not None and not (segment.end <= base and segment.payload == SourcePart(segment.offset)):
-            copy_range(*place, fd, segment.offset, segment.length, clone=how == "reflink")
+            step = segment.length if progress is None else _TOLD_EVERY
+            for at in range(0, segment.length, step):
+                length = min(step, segment.length - at)
+                copy_range(place[0], place[1] + at, fd, segment.offset + at, length, clone=how == "reflink")
+                if progress is not None:
+                    progress(segment.offset + at + length, plan.size)
     return how
 
 

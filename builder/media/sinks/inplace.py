@@ -53,11 +53,14 @@ def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
                 _apply(plan, image, fd, todo)
                 if durable:
                     os.fsync(fd)
-            except OSError as error:
+            except BaseException as error:
+                # Ctrl-C too: what is half done is taken back at once, while we are here to do it.
                 with contextlib.suppress(MediaError, OSError):
                     _restore(fd, journal)
                     journal.unlink()
-                raise no_room(error, path, plan.size) from None
+                if isinstance(error, OSError):
+                    raise no_room(error, path, plan.size) from None
+                raise
     return Written(path, plan.size, "in place", plan.written)
 
 
@@ -145,18 +148,34 @@ def _restore(fd: int, journal: Path) -> int:
         data = journal.read_bytes()
     except FileNotFoundError:
         raise MediaError(f"there is no {journal.name} beside the image", hint="it was not changed in place") from None
+    except OSError as error:
+        raise MediaError(f"cannot read {journal}: {error.strerror}", hint="check its permissions") from None
     if not data.startswith(_MAGIC):
         raise MediaError(f"{journal} is not an undo journal", hint="restore the image from where it came")
-    line_end = data.index(b"\n", len(_MAGIC))
-    head = json.loads(data[len(_MAGIC) : line_end])
-    items = list(_items(data[line_end + 1 :], journal))
+    line, _, rest = data[len(_MAGIC) :].partition(b"\n")
+    size, mtime_ns, new_size = _head(line, journal)
+    if os.fstat(fd).st_size not in (size, new_size, max(size, new_size)):
+        raise MediaError(
+            f"{journal} belongs to another image: this one has neither the old size nor the new one",
+            hint="remove the journal, if the image is right as it is",
+        )
+    items = list(_items(rest, journal))
     restored = 0
     for at, old in items:
         write_all(fd, old, at)
         restored += len(old)
-    os.ftruncate(fd, head["size"])
-    os.utime(fd, ns=(head["mtime_ns"], head["mtime_ns"]))
+    os.ftruncate(fd, size)
+    os.utime(fd, ns=(mtime_ns, mtime_ns))
     return restored
+
+
+def _head(line: bytes, journal: Path) -> tuple[int, int, int]:
+    """Old size, old time and new size of the image."""
+    try:
+        head = json.loads(line)
+        return int(head["size"]), int(head["mtime_ns"]), int(head["new_size"])
+    except (ValueError, KeyError, TypeError):
+        raise MediaError(f"{journal} is damaged", hint="restore the image from where it came") from None
 
 
 def _items(data: bytes, journal: Path) -> Iterator[tuple[int, bytes]]:

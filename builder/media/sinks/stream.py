@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import send, send_bytes
+from builder.media.sinks.file import no_room
 
 _ZEROS = bytes(1 << 16)
+_TOLD_EVERY = 64 << 20
 
 
-def write_stream(plan: GraftPlan, fd: int) -> int:
-    """Send the whole image; returns its size. Raises BrokenPipeError when the reader went away."""
+def write_stream(plan: GraftPlan, fd: int, *, progress: Callable[[int, int], None] | None = None) -> int:
+    """Send the whole image; returns its size. `progress` is told (bytes sent, bytes in all).
+
+    Raises BrokenPipeError when the reader went away, MediaError when what is written to has no room.
+    """
     with plan.open() as image:
-        send_part(image, fd, 0, image.size)
+        for at in range(0, image.size, _TOLD_EVERY):
+            end = min(at + _TOLD_EVERY, image.size)
+            try:
+                send_part(image, fd, at, end)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise no_room(error, Path("standard output"), image.size) from None
+            if progress is not None:
+                progress(end, image.size)
     return plan.size
 
 

@@ -1,0 +1,253 @@
+"""What shall be put into a medium, said by options or by a node of a lab. Shared by the verbs of `nestlab media`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+import click
+
+from builder.cli.frame import App
+from builder.cli.labs import load_lab
+from builder.errors import UsageError
+from builder.media.answer import answer_edits, public_key
+from builder.media.author import ANSWER_LABEL, KICKSTART_LABEL, Volume
+from builder.media.edits import Arguments, Edit, How, Overlay, Put, from_model
+from builder.media.errors import MediaError
+from builder.media.initrd import OverlayFile
+from builder.media.inspect import installer_of
+from builder.model.lab import Lab, MediumSource, Node
+from builder.model.plan import SystemPlan
+
+F = TypeVar("F", bound=Callable[..., Any])
+TEXT_MAX = 1 << 20
+"""Bytes that an answer file or a key may have: more is some other file, named by mistake."""
+OVERLAY_MAX = 256 << 20
+ISO = click.Path(path_type=Path)
+
+_OPTIONS = (
+    click.option("--add", "adds", multiple=True, metavar="LOCAL:/IN/IMAGE",
+                 help="Put a file, or all files of a folder, on the medium; what is there is replaced."),
+    click.option("--add-initrd", "overlays", multiple=True, metavar="LOCAL:/IN/INITRD",
+                 help="Put a file, or all files of a folder, into the installer's initial RAM disk."),
+    click.option("--answer", type=ISO, metavar="FILE",
+                 help="Answer file, given to the medium's installer in its own way."),
+    click.option("--ssh-key", "keys", type=ISO, multiple=True, metavar="FILE",
+                 help="Public key that root of the new host accepts; needs --answer or a node."),
+    click.option("--append", "kernel", multiple=True, metavar="'ARGS'", help="Arguments for the installer's kernel."),
+    click.option("--append-xen", "hypervisor", multiple=True, metavar="'ARGS'", help="Arguments for the hypervisor."),
+    click.option("--remove", multiple=True, metavar="'ARGS'",
+                 help="Arguments to take off both, each whole or up to and with '='."),
+    click.option("--title", "titles", multiple=True, metavar="NAME",
+                 help="Change only boot entries of this name; without it all."),
+    click.option("--initrd", "how", type=click.Choice(["auto", "append", "second", "repack"]), default="auto",
+                 help="How files get into the RAM disk: behind it, in a second one, or packed anew."),
+)  # fmt: skip
+
+
+def edit_options(function: F) -> F:
+    """--add, --answer, --append and the rest; the function gets them as keywords for `Asked`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `edit_options` as they were given."""
+
+    adds: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()
+    answer: Path | None = None
+    keys: tuple[Path, ...] = ()
+    kernel: tuple[str, ...] = ()
+    hypervisor: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    how: How = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A medium to be made. `volume` belongs beside it; `fetched` (name -> content) is asked for over the network.
+    `family` is the node's system, empty when there is no node."""
+
+    name: str
+    iso: Path
+    edits: tuple[Edit, ...]
+    volume: Volume | None = None
+    fetched: Mapping[str, bytes] = field(default_factory=dict)
+    node: Node | None = None
+
+
+def job(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> Job:
+    """The medium that `[LAB NODE]` and the options ask for. Raises UsageError for what does not go together."""
+    if not target:
+        if iso is None:
+            raise UsageError("which medium?", hint="give --iso FILE, or a lab and a node whose medium it is")
+        return by_hand(iso, asked)
+    if len(target) != 2:
+        raise UsageError("a medium is made for one node", hint="give LAB and NODE, or neither")
+    return for_node(load_lab(app, target[0], limits=False), target[1], iso, asked)
+
+
+def by_hand(iso: Path, asked: Asked) -> Job:
+    """Without a lab: what the options say."""
+    if asked.keys and asked.answer is None:
+        raise UsageError("a key gets to the new host by its answer file", hint="give --answer FILE as well")
+    edits: tuple[Edit, ...] = ()
+    if asked.answer is not None:
+        keys = [public_key(_text(key), str(key)) for key in asked.keys]
+        edits = answer_edits(installer_of(iso), _text(asked.answer), keys)
+    return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how))
+
+
+def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked) -> Job:
+    """What the node's system decided, then what the options say."""
+    if asked.answer is not None:
+        raise UsageError("a node's answers are made from the lab file", hint="leave --answer out, or LAB and NODE")
+    node = _node(lab, name)
+    if not isinstance(node.source, MediumSource):
+        raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
+    plan = _plan(lab, _with_keys(node, asked))
+    edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
+    fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
+    source = Path(node.source.path) if iso is None else iso
+    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, node)
+
+
+def node_names(lab: Lab) -> tuple[str, ...]:
+    """The nodes that install themselves from a medium."""
+    return tuple(node.name for node in lab.nodes if isinstance(node.source, MediumSource))
+
+
+def _node(lab: Lab, name: str) -> Node:
+    for node in lab.nodes:
+        if node.name == name:
+            return node
+    raise UsageError(f"lab {lab.name} has no node {name}", hint=f"its nodes: {', '.join(n.name for n in lab.nodes)}")
+
+
+def _with_keys(node: Node, asked: Asked) -> Node:
+    if not asked.keys:
+        return node
+    from builder.systems import traits
+
+    settings = traits()[node.system].install
+    if settings is None or "root_keys" not in settings().model_fields:
+        raise UsageError(f"{node.system} has no setting root_keys", hint="leave --ssh-key out")
+    keys = [public_key(_text(key), str(key)) for key in asked.keys]
+    known = node.install.get("root_keys", ())
+    return node.model_copy(update={"install": {**node.install, "root_keys": [*known, *keys]}})
+
+
+def _plan(lab: Lab, node: Node) -> SystemPlan:
+    from builder.lifecycle.plan import plan_lab
+    from builder.systems import load_system
+
+    only = lab.model_copy(update={"nodes": tuple(node if n.name == node.name else n for n in lab.nodes)})
+    return plan_lab(only, load_system).node(node.name).system
+
+
+def _volume(plan: SystemPlan) -> Volume | None:
+    """Answers that the installer finds by a volume's label, and the files of this host alone."""
+    answers = {f"/{a.name}": a.content.encode() for a in plan.answers if a.delivery == "volume"}
+    seed = {f"/seed/{file.path.lstrip('/')}": file.content.encode() for file in plan.seed}
+    if not answers and not seed:
+        return None
+    return Volume(KICKSTART_LABEL if answers else ANSWER_LABEL, {**answers, **seed})
+
+
+def _own(asked: Asked) -> Iterator[Edit]:
+    for path, local, _mode in _files(asked.adds):
+        yield Put(path, local)
+    inside = tuple(OverlayFile(path, _small(local), mode) for path, local, mode in _files(asked.overlays))
+    if inside:
+        yield Overlay(inside)
+    kernel, hypervisor, remove = (
+        tuple(word for given in words for word in given.split())
+        for words in (asked.kernel, asked.hypervisor, asked.remove)
+    )
+    if kernel or hypervisor or remove:
+        yield Arguments(kernel, hypervisor, remove, asked.titles)
+    elif asked.titles:
+        raise UsageError("--title says which entries get arguments, and none are given", hint="give --append 'ARGS'")
+
+
+def _merged(edits: tuple[Edit, ...], how: How) -> tuple[Edit, ...]:
+    """One overlay instead of several, at the end: each would make an initrd of its own."""
+    overlays = [edit for edit in edits if isinstance(edit, Overlay)]
+    if not overlays:
+        if how != "auto":
+            raise UsageError(f"--initrd {how} says how files get into the RAM disk, and none are given")
+        return edits
+    files: dict[str, OverlayFile] = {}
+    for overlay in overlays:
+        for file in overlay.files:
+            if file.path in files:
+                raise UsageError(f"{file.path} is put into the initrd twice", hint="name each file once")
+            files[file.path] = file
+    rest = tuple(edit for edit in edits if not isinstance(edit, Overlay))
+    return (*rest, Overlay(tuple(files.values()), how=how))
+
+
+def _files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
+    """(path in the image, local file, permission bits) of every LOCAL:/PATH."""
+    for text in given:
+        local, colon, target = text.rpartition(":/")
+        if not colon or not local:
+            raise UsageError(f"{text!r} does not say where it goes", hint="write LOCAL:/IN/IMAGE")
+        path = Path(local)
+        kind = _kind(path)
+        if kind == "file":
+            name = f"/{target}{path.name}" if not target or target.endswith("/") else f"/{target}"
+            yield name, path, path.stat().st_mode & 0o777
+            continue
+        for below in sorted(path.rglob("*")):
+            if below.is_symlink() or not (below.is_dir() or below.is_file()):
+                raise UsageError(f"{below} is neither a file nor a folder", hint="put plain files only on a medium")
+            if below.is_file():
+                inside = PurePosixPath("/" + target) / below.relative_to(path).as_posix()
+                yield str(inside), below, below.stat().st_mode & 0o777
+
+
+def _kind(path: Path) -> Literal["file", "folder"]:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if not stat.S_ISREG(mode):
+        raise MediaError(f"{path} is neither a file nor a folder", hint="name a regular file")
+    return "file"
+
+
+def _small(path: Path, limit: int = OVERLAY_MAX) -> bytes:
+    """A local file's bytes. Raises MediaError for what is no regular file, cannot be read or has more than `limit`."""
+    if _kind(path) != "file":
+        raise MediaError(f"{path} is a folder", hint="name a regular file")
+    try:
+        # It may have been exchanged for a pipe by now, on which this must not wait.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+    if len(data) > limit:
+        raise MediaError(f"{path} has more than {limit} bytes", hint="this is not the file that is meant")
+    return data
+
+
+def _text(path: Path) -> str:
+    data = _small(path, TEXT_MAX)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise MediaError(f"{path} is not text in UTF-8", hint="name the right file") from None
+    if not text.strip() or "\0" in text:
+        raise MediaError(f"{path} is empty or not text", hint="name the right file")
+    return text
