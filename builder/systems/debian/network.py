@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from builder.errors import LabError
 from builder.model.lab import Node, Value
+from builder.systems.dom0 import bridge_names
 
 MAX_NAME = 15
 
@@ -37,12 +36,3 @@ def bridges(node: Node) -> tuple[Bridge, ...]:
             )
         made.append(Bridge(name=name, mac=nic.mac, mtu=nic.mtu, addresses=nic.addresses, vlans=vlans))
     return tuple(made)
-
-
-def bridge_names(first: str, count: int) -> tuple[str, ...]:
-    """xenbr0, xenbr1, ... for `xenbr0`; lan, lan1, lan2, ... for a name without a number."""
-    match = re.fullmatch(r"(.*?)([0-9]*)", first)
-    assert match is not None
-    stem, number = match.groups()
-    start = int(number or 0)
-    return (first, *(f"{stem}{start + index}" for index in range(1, count)))

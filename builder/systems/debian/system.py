@@ -9,6 +9,7 @@ from builder.model.lab import KernelSettings, Node, XenSettings
 from builder.model.plan import File, Quirk, Recipe, SystemPlan
 from builder.model.units import MIB
 from builder.render.templates import Templates
+from builder.systems import dom0
 from builder.systems.debian import boot
 from builder.systems.debian.network import bridges
 from builder.systems.debian.phases import boot as boot_phases
@@ -158,16 +159,16 @@ class Debian:
 
 
 def _image_values(node: Node) -> dict[str, Any]:
-    xen, xen_default = boot.hypervisor(node.xen)
+    xen, xen_default = dom0.hypervisor(node.xen)
     kernel, kernel_default = boot.dom0_kernel(node)
     return {
         "root_label": ROOT_LABEL,
-        "serial_speed": boot.serial_speed(node.xen),
+        "serial_speed": dom0.serial_speed(node.xen),
         "bridge": node.xen.bridge,
         "xen": xen,
         "xen_default": xen_default,
         "kernel": kernel,
         "kernel_default": kernel_default,
         "plain_kernel": boot.plain_kernel(node),
-        "devices": boot.pci_devices(node.xen),
+        "devices": dom0.pci_devices(node.xen),
     }

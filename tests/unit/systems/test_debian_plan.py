@@ -10,8 +10,8 @@ from builder.errors import LabError
 from builder.model.lab import KernelSettings, Node
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB, KIB, MIB
-from builder.systems.debian.network import bridge_names
 from builder.systems.debian.system import Debian
+from builder.systems.dom0 import bridge_names
 from tests.support.nodes import debian_node, disk, nic, xen
 
 
