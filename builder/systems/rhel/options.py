@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from builder.model.install import KibSize, LocalFile, MibSize
 from builder.model.lab import Value
 from builder.model.units import InterfaceAddress, Name, Vlan
+from builder.systems.pieces import MOST, Bond, CardNumber, Repository, User
 from builder.systems.settings import (
-    Account,
     Address,
-    BondOption,
     Bool,
     CryptHash,
     Device,
@@ -27,12 +26,9 @@ from builder.systems.settings import (
     Timezone,
     Url,
     VolumeName,
-    Word,
 )  # fmt: skip
 
 QuirkName = Literal["x9scm-nic"]
-MOST = 256
-"""Of anything in a list: a host has fewer, and a file made to take long is answered in seconds."""
 
 
 class Hook(Value):
@@ -44,46 +40,11 @@ class Hook(Value):
     fatal: Bool = Field(True, description="A failure of the script ends the installation.")
 
 
-class User(Value):
-    """An account of the installed host."""
-
-    name: Account = Field(description="Login name.")
-    password: CryptHash | None = Field(None, description="A crypt hash; without one, only keys let the user in.")
-    keys: tuple[SshKey, ...] = Field((), max_length=MOST, description="Public ssh keys that let the user in.")
-    groups: tuple[Account, ...] = Field((), max_length=MOST, description="More groups of the user.")
-    admin: Bool = Field(False, description="In group wheel, and may use sudo without a password.")
-
-
-class Repository(Value):
-    """Packages from one more place."""
-
-    name: Word = Field(description="A word for it.")
-    url: Url = Field(description="Where its repodata folder is.")
-
-
-class Bond(Value):
-    """Several cards as one. Card 0 is the management card, 1 the first of the node's networks. The bond has the
-    addresses of its first card."""
-
-    name: Device = Field(description="Such as bond0.")
-    cards: tuple[Annotated[int, Field(strict=True, ge=0, le=8)], ...] = Field(
-        max_length=9, description="Numbers of its cards."
-    )
-    mode: Literal[
-        "active-backup", "balance-rr", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"
-    ] = Field("active-backup", description="How the cards share the work.")
-    options: tuple[BondOption, ...] = Field(
-        ("miimon=100",), max_length=MOST, description="More options of the bonding driver."
-    )
-
-
 class Bridge(Value):
     """A bridge over one card or bond, whose addresses it has."""
 
     name: Device = Field(description="Such as br0.")
-    card: Annotated[int, Field(strict=True, ge=0, le=8)] | None = Field(
-        None, description="Number of the card under it."
-    )
+    card: CardNumber | None = Field(None, description="Number of the card under it.")
     bond: Device | None = Field(None, description="Name of the bond under it.")
 
 

@@ -14,9 +14,10 @@ from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
+from builder.systems.pieces import refuse_users
 from builder.systems.rhel.judge import judge_arguments, judge_host, judge_kickstart
 from builder.systems.rhel.network import network_lines
-from builder.systems.rhel.options import Hook, RhelInstall, User
+from builder.systems.rhel.options import Hook, RhelInstall
 from builder.systems.rhel.phases import boots
 from builder.systems.rhel.releases import RELEASES, Release
 from builder.systems.rhel.storage import storage_lines, storage_of
@@ -224,7 +225,7 @@ def _refuse(node: Node, options: RhelInstall, release: Release) -> None:
         if password is not None and password.startswith("$y$") and not release.yescrypt:
             raise LabError(f"{what}: {release.title} does not know the hash of {name}'s password ($y$)",
                            hint="make one with `openssl passwd -6`")  # fmt: skip
-    _refuse_users(options.users, what)
+    refuse_users(options.users, what)
     for section, hooks in (("pre", options.pre), ("pre_install", options.pre_install), ("post", options.post)):
         for hook in hooks:
             for number, line in enumerate(hook.file.content.splitlines(), 1):
@@ -234,12 +235,3 @@ def _refuse(node: Node, options: RhelInstall, release: Release) -> None:
                         f"{line.strip()[:60]}",
                         hint="no line of a script may begin with %end, %include or the name of a section",
                     )
-
-
-def _refuse_users(users: Sequence[User], what: str) -> None:
-    names = [user.name for user in users]
-    for name in names:
-        if name == "root":
-            raise LabError(f"{what}.users: root is no user of its own", hint="use root_password and root_keys")
-        if names.count(name) > 1:
-            raise LabError(f"{what}.users: two users are called {name}", hint="rename one of them")
