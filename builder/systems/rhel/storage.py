@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from builder.errors import LabError
 from builder.model.install import in_kib, in_mib
-from builder.model.lab import Node, RaidArray, RaidLevel
-from builder.model.units import TIB
+from builder.model.lab import Node, RaidLevel
+from builder.systems.arrays import MSDOS_MOST, refuse_label, refuse_odd_sizes, system_disks, usable
 from builder.systems.machine import Machine, MachineDisk
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import Release
@@ -20,7 +20,6 @@ from builder.systems.rhel.words import comma, command
 
 ROOT_LEAST = 4096
 """MiB for / below which a minimal installation does not fit with room to work in."""
-MSDOS_MOST = 2 * TIB
 _OVERHEAD = 2
 """MiB that partition tables and alignment take on each disk."""
 
@@ -43,14 +42,7 @@ class Storage:
 
 def storage_of(node: Node, options: RhelInstall, release: Release, machine: Machine) -> Storage:
     """Raises LabError for a layout that the installer or the firmware could not carry out."""
-    array = _array(node)
-    disks = tuple(machine.disk(name) for name in array.disks) if array else machine.disks[:1]
-    level = array.level if array else None
-    if level == 10 and len(disks) % 2:
-        raise LabError(
-            f"{node.name}: RAID10 over {len(disks)} disks leaves one of them without its mirror",
-            hint="use an even number of disks, from 4",
-        )
+    disks, level = system_disks(node, machine)
     label = _label(node, options, release, machine, disks)
     storage = Storage(
         disks=disks,
@@ -60,49 +52,21 @@ def storage_of(node: Node, options: RhelInstall, release: Release, machine: Mach
         efi_size=in_mib(options.efi_size),
         filesystem=options.filesystem or release.filesystem,
     )
-    for name, size in (("extent", in_kib(options.extent)), ("chunk", in_kib(options.chunk))):
-        if size & (size - 1):
-            raise LabError(
-                f"{node.name}: install.{name} of {size} KiB is no power of two", hint="write 64MiB or 512KiB"
-            )
+    refuse_odd_sizes(node, {"extent": in_kib(options.extent), "chunk": in_kib(options.chunk)})
     _fits(node, options, storage)
     return storage
-
-
-def _array(node: Node) -> RaidArray | None:
-    first = node.disks[0].name
-    others = [array.name for array in node.raid if first not in array.disks]
-    if others:
-        raise LabError(
-            f"{node.name}: the array {others[0]} does not hold the first disk; only the system's array is made here",
-            hint=f"take it out of raid:, or let it hold {first}",
-        )
-    return node.raid[0] if node.raid else None
 
 
 def _label(node: Node, options: RhelInstall, release: Release, machine: Machine, disks: tuple[MachineDisk, ...]) -> str:
     large = any(disk.size > MSDOS_MOST for disk in disks)
     label = options.label or ("gpt" if machine.firmware == "uefi" or large else "msdos")
-    if machine.firmware == "uefi" and label == "msdos":
-        raise LabError(f"{node.name}: UEFI firmware starts from GPT disks only here", hint="leave install.label out")
-    if large and label == "msdos":
-        raise LabError(f"{node.name}: an msdos partition table ends at 2 TiB", hint="use install.label: gpt")
+    refuse_label(node, machine.firmware, label, disks)
     if not release.disklabel and label == "gpt" and machine.firmware == "bios":
         raise LabError(
             f"{node.name}: {release.title} cannot be told to use GPT, and its GRUB cannot start from it with a BIOS",
             hint="use disks up to 2 TiB and leave install.label out, or firmware: uefi",
         )
     return label
-
-
-def usable(level: RaidLevel | None, count: int, smallest: int) -> int:
-    """What an array over so many members offers, in the unit of `smallest`."""
-    if level is None or level == 1:
-        return smallest
-    if level == 10:
-        return smallest * count // 2
-    parity = {0: 0, 5: 1, 6: 2}
-    return smallest * (count - parity[level])
 
 
 def _fits(node: Node, options: RhelInstall, storage: Storage) -> None:
