@@ -187,7 +187,8 @@ def _changes(plan: GraftPlan) -> str:
 
 def notes(made: Job, plan: GraftPlan) -> list[str]:
     """What the user should know of a medium besides what was changed."""
-    out = [f"note: {note}" for note in plan.notes]
+    out = [f"warning: {remark}" for remark in made.remarks]
+    out += [f"note: {note}" for note in plan.notes]
     out += [f"warning: {path} is signed, so its checksums stay as they were and are now wrong" for path in plan.stale]
     if made.fetched:
         names = ", ".join(sorted(made.fetched))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,15 +74,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A medium to be made. `volume` belongs beside it; `fetched` (name -> content) is asked for over the network.
-    `family` is the node's system, empty when there is no node."""
+    """A medium to be made. `volume` belongs beside it; `fetched` (name -> content) is asked for over the network;
+    `remarks` are for the user."""
 
     name: str
     iso: Path
     edits: tuple[Edit, ...]
     volume: Volume | None = None
     fetched: Mapping[str, bytes] = field(default_factory=dict)
-    node: Node | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def job(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> Job:
@@ -113,11 +114,23 @@ def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked) -> Job:
     node = _node(lab, name)
     if not isinstance(node.source, MediumSource):
         raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
+    source = Path(node.source.path) if iso is None else iso
+    remarks = _fits(node, source)
     plan = _plan(lab, _with_keys(node, asked))
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
-    source = Path(node.source.path) if iso is None else iso
-    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, node)
+    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, remarks)
+
+
+def _fits(node: Node, iso: Path) -> tuple[str, ...]:
+    """Raises UsageError for another system's medium; another release of the right one is only remarked on."""
+    found = installer_of(iso)
+    said = f"{iso} installs {found.name} {found.release}".rstrip()
+    if found.family not in ("unknown", node.system):
+        raise UsageError(f"{said}, and {node.name} is {node.system}", hint="give its own medium with --iso")
+    number = re.search(r"\d+(?:\.\d+)*", node.release)
+    same = number is None or not found.release or f"{found.release}.".startswith(f"{number[0]}.")
+    return () if same else (f"{said}, and {node.name} is release {node.release}",)
 
 
 def node_names(lab: Lab) -> tuple[str, ...]:

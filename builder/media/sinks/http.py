@@ -6,12 +6,11 @@ Ranges are answered as management controllers, QEMU and curl ask for them; sourc
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -19,10 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 from builder.media.errors import MediaError
-from builder.media.plan import GraftPlan, PlannedImage
-from builder.media.sinks.stream import send_part
+from builder.media.plan import GraftPlan
+from builder.media.sinks.resources import ISO9660, TEXT, BytesResource, Catalogue, ImageResource, Resource, Tree, tag_of
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _SEND_SECONDS = 60
 OnRequest = Callable[["Request"], None]
 
@@ -39,36 +38,38 @@ class Request:
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
-    plan: GraftPlan
-    image: PlannedImage
-    tag: str
-
-
 class ImageServer:
-    """Serves images by name (`/host1.iso`). Listens from the start on; `start` answers in a thread of its own."""
+    """Serves images by name (`/host1.iso`), small `files` beside them, and the files inside the images named in
+    `trees` below the image's name (`/host1.iso/.treeinfo`). Listens from the start on; `start` answers in a thread of
+    its own."""
 
     def __init__(
         self,
         images: Mapping[str, GraftPlan],
+        files: Mapping[str, bytes] | None = None,
         *,
+        trees: Collection[str] = (),
         host: str = "127.0.0.1",
         port: int = 0,
         on_request: OnRequest | None = None,
     ) -> None:
-        self._served: dict[str, _Served] = {}
         self._thread: threading.Thread | None = None
+        fixed: dict[str, Resource] = {
+            _rooted(name): BytesResource(data, ISO9660 if name.endswith(".iso") else TEXT)
+            for name, data in (files or {}).items()
+        }
+        inside: dict[str, Tree] = {}
         with contextlib.ExitStack() as stack:
             for name, plan in images.items():
-                image = stack.enter_context(plan.open())
-                self._served["/" + name.strip("/")] = _Served(plan, image, _tag(plan))
+                whole = ImageResource(plan, stack.enter_context(plan.open()), tag_of(plan))
+                fixed[_rooted(name)] = whole
+                if name in trees:
+                    inside[_rooted(name)] = Tree(whole)
             try:
-                self._server = _Server((host, port), self._served, on_request)
-            except OSError as error:
-                raise MediaError(
-                    f"cannot listen on {host} port {port}: {error.strerror}", hint="choose another port"
-                ) from None
+                self._server = _Server((host, port), Catalogue(fixed, inside), on_request)
+            except (OSError, OverflowError) as error:
+                why = error.strerror if isinstance(error, OSError) else "there is no such port"
+                raise MediaError(f"cannot listen on {host} port {port}: {why}", hint="choose another") from None
             self._open = stack.pop_all()
 
     @property
@@ -78,15 +79,16 @@ class ImageServer:
 
     def url(self, name: str) -> str:
         host, port = self.address
-        return f"http://{host}:{port}/{name.strip('/')}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{_rooted(name)}"
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self.serve, name="media http", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="media http", daemon=True)
         self._thread.start()
 
-    def serve(self) -> None:
-        """Answer until `close` is called from another thread."""
-        self._server.serve_forever(poll_interval=0.1)
+    def wait(self) -> None:
+        """Return when the server ends: in a program that only serves, by the exception that a signal raises."""
+        if self._thread is not None:
+            self._thread.join()
 
     def close(self) -> None:
         """Stop listening, end what is being sent, close the sources."""
@@ -104,22 +106,17 @@ class ImageServer:
         self.close()
 
 
-def _tag(plan: GraftPlan) -> str:
-    """A strong validator: equal for equal images of an unchanged source."""
-    sum_ = hashlib.sha256(repr((plan.source, plan.cut, plan.size)).encode())
-    for run in plan.runs:
-        sum_.update(repr((run.offset, run.length, run.payload)).encode())
-    for sector in sorted(plan.patches):
-        sum_.update(sector.to_bytes(8, "big") + plan.patches[sector])
-    return f'"{sum_.hexdigest()[:32]}"'
+def _rooted(name: str) -> str:
+    return "/" + name.strip("/")
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], served: Mapping[str, _Served], on_request: OnRequest | None) -> None:
+    def __init__(self, address: tuple[str, int], served: Catalogue, on_request: OnRequest | None) -> None:
         self.served, self.on_request = served, on_request
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -154,37 +151,34 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.on_request(request)
 
     def _answer(self, *, body: bool) -> None:
-        served = self.server.served.get(unquote(urlsplit(self.path).path))
-        if served is None:
+        found = self.server.served.find(unquote(urlsplit(self.path).path))
+        if found is None:
             self._refuse(HTTPStatus.NOT_FOUND, {})
             return
-        try:
-            served.plan.source.check(served.image.source_fd)
-        except MediaError:
-            # Half an old and half a new image is worse than none.
+        if not found.fresh():
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, {})
             return
-        size = served.image.size
-        wanted = self._range(size, served.tag)
+        wanted = self._range(found.size, found.tag)
         if wanted is None:
-            self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+            self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{found.size}"})
             return
         start, end, partial = wanted
         status = HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK
         self.send_response(status)
-        self.send_header("Content-Type", "application/x-iso9660-image")
+        self.send_header("Content-Type", found.kind)
         self.send_header("Content-Length", str(end - start))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", served.tag)
-        self.send_header("Last-Modified", formatdate(served.plan.source.mtime_ns // 10**9, usegmt=True))
+        self.send_header("ETag", found.tag)
+        if found.modified:
+            self.send_header("Last-Modified", formatdate(found.modified, usegmt=True))
         if partial:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{found.size}")
         self.end_headers()
         self._tell(status, start, end if body else start)
         if body:
             try:
-                send_part(served.image, self.connection.fileno(), start, end)
-            except OSError:
+                found.send(self.connection.fileno(), start, end)
+            except (OSError, MediaError):
                 self.close_connection = True
 
     def _range(self, size: int, tag: str) -> tuple[int, int, bool] | None:
