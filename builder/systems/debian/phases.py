@@ -7,6 +7,7 @@ one on the console has been passed, too: which marks are printed depends on the 
 from __future__ import annotations
 
 from builder.model.plan import Boot, Cause, Phase
+from builder.systems.causes import XEN
 
 FIRMWARE = (
     Cause(
@@ -42,34 +43,6 @@ LOADER = (
         name="loader-failed",
         message="GRUB could not load the hypervisor, the kernel or its initrd",
         cure="look at the console log for the file it names",
-    ),
-)
-
-XEN = (
-    Cause(
-        pattern=r"Unhandled: vec 14, #PF\[0001\]",
-        name="dom0-smap-fault",
-        message="dom0's kernel died of a page fault that the emulated SMAP feature causes",
-        cure="the CPU feature smap must be off under emulation; nestlab turns it off, so the definition was changed",
-    ),
-    Cause(
-        pattern=r"Not enough RAM for (?:domain 0 allocation|domain 0 initrd|DOM0)"
-        r"|Domain 0 allocation is too small|Dom0 allocation too small",
-        name="dom0-memory-too-small",
-        message="Xen could not build dom0 with the memory it was told to give",
-        cure="raise xen.dom0_memory, or the node's memory",
-    ),
-    Cause(
-        pattern=r"Panic on CPU \d+:|FATAL TRAP: vec|Xen BUG at",
-        name="xen-panic",
-        message="the hypervisor panicked",
-        cure="the lines after it on the console tell why; with xen.noreboot: true it stays there",
-    ),
-    Cause(
-        pattern=r"(?:Hardware )?Dom(?:ain )?0 crashed",
-        name="dom0-crashed",
-        message="dom0 crashed",
-        cure="its last words are on the console; kernel.arguments: earlyprintk=xen shows the earliest ones",
     ),
 )
 

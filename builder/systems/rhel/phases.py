@@ -10,16 +10,11 @@ from __future__ import annotations
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
+from builder.systems.causes import LOADER_RESCUE, NO_ROOT, NOTHING_TO_BOOT, kernel_panic
 from builder.systems.rhel.releases import Release
 
 _START = (
-    Cause(
-        pattern=r"No bootable device|Boot failed: (?:not a bootable disk|could not read the boot disk)"
-        r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell",
-        name="nothing-to-boot",
-        message="the firmware found nothing that it can start",
-        cure="is the file of the medium whole, and for this firmware?",
-    ),
+    NOTHING_TO_BOOT,
     Cause(
         pattern=r"Can't get kickstart from|failed to fetch kickstart|Cannot find kickstart file on|"
         r"Error downloading kickstart file|unknown network kickstart URL",
@@ -86,27 +81,7 @@ _ANSWERS = (
         cure="look at the lines before it",
     ),
 )
-_HOST = (
-    Cause(
-        pattern=r"grub rescue>|Entering rescue mode|Minimal BASH-like line editing is supported",
-        name="loader-rescue",
-        message="GRUB did not find its files",
-        cure="the boot loader was written to a disk that the firmware does not start from first",
-    ),
-    Cause(
-        pattern=r"dracut-initqueue.*timeout|Entering emergency mode|You are in emergency mode|Generating "
-        r"\"/run/initramfs/rdsosreport",
-        name="no-root",
-        message="the host did not find its root file system",
-        cure="an array or a volume group is not complete, or a driver is missing",
-    ),
-    Cause(
-        pattern=r"Kernel panic - not syncing",
-        name="kernel-panic",
-        message="the host's kernel panicked",
-        cure="the same line and those before it tell why",
-    ),
-)
+_HOST = (LOADER_RESCUE, NO_ROOT, kernel_panic("the host's kernel"))
 
 
 def boots(release: Release, end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:

@@ -9,27 +9,17 @@ from __future__ import annotations
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
+from builder.systems.causes import NOTHING_TO_BOOT, kernel_panic
 
 _START = (
-    Cause(
-        pattern=r"No bootable device|Boot failed: (?:not a bootable disk|could not read the boot disk)"
-        r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell",
-        name="nothing-to-boot",
-        message="the firmware found nothing that it can start",
-        cure="is the file of the medium whole, and for this firmware?",
-    ),
+    NOTHING_TO_BOOT,
     Cause(
         pattern=r"Panic on CPU \d+:|FATAL TRAP: vec|Xen BUG at",
         name="xen-panic",
         message="the hypervisor panicked",
         cure="the lines after it tell why; nested on Intel, EPT must be there",
     ),
-    Cause(
-        pattern=r"Kernel panic - not syncing",
-        name="kernel-panic",
-        message="dom0's kernel panicked",
-        cure="the same line and those before it tell why",
-    ),
+    kernel_panic("dom0's kernel"),
 )
 _INSTALLER = (
     Cause(
