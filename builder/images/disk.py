@@ -12,6 +12,7 @@ import io
 import json
 import re
 import shlex
+import sys
 import tarfile
 import threading
 import time
@@ -75,19 +76,22 @@ def build_rootfs(
         need(tool, why="build disk images", package=package)
     phase = _Phases(emit, {"root.d": "bootstrap", "extra-data.d": "packages", "finalise.d": "packages"})
     phase.enter("bootstrap")
-    program = python_program("disk-image-create")
+    program = Path(python_program("disk-image-create"))
+    ours = program.parent == Path(sys.executable).parent
+    python = sys.executable if ours else "/usr/bin/python3"
+    cache = folder.parent.parent / "dib"
     sources = shop.folder / "debian.sources"
     write_atomic(sources, host.sources_list(recipe.release), mode=0o644)
     write_atomic(shop.folder / "apt.conf", host_apt_settings(), mode=0o644)
     shop.as_root(
         "rootfs",
         {
-            "DISK_IMAGE_CREATE": program,
-            "PATH": f"{Path(program).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PYTHON": python,
+            "PATH": f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "ELEMENTS": " ".join(dict.fromkeys((*recipe.elements, *BASE_ELEMENTS))),
             "ELEMENTS_PATH": str(_HERE / "elements"),
             "PACKAGES": ",".join(sorted(set(recipe.packages))),
-            "DIB_IMAGE_CACHE": str(folder.parent.parent / "dib"),
+            "DIB_IMAGE_CACHE": str(cache),
             "DIB_RELEASE": codename(recipe.release),
             "ARCH": "amd64",
             # a file instead of an address: mmdebstrap takes apt's own way of naming sources, keyrings included
@@ -97,11 +101,13 @@ def build_rootfs(
             "DIB_CHECKSUM": "0",
             "DIB_DEBUG_TRACE": "0",
             "NESTLAB_APT_CONF": str(shop.folder / "apt.conf"),
+            "JOB": str(shop.folder),
             "NESTLAB_KEYS": " ".join(sorted({source.signed_by for source in host.sources} - {""})),
         },
         on_line=phase.line,
         timeout=5400,
         stop=stop,
+        plain=(shop.folder, cache, _HERE, Path(sys.prefix)),
     )
     phase.leave()
     (shop.folder / "rootfs.tar.zst").rename(folder / "rootfs.tar.zst")

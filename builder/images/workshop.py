@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -64,12 +65,14 @@ class Workshop:
         on_line: Callable[[str], None],
         timeout: float,
         stop: threading.Event | None = None,
+        plain: Sequence[Path] = (),
     ) -> None:
-        """Run a script of `disk/` as root on this folder. `environment` is handed over in a private file.
+        """Run a script of `disk/` as root on this folder. `environment` is handed over in a private file. Folders in
+        `plain` are told by names without blanks, under which the script has to mount them (see `plain_names`).
 
         Raises CommandFailed with the last lines, TimedOut, or Interrupted when `stop` was set.
         """
-        values = {"OWNER": f"{os.geteuid()}:{os.getegid()}", **environment}
+        values = {"OWNER": f"{os.geteuid()}:{os.getegid()}", **plain_names(environment, plain)}
         text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
         write_atomic(self.folder / "environment", text, mode=0o600)
         command = [
@@ -97,6 +100,16 @@ class Workshop:
         if status != 0:
             stderr = "\n".join(tail)
             raise CommandFailed([str(part) for part in command], returncode=status, stderr=stderr)
+
+
+def plain_names(environment: Mapping[str, str], folders: Sequence[Path]) -> dict[str, str]:
+    """The environment with every folder that has an unusual character in its name called /mnt/N instead; PLAIN lists
+    the folders, one a line, in the order of N. For programs that split paths at blanks."""
+    odd = [str(folder) for folder in folders if not re.fullmatch(r"[\w./+@:,-]+", str(folder))]
+    values = dict(environment)
+    for number, folder in sorted(enumerate(odd), key=lambda each: -len(each[1])):
+        values = {name: value.replace(folder, f"/mnt/{number}") for name, value in values.items()}
+    return {**values, "PLAIN": "\n".join(odd)}
 
 
 def become_root() -> list[str]:
