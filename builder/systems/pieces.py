@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from builder.errors import LabError
-from builder.model.lab import Value
+from builder.model.lab import Node, Value
 from builder.systems.settings import Account, BondOption, Bool, CryptHash, Device, SshKey, Url, Word
 
 MOST = 256
@@ -56,3 +56,36 @@ def refuse_users(users: Sequence[User], what: str) -> None:
             raise LabError(f"{what}.users: root is no user of its own", hint="use root_password and root_keys")
         if names.count(name) > 1:
             raise LabError(f"{what}.users: two users are called {name}", hint="rename one of them")
+
+
+def refuse_bonds(node: Node, bonds: Sequence[Bond], cards: int, what: str) -> None:
+    """Raises LabError for bonds of fewer than two cards, of cards that are not there or in two of them, and of a card
+    with addresses that the bond would not have. `cards` counts the management card."""
+    refuse_shared_cards([(bond.name, bond.cards) for bond in bonds], cards, what)
+    for bond in bonds:
+        if len(bond.cards) < 2:
+            raise LabError(f"{what}: {bond.name} is a bond of fewer than two cards", hint="name two cards")
+        for card in bond.cards[1:]:
+            if card == 0 or node.nics[card - 1].addresses or node.nics[card - 1].trunk:
+                raise LabError(
+                    f"{what}: {bond.name} has the addresses of its first card, and card {card} has some of its own",
+                    hint="name the card with the addresses first, and no other one that has any",
+                )
+
+
+def refuse_shared_cards(devices: Sequence[tuple[str, tuple[int, ...]]], cards: int, what: str) -> None:
+    """Raises LabError for devices, given with the numbers of their cards, that share a name or a card, or stand on a
+    card that is not there."""
+    owner: dict[int, str] = {}
+    for name, below in devices:
+        for card in below:
+            if card >= cards:
+                raise LabError(
+                    f"{what}: {name} takes card {card}, and the last one is {cards - 1}",
+                    hint="card 0 is the management card, 1 the first of networks:",
+                )
+            if card in owner:
+                raise LabError(f"{what}: card {card} is in {owner[card]} and in {name}", hint="give it to one of them")
+            owner[card] = name
+    if len({name for name, _ in devices}) != len(devices):
+        raise LabError(f"{what}: two devices have one name", hint="give each bond and bridge a name of its own")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from builder.errors import LabError
 from builder.model.lab import Node
 from builder.systems.machine import Machine
+from builder.systems.pieces import refuse_bonds, refuse_shared_cards
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import Release
 from builder.systems.rhel.words import comma, command
@@ -171,27 +172,6 @@ def _refuse_devices(node: Node, options: RhelInstall, machine: Machine, what: st
         if bridge.bond is not None:
             bonds.remove(bridge.bond)
         below.append((bridge.name, () if bridge.card is None else (bridge.card,)))
-    owner: dict[int, str] = {}
-    for name, cards in below:
-        for card in cards:
-            if card >= len(machine.cards):
-                last = len(machine.cards) - 1
-                raise LabError(
-                    f"{what}: {name} takes card {card}, and the last one is {last}",
-                    hint="card 0 is the management card, 1 the first of networks:",
-                )
-            if card in owner:
-                raise LabError(f"{what}: card {card} is in {owner[card]} and in {name}", hint="give it to one of them")
-            owner[card] = name
-    if len({name for name, _ in below}) != len(below):
-        raise LabError(f"{what}: two devices have one name", hint="give each bond and bridge a name of its own")
-    for bond in network.bonds:
-        if len(bond.cards) < 2:
-            raise LabError(f"{what}: {bond.name} is a bond of fewer than two cards", hint="name two cards")
-        for card in bond.cards[1:]:
-            if card == 0 or node.nics[card - 1].addresses or node.nics[card - 1].trunk:
-                raise LabError(
-                    f"{what}: {bond.name} has the addresses of its first card, and card {card} has some of its own",
-                    hint="name the card with the addresses first, and no other one that has any",
-                )
+    refuse_shared_cards(below, len(machine.cards), what)
+    refuse_bonds(node, network.bonds, len(machine.cards), what)
     return bool(below)
