@@ -104,6 +104,34 @@ CODES: Mapping[str, str] = {
     "lab-vlan-address": "An address on a tagged interface needs that VLAN on the card's trunk.",
     "lab-cards-most": "So many cards fit beside the management card: PCI slots are given out in a fixed order, so that "
     "saved states fit later starts.",
+    # Guests.
+    "lab-no-guests": "Guests are declared for hosts whose toolstack reads files: xl and libvirt. Hosts without Xen run "
+    "none, and XCP-ng's are made with xe, for which lab files have no words yet.",
+    "lab-guest-name": "The name of a guest is the name of its domain and of its files: once on each host.",
+    "lab-guest-managers": "A domain is started and watched by xl or by libvirt. What one of them starts the other does "
+    "not know, so that both would start it, and its disks would be written to twice.",
+    "lab-guest-manager": "The host has no such toolstack.",
+    "lab-guest-memory": "Xen gives guests what dom0 and Xen itself leave of the host's memory; nothing is swapped out.",
+    "lab-guest-maxmem": "A guest starts with memory and may grow to maxmem by ballooning (xl mem-set).",
+    "lab-guest-vifs": "Management tools attach seven interfaces to a guest, and guests were seen to hang with an "
+    "eighth. A trunk of VLANs carries any number of networks over one interface.",
+    "lab-guest-bridge": "The host has a bridge over its management card, called as xen.bridge says, and one over each "
+    "card of `networks:`, counted on from there.",
+    "lab-guest-boot": "PV and PVH guests have no firmware: a kernel of the host starts them, or pygrub, which reads "
+    "the guest's disk in dom0, or a GRUB made for Xen (PvGrub2, grub.xen), which reads it inside the guest. HVM guests "
+    "start from their disk by firmware. pygrub runs in dom0 on what the guest wrote; PvGrub2 does not.",
+    "lab-guest-pygrub": "pygrub reads the file systems of Linux. NetBSD guests start from a kernel in the host, of "
+    "which they keep a copy as /netbsd.",
+    "lab-guest-type": "The guest's type cannot have the device: PVH guests have no PCI devices, and only HVM guests, "
+    "whose devices are emulated by QEMU, can have a virtio random number device.",
+    "lab-guest-pci": "A device that a guest is given is kept from dom0 (xen.pciback_hide), and given to one guest.",
+    "lab-guest-disk": "A guest's disk is a raw or qcow2 file, or a volume, which is raw. What is to be made and filled "
+    "needs a size and is raw.",
+    "lab-guest-shared-disk": "Two guests that write to one disk destroy its file system.",
+    "lab-guest-array": "The disk is on a RAID array, and none of that name is made: the guest's storage would not be "
+    "there when the host comes up. Arrays of `raid:` are found as /dev/md/NAME; numbers such as md127 change.",
+    "lab-guest-make": "The program that is to make the guest's disks does not run on this host, makes another kind of "
+    "guest, or lacks something that it has to be told.",
     # This host.
     "lab-host-memory": "All nodes together ask for more memory than this machine has. `validate --no-limits` leaves "
     "this machine out of it.",

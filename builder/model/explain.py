@@ -40,7 +40,7 @@ _PATTERNS: Mapping[str, _Words] = {
         "is not a log level of Xen",
         "write none, error, warning, info, debug or all, or two of them as error/all",
     ),
-    layers.BRIDGE_PATTERN: (
+    units.BRIDGE_PATTERN: (
         "lab-bad-value",
         "is not a bridge name",
         "use a letter, then letters and digits, 15 at most, such as xenbr0",
@@ -54,6 +54,7 @@ _EXAMPLES = {
     "network": "network: lan",
     "level": "level: 1",
     "disks": "disks: [disk0, disk1]",
+    "by": "by: debootstrap",
 }
 
 # Words that other tools use for what has another name here.
@@ -253,7 +254,7 @@ def place(path: Path) -> str:
     if path in (("defaults",), ("nodes",), ("networks",)):
         return f"`{path[0]}`"
     if isinstance(path[-1], int):
-        item = {"disks": "disk", "networks": "card", "raid": "array"}.get(str(path[-2]), "item")
+        item = {"disks": "disk", "networks": "card", "raid": "array", "guests": "guest"}.get(str(path[-2]), "item")
         return f"{item} {path[-1] + 1} of {place(path[:-2])}"
     return f"`{path[-1]}` of {place(path[:-1])}"
 

@@ -20,7 +20,7 @@ from builder.model.explain import explain
 from builder.model.lab import Value
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
-from builder.model.units import KIB, MIB, BadValue, parse_size
+from builder.model.units import KIB, MIB, BadValue, parse_mib, parse_size
 from builder.model.worded import Worded
 from builder.model.words import describe, shorten, written
 
@@ -107,10 +107,7 @@ LocalFile = Annotated[
 
 
 def _mib(value: Any) -> str:
-    size = parse_size(value)
-    if size % MIB:
-        raise BadValue("lab-size", f"{shorten(written(value))} is no whole number of MiB", "write it as 4GiB or 512MiB")
-    return f"{size // MIB}MiB"
+    return f"{parse_mib(value) // MIB}MiB"
 
 
 def _kib(value: Any) -> str:

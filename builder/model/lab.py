@@ -18,6 +18,12 @@ NicModel = Literal["e1000", "e1000e", "rtl8139", "virtio"]
 SectorSize = Literal["512n", "512e", "4Kn"]
 CpuModel = Literal["host-passthrough", "host-model"]
 RaidLevel = Literal[0, 1, 5, 6, 10]
+GuestType = Literal["pv", "pvh", "hvm"]
+GuestOs = Literal["linux", "netbsd"]
+GuestManager = Literal["xl", "libvirt"]
+GuestBoot = Literal["dom0-kernel", "kernel", "pygrub", "pvgrub2", "grub-xen", "disk"]
+GuestMaker = Literal["existing", "debootstrap", "xen-tools", "debian-installer", "netbsd-sets", "INSTALL_XEN3_DOMU"]
+DiskFormat = Literal["raw", "qcow2"]
 
 
 class Value(BaseModel):
@@ -105,6 +111,55 @@ class MediumSource(Value):
 Source = Annotated[ImageSource | MediumSource, Field(discriminator="kind")]
 
 
+class GuestDisk(Value):
+    """A guest's disk: a file of the host, or a logical volume (GROUP/VOLUME). `size` in bytes, None: it is there."""
+
+    path: str
+    size: int | None
+    format: DiskFormat = "raw"
+    readonly: bool = False
+
+
+class Vif(Value):
+    """A guest's network interface on a bridge of its host."""
+
+    mac: str
+    bridge: str
+
+
+class GuestMake(Value):
+    """How a guest's disks get their contents."""
+
+    by: GuestMaker
+    release: str | None = None
+    mirror: str | None = None
+    preseed: str | None = None
+    keys: tuple[str, ...] = ()
+
+
+class Guest(Value):
+    """A guest (L2) of a node, in `memory` bytes, up to `maxmem` when its host gives it more. `kernel` and `ramdisk` are
+    files of the host. `made` says how its disks come about; None: it has none, or they are there."""
+
+    name: Name
+    type: GuestType
+    os: GuestOs
+    manager: GuestManager
+    vcpus: int
+    memory: int
+    maxmem: int | None
+    boot: GuestBoot
+    kernel: str | None
+    ramdisk: str | None
+    arguments: Arguments
+    disks: tuple[GuestDisk, ...]
+    vifs: tuple[Vif, ...]
+    pci: tuple[Bdf, ...]
+    autostart: bool
+    entropy: bool
+    made: GuestMake | None
+
+
 class Node(Value):
     """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts.
     `install` are the settings that only its system's installer understands: the system reads them with its own type."""
@@ -127,6 +182,7 @@ class Node(Value):
     source: Source
     after: tuple[Name, ...]
     install: Mapping[str, Any] = Field(default_factory=dict)
+    guests: tuple[Guest, ...] = ()
 
 
 class Lab(Value):

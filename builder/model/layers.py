@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from builder.model.guests import GuestLayer
 from builder.model.lab import CpuModel, DiskBus, Firmware, NicModel, RaidLevel, SectorSize, Value
-from builder.model.units import Arguments, BadValue, Bdf, InterfaceAddress, Mac, Name, Size, Vlan
+from builder.model.units import BRIDGE_PATTERN, Arguments, BadValue, Bdf, InterfaceAddress, Mac, Name, Size, Vlan
 from builder.model.words import describe, shorten, written
 
 EXPIRES_PATTERN = r"^(never|[1-9][0-9]{0,4}[mhd])$"
 COM1_PATTERN = r"^(auto|[0-9]+)(/[0-9]+)?(,[0-9a-z:.]*)*$"
 CONSOLE_PATTERN = r"^[a-z0-9]+(,[a-z0-9]+)*$"
 LOGLVL_PATTERN = r"^(none|error|warning|info|debug|all)(/(none|error|warning|info|debug|all))?$"
-BRIDGE_PATTERN = r"^[a-z][a-z0-9]{0,14}$"
 MOST_NODES = 10_000
 _LEVELS = (0, 1, 5, 6, 10)
 
@@ -164,6 +164,7 @@ class NodeLayer(Value):
     install: dict[str, Any] = Field(
         default_factory=dict, description="What only the installer of the node's system understands."
     )
+    guests: tuple[GuestLayer, ...] = Field((), max_length=256, description="Domains that run on this host.")
 
 
 class LabLayer(Value):

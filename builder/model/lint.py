@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from builder.errors import Problem
 from builder.model.document import Document, Path
 from builder.model.lab import Lab
+from builder.model.lint_guests import lint_guests
 from builder.model.lint_node import lint_node
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
+from builder.model.subject import Subject
 from builder.model.units import GIB, MIB, show_size
 from builder.model.words import listing, shorten, suggest
 
@@ -45,6 +47,7 @@ def lint(
         report.add("lab-no-nodes", "the lab has no nodes", "add nodes: {host1: {system: debian}}", ("nodes",))
     for node in lab.nodes:
         lint_node(node, systems[node.system], report)
+        lint_guests(Subject(node, systems[node.system], report))
     _networks(lab, report, other_networks)
     _macs(lab, report)
     _addresses(lab, report)
@@ -104,24 +107,37 @@ def _networks(lab: Lab, report: Report, others: Collection[str]) -> None:
 
 
 def _macs(lab: Lab, report: Report) -> None:
+    """Cards of nodes and interfaces of their guests: bridges bring them together."""
     seen: dict[str, Path] = {}
     for node in lab.nodes:
-        for index, nic in enumerate(node.nics):
-            path: Path = ("nodes", node.name, "networks", index, "mac")
-            if nic.mac not in seen:
-                seen[nic.mac] = path
+        base: Path = ("nodes", node.name)
+        cards: list[tuple[Path, str]] = [
+            ((*base, "networks", index, "mac"), nic.mac) for index, nic in enumerate(node.nics)
+        ]
+        cards += [
+            ((*base, "guests", index, "vifs", at, "mac"), vif.mac)
+            for index, guest in enumerate(node.guests)
+            for at, vif in enumerate(guest.vifs)
+        ]
+        for path, mac in cards:
+            first = seen.setdefault(mac, path)
+            if first == path:
                 continue
-            first = seen[nic.mac]
-            shared = report.inherited(path)
-            where = f"card {int(first[3]) + 1} of node {shorten(str(first[1]))} ({report.where(first)})"
             report.add(
                 "lab-duplicate-mac",
-                f"card {index + 1} of node {shorten(node.name)} has the address {nic.mac} of {where}",
+                f"{_card(lab, path)} has the address {mac} of {_card(lab, first)} ({report.where(first)})",
                 "a mac under `defaults:` goes to every node; move it to one node, or leave it out"
-                if shared
+                if report.inherited(path)
                 else "leave mac out and each card gets one of its own",
                 path,
             )
+
+
+def _card(lab: Lab, path: Path) -> str:
+    node = shorten(str(path[1]))
+    if path[2] == "networks":
+        return f"card {int(path[3]) + 1} of node {node}"
+    return f"interface {int(path[5]) + 1} of guest {lab.node(str(path[1])).guests[int(path[3])].name} of node {node}"
 
 
 def _addresses(lab: Lab, report: Report) -> None:

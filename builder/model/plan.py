@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from builder.model.lab import DiskBus, Firmware, Node, Value
+from builder.model.lab import DiskBus, Firmware, GuestMaker, GuestManager, Node, Value
 
 
 class File(Value):
@@ -142,6 +142,14 @@ class Minimum(Value):
     source: str
 
 
+class GuestTraits(Value):
+    """What guests a system's hosts can have from files. `kernel` says whether the host's own kernel starts a guest."""
+
+    managers: tuple[GuestManager, ...]
+    makers: tuple[GuestMaker, ...]
+    kernel: bool
+
+
 _DOCUMENTED_BUSES: Mapping[Firmware, DiskBus] = {"bios": "lsilogic", "uefi": "ide"}
 
 
@@ -153,6 +161,7 @@ class SystemTraits(Value):
     no driver for the LSI controller, so a UEFI node cannot start from it. `footprint` is what one node is expected to
     write to the disk of the machine that it runs on, in bytes (its disks are thin). `install` gives the
     type of the lab file's `install:` (made when it is needed: it takes time), None for a system without an installer.
+    `guests` is None where guests cannot be declared in a lab file.
     """
 
     name: str
@@ -166,6 +175,7 @@ class SystemTraits(Value):
     buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
     footprint: int = 0
     install: Callable[[], type[Value]] | None = Field(None, exclude=True)
+    guests: GuestTraits | None = None
 
 
 class System(Protocol):

@@ -6,11 +6,13 @@ A node's values: nestlab's defaults <- its system's defaults <- the lab's `defau
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from builder.model.guests import XEN_PREFIX, guest_of
 from builder.model.install import read_install
 from builder.model.lab import (
     Disk,
@@ -51,6 +53,7 @@ _DEFAULTS: Mapping[str, Any] = {
         "pciback_hide": [],
     },
 }
+QEMU_PREFIX = "52:54:00"
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 _NESTED = ("xen", "kernel")
 _Merged = dict[str, Any]
@@ -183,6 +186,10 @@ def _node(
         source=_source(said.get("source"), traits, folder),
         after=said.get("after", ()),
         install=said["install"],
+        guests=tuple(
+            guest_of(guest, said["xen"]["bridge"], functools.partial(macs.of_guest, name, guest.name))
+            for guest in said.get("guests", ())
+        ),
     )
 
 
@@ -251,7 +258,7 @@ def _expires(text: str) -> int:
 class _Macs:
     """Addresses for cards that were given none: 52:54:00 (QEMU's) and three bytes of a digest of lab, node and card.
 
-    Never 00:16:3e, which Xen hosts give to their guests. In a large lab two digests can agree; the later card then
+    Never 00:16:3e, which guests of Xen hosts have. In a large lab two digests can agree; the later card then
     takes the next digest, so that an address depends on earlier nodes only.
     """
 
@@ -259,14 +266,20 @@ class _Macs:
         self._lab = layer.name
         shared = layer.defaults.networks or ()
         own = (nic for node in layer.nodes.values() if node for nic in node.networks or ())
-        self._taken = {nic.mac for nic in (*shared, *own) if nic.mac}
+        said = (layer.defaults, *filter(None, layer.nodes.values()))
+        vifs = (vif for node in said for guest in node.guests for vif in guest.vifs)
+        self._taken = {nic.mac for nic in (*shared, *own) if nic.mac} | {vif.mac for vif in vifs if vif.mac}
 
-    def made(self, node: str, card: str) -> str:
+    def of_guest(self, node: str, guest: str, number: int) -> str:
+        """The address of a guest's interface, in the range that Xen hosts give to their guests."""
+        return self.made(node, f"{guest}/{number}", prefix=XEN_PREFIX)
+
+    def made(self, node: str, card: str, *, prefix: str = QEMU_PREFIX) -> str:
         attempt = 0
         while True:
             text = f"{self._lab}/{node}/{card}/{attempt}"
             tail = hashlib.sha256(text.encode()).digest()[:3].hex(":")
-            mac = f"52:54:00:{tail}"
+            mac = f"{prefix}:{tail}"
             if mac not in self._taken:
                 self._taken.add(mac)
                 return mac

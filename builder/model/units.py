@@ -19,6 +19,7 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 MAC_PATTERN = "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"
 ADDRESS_PATTERN = r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"
 ARGUMENT_PATTERN = r"^[^\s\"'`$\\;|&<>]+$"
+BRIDGE_PATTERN = r"^[a-z][a-z0-9]{0,14}$"
 BDF_PATTERN = r"^([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$"
 _MEANT = {"k": "KiB", "m": "MiB", "g": "GiB", "t": "TiB"}
 _SIZE = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))? ?([A-Za-z]{0,20})\Z")
@@ -55,6 +56,14 @@ def parse_size(value: Any) -> int:
             f"{number}{unit} is not a whole number of bytes between 1 and 2^60",
             "write it as 4GiB or 512MiB",
         )
+    return size
+
+
+def parse_mib(value: Any) -> int:
+    """As parse_size, for what is counted in whole MiB."""
+    size = parse_size(value)
+    if size % MIB:
+        raise BadValue("lab-size", f"{shorten(written(value))} is no whole number of MiB", "write it as 4GiB or 512MiB")
     return size
 
 
@@ -107,6 +116,11 @@ Size = Annotated[
     int,
     BeforeValidator(parse_size),
     WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["4GiB", "512MiB"]}),
+]
+WholeMib = Annotated[
+    int,
+    BeforeValidator(parse_mib),
+    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["512MiB"]}),
 ]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Mac = Annotated[str, BeforeValidator(_mac), WithJsonSchema({"type": "string", "pattern": MAC_PATTERN})]

@@ -3,15 +3,16 @@ serial port that Xen and the boot loader share, and the names of its bridges."""
 
 from __future__ import annotations
 
-import re
-
 from builder.errors import LabError
+from builder.model import bridges
 from builder.model.lab import Node, XenSettings
 from builder.model.units import KIB, MIB
 from builder.render.arguments import KernelArguments
 
 # Xen's own memory and what it keeps back of a small machine, so that dom0_mem can be granted in full.
 XEN_OVERHEAD = 256 * MIB
+
+bridge_names = bridges.bridge_names
 
 
 def hypervisor(xen: XenSettings) -> tuple[KernelArguments, KernelArguments]:
@@ -53,15 +54,6 @@ def serial_speed(xen: XenSettings) -> str:
     """The speed of the first serial port, which the boot loader shares with Xen."""
     speed = xen.com1.partition(",")[0]
     return speed if speed.isdigit() else "115200"
-
-
-def bridge_names(first: str, count: int) -> tuple[str, ...]:
-    """xenbr0, xenbr1, ... for `xenbr0`; lan, lan1, lan2, ... for a name without a number."""
-    match = re.fullmatch(r"(.*?)([0-9]*)", first)
-    assert match is not None
-    stem, number = match.groups()
-    start = int(number or 0)
-    return (first, *(f"{stem}{start + index}" for index in range(1, count)))
 
 
 def refuse_dom0_memory(node: Node) -> None:

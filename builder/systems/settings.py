@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from builder.model import texts
 from builder.model.install import Worded
 from builder.model.units import BadValue
 from builder.model.words import shorten
@@ -22,16 +23,7 @@ CryptHash = Annotated[
         "make one with `openssl passwd -6`; passwords in clear are not taken",
     ),
 ]
-SshKey = Annotated[
-    str,
-    Worded(
-        r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-        r" [A-Za-z0-9+/]{40,}={0,3}( [ -~]{0,100})?",
-        "a public ssh key",
-        "write the line of an id_*.pub file",
-        longest=2000,
-    ),
-]
+SshKey = texts.SshKey
 Account = Annotated[
     str, Worded(r"[a-z_][a-z0-9_-]{0,31}", "a login name", "use lower-case letters, digits, - and _, 32 at most")
 ]
@@ -56,15 +48,7 @@ HostName = Annotated[
         "use letters, digits and hyphens, and dots between the parts",
     ),
 ]
-Url = Annotated[
-    str,
-    Worded(
-        r"(https?|ftp)://[!#%-;=?-Z_a-z~\[\]]+",
-        "an address of an installation tree",
-        "write http://..., https://... or ftp://...",
-        longest=1000,
-    ),
-]
+Url = texts.Url
 Package = Annotated[
     str,
     Worded(

@@ -12,7 +12,7 @@ from builder.model.install import LocalFile, MibSize, Worded
 from builder.model.lab import Lab, Value
 from builder.model.lint import HostLimits
 from builder.model.load import parse_lab
-from builder.model.plan import Minimum, SystemTraits
+from builder.model.plan import GuestTraits, Minimum, SystemTraits
 from builder.model.units import GIB, MIB
 
 HERE = "¦"
@@ -30,6 +30,11 @@ HOST = SystemTraits(
     minimum=Minimum(memory=GIB, disk=4 * GIB, source="Host Guide, 2.1"),
     sources=("image", "medium"),
     footprint=GIB,
+    guests=GuestTraits(
+        managers=("xl", "libvirt"),
+        makers=("existing", "debootstrap", "xen-tools", "debian-installer", "INSTALL_XEN3_DOMU"),
+        kernel=True,
+    ),
 )
 
 
@@ -50,7 +55,13 @@ class Installer(Value):
 
 
 MEDIUM_ONLY = HOST.model_copy(
-    update={"name": "installed", "title": "An installed host", "sources": ("medium",), "install": lambda: Installer}
+    update={
+        "name": "installed",
+        "title": "An installed host",
+        "sources": ("medium",),
+        "install": lambda: Installer,
+        "guests": GuestTraits(managers=("xl",), makers=("existing", "netbsd-sets"), kernel=False),
+    }
 )
 SMALL = SystemTraits(
     name="small",

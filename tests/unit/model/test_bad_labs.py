@@ -76,11 +76,12 @@ def patterns_in(part: Any) -> Iterator[str]:
 
 
 def test_every_pattern_has_its_words() -> None:
-    """A pattern without words would end in a traceback. Sizes and addresses have validators that speak themselves."""
+    """A pattern without words would end in a traceback. Sizes, addresses and worded texts (a group around the whole)
+    have validators that speak themselves."""
     own_words = {units.SIZE_PATTERN, units.MAC_PATTERN, units.ADDRESS_PATTERN}
     patterns = set(patterns_in(LabLayer.model_json_schema()))
     assert len(patterns) > 8
-    assert patterns - own_words <= set(explain._PATTERNS)
+    assert {each for each in patterns - own_words if not each.startswith("^(?:")} <= set(explain._PATTERNS)
 
 
 def test_all_problems_at_once_in_file_order() -> None:
