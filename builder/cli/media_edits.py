@@ -75,13 +75,14 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A medium to be made. `volume` belongs beside it; `fetched` (name -> content) is asked for over the network;
-    `remarks` are for the user."""
+    `macs` are the cards that the host may boot from; `remarks` are for the user."""
 
     name: str
     iso: Path
     edits: tuple[Edit, ...]
     volume: Volume | None = None
     fetched: Mapping[str, bytes] = field(default_factory=dict)
+    macs: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -119,7 +120,7 @@ def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked) -> Job:
     plan = _plan(lab, _with_keys(node, asked))
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
-    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, remarks)
+    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, (node.management_mac,), remarks)
 
 
 def _fits(node: Node, iso: Path) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
     Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
-    Verb("media", "inspect|build|undo|serve|write", "Installation media that install by themselves.", MEDIA,
+    Verb("media", "inspect|build|undo|serve|write|pxe", "Installation media that install by themselves.", MEDIA,
          children=(
         Verb("inspect", "ISO", "Say what is on an installation medium.", MEDIA, "builder.cli.media_inspect:inspect"),
         Verb("build", "[LAB NODE]", "Make a medium that installs by itself.", MEDIA,
@@ -62,6 +62,8 @@ VERBS: tuple[Verb, ...] = (
              "builder.cli.media_serve:serve"),
         Verb("write", "ISO DEVICE", "Write a medium to a USB disk and read it back.", MEDIA,
              "builder.cli.media_write:write"),
+        Verb("pxe", "[LAB NODE]", "Make a folder that a machine installs itself from over the network.", MEDIA,
+             "builder.cli.media_pxe:pxe"),
     )),
     Verb("doctor", "[LAB]", "Check this host, with the exact fix for each finding.", HOST, "builder.cli.doctor:doctor"),
     Verb("image", "ls|build|prune", "Golden disk images.", HOST, children=(

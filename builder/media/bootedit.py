@@ -11,7 +11,7 @@ from builder.media.boot import Initrd, Menu, fat_images, find_initrds, find_menu
 from builder.media.edits import Arguments, Overlay
 from builder.media.errors import MediaError
 from builder.media.fat import Fat, FatFile
-from builder.media.initrd import Packing, archive, guard, layers, overlay_place
+from builder.media.initrd import Packing, archive, guard, layers, overlay_place, packed_at
 from builder.media.medium import Medium, image_path
 from builder.media.menus import Change
 from builder.media.menus.common import resolve
@@ -136,7 +136,9 @@ class BootEdits:
             raise MediaError("no boot menu names an initrd that is on the medium", hint="name the initrd yourself")
         second = []
         for initrd in initrds:
-            if edit.how != "append" and self._takes_second(initrd, found, forced=edit.how == "second"):
+            if edit.how == "repack":
+                self._repack(initrd, data)
+            elif edit.how != "append" and self._takes_second(initrd, found, forced=edit.how == "second"):
                 second.append(initrd)
             else:
                 self._append(initrd, data)
@@ -217,6 +219,20 @@ class BootEdits:
             gap = -sum(length for length, _payload in parts) % 4
             parts += [(gap, bytes(gap)), (len(data), data)]
         self.work.put(initrd.path, parts, how="initrd extended")
+
+    def _repack(self, initrd: Initrd, data: bytes) -> None:
+        from builder.media.repack import repack  # noqa: PLC0415 - its imports cost more than most plans
+
+        parts = self.work.parts(initrd.path)
+        size = sum(length for length, _payload in parts)
+
+        def read(offset: int, length: int) -> bytes:
+            return self.work.peek(parts, offset, length)
+
+        kind, at = layers(read, size)[1], packed_at(read, size)
+        front = read(0, at)
+        packed = repack((read(place, min(_STEP, size - place)) for place in range(at, size, _STEP)), kind, data)
+        self.work.put(initrd.path, [(at, front), (len(packed), packed)], how="initrd packed anew")
 
     # -- boot images
 

@@ -23,6 +23,7 @@ _MAGIC: tuple[tuple[bytes, Packing], ...] = (
     (b"\xfd7zXZ\0", "xz"), (b"\x5d\0\0", "lzma"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4"),
     (b"\x04\x22\x4d\x18", "lz4"), (b"\x89LZO\0\r\n\x1a\n", "lzo"),
 )  # fmt: skip
+Reader = Callable[[int, int], bytes]
 _MEMBERS_LOOKED_AT = 64
 _UNPACKED_BY_MODULE_LOADERS = ("gzip", "xz", "lzo", "lzma")
 
@@ -100,22 +101,32 @@ def guard() -> bytes:
     return _member("TRAILER!!!", 0, 0, b"").ljust(CLONE_GRAIN, b"\0")
 
 
-def layers(read: Callable[[int, int], bytes], size: int) -> tuple[Packing, Packing]:
+def layers(read: Reader, size: int) -> tuple[Packing, Packing]:
     """What an initrd begins with, and what its first packed archive is (the same, when it is packed as a whole).
 
     Distributions put a small plain archive with microcode in front of the packed one. `read(offset, length)` gives
     at most `length` bytes.
     """
+    first, packed, _at = _walk(read, size)
+    return first, packed
+
+
+def packed_at(read: Reader, size: int) -> int:
+    """Where the first packed archive begins; 0 when there is none."""
+    return _walk(read, size)[2]
+
+
+def _walk(read: Reader, size: int) -> tuple[Packing, Packing, int]:
     first = packing(read(0, 16))
     at, kind = 0, first
     for _ in range(_MEMBERS_LOOKED_AT):
         if kind != "cpio":
-            return first, kind
+            return first, kind, at
         head = read(at, 110 + 256)
         try:
             length, name_length = int(head[54:62], 16), int(head[94:102], 16)
         except ValueError:
-            return first, "unknown"
+            return first, "unknown", 0
         body = -(-(at + 110 + name_length) // 4) * 4
         at = -(-(body + length) // 4) * 4
         if head[110 : 110 + name_length].startswith(b"TRAILER!!!"):
@@ -127,7 +138,7 @@ def layers(read: Callable[[int, int], bytes], size: int) -> tuple[Packing, Packi
         if at >= size:
             break
         kind = packing(read(at, 16))
-    return first, "cpio"
+    return first, "cpio", 0
 
 
 def overlay_place(first: Packing, packed: Packing, *, module: bool) -> Place:

@@ -10,7 +10,7 @@ from builder.media.errors import MediaError
 from builder.media.menus.common import Change, Entry, is_hypervisor, same_path, with_arguments
 
 _KERNELS = ("kernel", "linux")
-_LINE_MAX = 2047  # what isolinux keeps of an append line
+LINE_MAX = 2047  # what isolinux keeps of an append line
 
 
 @dataclass(slots=True)
@@ -124,9 +124,9 @@ def _put(lines: list[str], place: int, value: str) -> None:
     old = words[1].strip() if len(words) > 1 else ""
     if value == old:
         return
-    if len(value) > _LINE_MAX:
+    if len(value) > LINE_MAX:
         raise MediaError(
-            f"isolinux reads {_LINE_MAX} characters of a line, this one has {len(value)}",
+            f"isolinux reads {LINE_MAX} characters of a line, this one has {len(value)}",
             hint="use fewer or shorter arguments",
         )
     lines[place] = f"{lead}{words[0]} {value}".rstrip() + line[len(body) :]
