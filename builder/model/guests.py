@@ -128,4 +128,4 @@ def _boot(said: GuestLayer) -> GuestBoot:
 
 def _disk(guest: str, number: int, disk: GuestDiskLayer) -> GuestDisk:
     path = disk.path or (f"/dev/{disk.volume}" if disk.volume else f"{FOLDER}/{guest}/disk{number}.{disk.format}")
-    return GuestDisk(path=path, size=disk.size, format=disk.format, readonly=disk.readonly)
+    return GuestDisk(path=path, volume=disk.volume, size=disk.size, format=disk.format, readonly=disk.readonly)

@@ -112,9 +112,11 @@ Source = Annotated[ImageSource | MediumSource, Field(discriminator="kind")]
 
 
 class GuestDisk(Value):
-    """A guest's disk: a file of the host, or a logical volume (GROUP/VOLUME). `size` in bytes, None: it is there."""
+    """A guest's disk: a file or block device of the host. `volume` is GROUP/VOLUME where it is a logical volume. `size`
+    is in bytes, None where it is there already."""
 
     path: str
+    volume: str | None = None
     size: int | None
     format: DiskFormat = "raw"
     readonly: bool = False

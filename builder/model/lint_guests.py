@@ -27,6 +27,7 @@ _GUEST_OS: dict[GuestMaker, GuestOs] = {
 }
 # They fetch a kernel to start an installation, or the sets themselves; the others ask the host's own mirror.
 _FETCHES: tuple[GuestMaker, ...] = ("debian-installer", "netbsd-sets", "INSTALL_XEN3_DOMU")
+_ROOT_ONLY: tuple[GuestMaker, ...] = ("debootstrap", "xen-tools", "netbsd-sets")
 _ARRAY = re.compile(r"/dev/(?:md/(?P<name>[^/]+)|(?P<number>md[0-9]+))")
 
 
@@ -270,6 +271,10 @@ def _made(of: _Guest, guest: Guest) -> None:
         wrong(f"{made.by} fills a disk, and the guest has none", "add disks: [{size: 4GiB}]")
     elif made.by in _FETCHES and (made.mirror is None or made.release is None):
         wrong(f"{made.by} has to know what it installs and from where", "add release: and mirror:")
+    elif made.by in _ROOT_ONLY and guest.boot == "disk":
+        wrong(
+            f"{made.by} writes no boot sector, by which an HVM guest starts", "use debian-installer, or type: pv", "by"
+        )
     elif made.preseed is not None and made.by != "debian-installer":
         wrong(f"{made.by} reads no preseed file", "remove preseed:", "preseed")
     elif made.keys and made.by in ("debian-installer", "INSTALL_XEN3_DOMU"):

@@ -302,6 +302,8 @@ WHOLE = (
     ("made without a disk", _guest("name: w, make: ¦{by: debootstrap}"), "lab-guest-make", "add disks:"),
     ("installer from nowhere", _guest("name: w, make: ¦{by: debian-installer}, disks: [{size: 4GiB}]"),
      "lab-guest-make", "mirror:"),
+    ("HVM by debootstrap", _guest("name: w, type: hvm, make: {by: ¦debootstrap}, disks: [{size: 4GiB}]"),
+     "lab-guest-make", "debian-installer"),
     ("preseed for debootstrap", _guest("name: w, make: {by: debootstrap, preseed: ¦'http://x/'}, "
      "disks: [{size: 4GiB}]"), "lab-guest-make", "remove preseed:"),
     ("keys for the installer", _guest("name: w, make: {by: debian-installer, release: trixie, mirror: 'http://x/', "
