@@ -79,13 +79,26 @@ def private_dir(path: Path) -> Path:
 
     Raises HostLacks when somebody else owns it: /tmp is open to all, so an attacker could have put it there.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_dir(path, mode=0o700)
     info = path.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
         raise HostLacks(f"{path} is not a folder of ours", hint="remove it, or set NESTLAB_RUNTIME to a private folder")
     if stat.S_IMODE(info.st_mode) & 0o077:
         path.chmod(0o700)
     return path
+
+
+def _make_dir(path: Path, mode: int = 0o777) -> None:
+    """Make a folder that another process may be removing: pathlib's own exist_ok says "File exists" when it goes
+    between the attempt and the look."""
+    while True:
+        try:
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+        except FileExistsError:
+            if not path.is_dir() and os.path.lexists(path):
+                raise
+        else:
+            return
 
 
 def fsync_dir(path: Path) -> None:
@@ -126,7 +139,7 @@ def locked(path: Path, *, wait: bool = True, stop: threading.Event | None = None
     Raises Busy when `wait` is false and somebody else holds it, Interrupted when `stop` is set while waiting.
     """
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_dir(path.parent)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:

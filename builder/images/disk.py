@@ -53,6 +53,7 @@ MIB = 1 << 20
 
 TOOLS = (
     ("mmdebstrap", "mmdebstrap"),
+    ("debootstrap", "debootstrap"),
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("sfdisk", "fdisk"),

@@ -56,6 +56,7 @@ TOOLS = (
     Tool("apt", ("apt-get", "apt-cache"), "apt", "fetches the packages that an image is made of", _image),
     Tool("dpkg", ("dpkg", "dpkg-deb"), "dpkg", "unpacks packages", _image),
     Tool("mmdebstrap", ("mmdebstrap",), "mmdebstrap", "makes the base system of a disk image", _disk),
+    Tool("debootstrap", ("debootstrap",), "debootstrap", "diskimage-builder asks for its version", _disk),
     Tool("e2fsprogs", ("mke2fs", "debugfs"), "e2fsprogs", "makes the root file system of a disk image", _disk),
     Tool("sfdisk", ("sfdisk",), "fdisk", "partitions a disk image", _disk),
     Tool("mtools", ("mcopy", "mmd"), "mtools", "fills the EFI partition of a disk image", _disk),

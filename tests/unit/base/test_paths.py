@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -114,3 +115,22 @@ def test_waiting_for_a_lock_can_be_stopped(tmp_path: Path) -> None:
             pass
     with locked(lock, stop=threading.Event()):
         pass
+
+
+def test_a_folder_that_somebody_keeps_removing_can_be_locked_in(tmp_path: Path) -> None:
+    folder = tmp_path / "lab"
+    over = threading.Event()
+
+    def remove() -> None:
+        while not over.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(2000):
+            with locked(folder / "lock"):
+                pass
+    finally:
+        over.set()
+        remover.join()
