@@ -12,8 +12,8 @@ from builder.paths import Places
 
 GIB = 1 << 30
 ALL_PROGRAMS = frozenset(
-    "qemu-system-x86_64 qemu-img ssh ssh-keygen apt-get apt-cache dpkg dpkg-deb mmdebstrap debootstrap mke2fs debugfs sfdisk "  # noqa: SIM905
-    "mcopy mmd mkfs.vfat tar zstd unshare losetup sudo disk-image-create ip".split()
+    "qemu-system-x86_64 qemu-img ssh ssh-keygen apt-get apt-cache dpkg dpkg-deb mmdebstrap debootstrap mke2fs debugfs "  # noqa: SIM905
+    "sfdisk mcopy mmd mkfs.vfat tar zstd unshare losetup sudo disk-image-create ip".split()
 )
 MACHINES = "Supported machines are:\npc                   alias\nq35                  alias\n"
 
