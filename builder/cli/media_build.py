@@ -21,6 +21,7 @@ from builder.cli.output import bytes_text, columns
 from builder.errors import UsageError
 from builder.media.author import write_volume
 from builder.media.bill import cyclonedx, digest, injected
+from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.sinks import apply_in_place, undo_in_place, write_file, write_qcow2, write_stream
 from builder.media.sinks.file import check_target
@@ -87,9 +88,8 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
     goal = _goal(out, kind, in_place=in_place, dry_run=dry_run)
     made = job(app, target, iso, Asked(**asked))
     plan = plan_edits(made.iso, made.edits, md5=md5, checksums=checksums)
-    if goal.out is not None and not goal.is_stdout:
-        check_target(plan, goal.out)
     beside = None if made.volume is None else _beside(made, goal, volume)
+    _check_targets(plan, goal, [path for path in (beside, sbom) if path is not None])
     say = _printer(app, err=goal.is_stdout)
     if not dry_run:
         bill = None if sbom is None else _bill(app, plan, goal)
@@ -101,7 +101,7 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
             write_volume(made.volume, beside)
             say(f"{beside}: second volume {made.volume.label}, to be attached beside it")
         if sbom is not None:
-            write_atomic(sbom, (json.dumps(bill, indent=2) + "\n").encode(), mode=0o644)
+            _put(sbom, json.dumps(bill, indent=2) + "\n")
     elif made.volume is not None:
         say(f"{beside}: second volume {made.volume.label} would hold {', '.join(sorted(made.volume.files))}")
     say(_changes(plan))
@@ -133,6 +133,14 @@ def _goal(out: Path | None, kind: Format | None, *, in_place: bool, dry_run: boo
         if sys.stdout.isatty():
             raise UsageError("standard output is a terminal", hint="send it to a file or a program")
     return Goal(out, found)
+
+
+def _check_targets(plan: GraftPlan, goal: Goal, more: list[Path]) -> None:
+    """All that will be written, before anything is. Raises MediaError, UsageError for one file named twice."""
+    out = [] if goal.out is None or goal.is_stdout else [goal.out]
+    real = [check_target(plan, path) for path in (*out, *more)]
+    if len(set(real)) != len(real):
+        raise UsageError("two of the files to be written are one", hint="give each its own name")
 
 
 def _sink(app: App, plan: GraftPlan, goal: Goal) -> str:
@@ -169,6 +177,13 @@ def _bill(app: App, plan: GraftPlan, goal: Goal) -> dict[str, object]:
         output = digest(plan, name=name, progress=tell)
     files = injected(plan.source.path, plan, [item.path for item in plan.touched])
     return cyclonedx(source, output, files, when=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _put(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text.encode(), mode=0o644)
+    except OSError as error:
+        raise MediaError(f"cannot write {path}: {error.strerror}", hint="check the folder") from None
 
 
 def _printer(app: App, *, err: bool) -> Callable[[str], None]:

@@ -103,20 +103,20 @@ def by_hand(iso: Path, asked: Asked) -> Job:
         raise UsageError("a key gets to the new host by its answer file", hint="give --answer FILE as well")
     edits: tuple[Edit, ...] = ()
     if asked.answer is not None:
-        keys = [public_key(_text(key), str(key)) for key in asked.keys]
-        edits = answer_edits(installer_of(iso), _text(asked.answer), keys)
+        keys = [public_key(text_file(key), str(key)) for key in asked.keys]
+        edits = answer_edits(installer_of(iso), text_file(asked.answer), keys)
     return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how))
 
 
-def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked) -> Job:
-    """What the node's system decided, then what the options say."""
+def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked, *, fits: bool = True) -> Job:
+    """What the node's system decided, then what the options say. `fits`: the medium is looked at, too."""
     if asked.answer is not None:
         raise UsageError("a node's answers are made from the lab file", hint="leave --answer out, or LAB and NODE")
     node = _node(lab, name)
     if not isinstance(node.source, MediumSource):
         raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
     source = Path(node.source.path) if iso is None else iso
-    remarks = _fits(node, source)
+    remarks = _fits(node, source) if fits else ()
     plan = _plan(lab, _with_keys(node, asked))
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
@@ -154,7 +154,7 @@ def _with_keys(node: Node, asked: Asked) -> Node:
     settings = traits()[node.system].install
     if settings is None or "root_keys" not in settings().model_fields:
         raise UsageError(f"{node.system} has no setting root_keys", hint="leave --ssh-key out")
-    keys = [public_key(_text(key), str(key)) for key in asked.keys]
+    keys = [public_key(text_file(key), str(key)) for key in asked.keys]
     known = node.install.get("root_keys", ())
     return node.model_copy(update={"install": {**node.install, "root_keys": [*known, *keys]}})
 
@@ -177,9 +177,9 @@ def _volume(plan: SystemPlan) -> Volume | None:
 
 
 def _own(asked: Asked) -> Iterator[Edit]:
-    for path, local, _mode in _files(asked.adds):
+    for path, local, _mode in local_files(asked.adds):
         yield Put(path, local)
-    inside = tuple(OverlayFile(path, _small(local), mode) for path, local, mode in _files(asked.overlays))
+    inside = tuple(OverlayFile(path, small_file(local), mode) for path, local, mode in local_files(asked.overlays))
     if inside:
         yield Overlay(inside)
     kernel, hypervisor, remove = (
@@ -209,7 +209,7 @@ def _merged(edits: tuple[Edit, ...], how: How) -> tuple[Edit, ...]:
     return (*rest, Overlay(tuple(files.values()), how=how))
 
 
-def _files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
+def local_files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
     """(path in the image, local file, permission bits) of every LOCAL:/PATH."""
     for text in given:
         local, colon, target = text.rpartition(":/")
@@ -241,7 +241,7 @@ def _kind(path: Path) -> Literal["file", "folder"]:
     return "file"
 
 
-def _small(path: Path, limit: int = OVERLAY_MAX) -> bytes:
+def small_file(path: Path, limit: int = OVERLAY_MAX) -> bytes:
     """A local file's bytes. Raises MediaError for what is no regular file, cannot be read or has more than `limit`."""
     if _kind(path) != "file":
         raise MediaError(f"{path} is a folder", hint="name a regular file")
@@ -256,8 +256,9 @@ def _small(path: Path, limit: int = OVERLAY_MAX) -> bytes:
     return data
 
 
-def _text(path: Path) -> str:
-    data = _small(path, TEXT_MAX)
+def text_file(path: Path) -> str:
+    """A local text file: an answer, a key. Raises MediaError for what is none."""
+    data = small_file(path, TEXT_MAX)
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -16,6 +16,7 @@ from pycdlib.pycdlibexception import PyCdlibException
 from builder.media.errors import MediaError
 from builder.media.iso9660 import entries
 from builder.media.medium import open_medium
+from builder.media.sinks.file import plain_target
 from builder.media.tree import parts
 from builder.paths import write_atomic
 
@@ -75,7 +76,7 @@ def author(volume: Volume, *, when: int = DATE) -> bytes:
         _fill(disc, volume.files)
         out = io.BytesIO()
         disc.write_fp(out)
-    except PyCdlibException as error:
+    except (PyCdlibException, UnicodeError) as error:
         raise MediaError(f"the volume cannot be made: {error}", hint="use shorter and plainer paths") from None
     finally:
         disc.close()
@@ -83,8 +84,15 @@ def author(volume: Volume, *, when: int = DATE) -> bytes:
 
 
 def write_volume(volume: Volume, target: Path) -> None:
-    """Author a volume into a file, whole or not at all. Answers may hold secrets: only the owner can read it."""
-    write_atomic(target, author(volume), mode=0o600)
+    """Author a volume into a file, whole or not at all. Answers may hold secrets: only the owner can read it.
+
+    Raises MediaError as `author` does, and when the file cannot be written.
+    """
+    image = author(volume)
+    try:
+        write_atomic(plain_target(target), image, mode=0o600)
+    except OSError as error:
+        raise MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its room") from None
 
 
 def _fill(disc: pycdlib.PyCdlib, files: Mapping[str, bytes]) -> None:

@@ -69,7 +69,7 @@ def archive(files: Iterable[OverlayFile]) -> bytes:
 
 
 def _member(path: str, number: int, mode: int, content: bytes) -> bytes:
-    name = path.encode() + b"\0"
+    name = path.encode("utf-8", "surrogateescape") + b"\0"
     links = 2 if mode & 0o040000 and not mode & 0o100000 else 1
     fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
     head = b"070701" + b"".join(b"%08X" % value for value in fields) + name

@@ -131,6 +131,9 @@ def _manifests(medium: Medium) -> list[ManifestReport]:
 def _notes(medium: Medium) -> list[str]:
     area = medium.system_area
     notes = []
+    blocks = max(tree.space + tree.base for tree in medium.trees)
+    if blocks * SECTOR > medium.view.source.size:
+        notes.append(f"its volume claims {blocks * SECTOR} bytes, and it has {medium.view.source.size}: cut short?")
     if area.gpt_fault:
         notes.append(f"its GUID partition table cannot be trusted: {area.gpt_fault}")
     if area.gpt is not None and area.backup is None:

@@ -7,7 +7,7 @@ import math
 import struct
 import zlib
 
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, damaged
 from builder.media.iso9660 import both32
 from builder.media.medium import Medium
 from builder.media.partitions import UNIT, Gpt, Partition
@@ -16,6 +16,7 @@ from builder.media.view import SECTOR
 READ_AHEAD = 150 * SECTOR  # kernels read that far past a file; mkisofs pads as much
 _GRAIN_MAX = 8 << 20
 _MIB = 1 << 20
+_BLOCKS_MAX = 0xFFFFFFFF
 
 
 def growth(medium: Medium) -> int:
@@ -47,6 +48,8 @@ def mend(medium: Medium, grown: int) -> None:
     for tree in medium.trees:
         for descriptor in tree.descriptors:
             space = int.from_bytes(view.read(descriptor + 80, 4), "little")
+            if space + grown // SECTOR > _BLOCKS_MAX:
+                raise damaged(f"the volume claims {space} blocks, far more than the image has")
             if (space + tree.base) * SECTOR >= view.cut:
                 view.patch(descriptor + 80, both32(space + grown // SECTOR))
     for image in medium.boot_images:

@@ -18,7 +18,7 @@ from typing import Literal
 from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import clone_range, copy_range, write_all
-from builder.media.view import SourcePart
+from builder.media.view import FilePart, Identity, SourcePart
 from builder.paths import fsync_dir
 
 _TOLD_EVERY = 64 << 20
@@ -57,12 +57,13 @@ def write_file(plan: GraftPlan, target: Path, *, durable: bool = False, progress
     return Written(real, plan.size, how, plan.written)
 
 
-def check_target(plan: GraftPlan, target: Path) -> Path:
-    """Where the file will really lie. Raises MediaError for places that a new file must not go to."""
-    if target.is_symlink():
-        # The file behind it may be anything: the vendor's medium, another host's, a file of the system.
-        raise MediaError(f"{target} is a symbolic link", hint="name the file that it leads to, or remove it")
+def plain_target(target: Path) -> Path:
+    """Where a new file will really lie. Raises MediaError for what must not be replaced by one: a symbolic link, a
+    folder, a device."""
     try:
+        if target.is_symlink():
+            # The file behind it may be anything: the vendor's medium, another host's, a file of the system.
+            raise MediaError(f"{target} is a symbolic link", hint="name the file that it leads to, or remove it")
         real = target.resolve()
         info = real.stat()
     except FileNotFoundError:
@@ -70,16 +71,32 @@ def check_target(plan: GraftPlan, target: Path) -> Path:
     except (OSError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "its folders lead in a circle"
         raise MediaError(f"cannot write {target}: {why}", hint="choose another place") from None
-    if info is not None:
-        if (info.st_ino, info.st_dev) == (plan.source.inode, plan.source.device):
-            raise MediaError(f"{target} is the source itself", hint="name another file, or ask for the change in place")
-        if stat.S_ISDIR(info.st_mode):
-            raise MediaError(f"{target} is a folder", hint="name a file in it")
-        if not stat.S_ISREG(info.st_mode):
-            raise MediaError(f"{target} is not a regular file", hint="a disk is written with 'media write'")
+    if info is not None and stat.S_ISDIR(info.st_mode):
+        raise MediaError(f"{target} is a folder", hint="name a file in it")
+    if info is not None and not stat.S_ISREG(info.st_mode):
+        raise MediaError(f"{target} is not a regular file", hint="a disk is written with 'media write'")
     if not real.parent.is_dir():
         raise MediaError(f"the folder {real.parent} is not there", hint=f"mkdir -p {real.parent}")
     return real
+
+
+def check_target(plan: GraftPlan, target: Path) -> Path:
+    """As `plain_target`; raises MediaError too when the target is a file that the plan is made from."""
+    real = plain_target(target)
+    for used in _sources(plan):
+        with contextlib.suppress(OSError):
+            info = real.stat()
+            if (info.st_ino, info.st_dev) == (used.inode, used.device):
+                what = "the source itself" if used == plan.source else "a file that goes on the medium"
+                raise MediaError(f"{target} is {what}", hint="name another file, or ask for the change in place")
+    return real
+
+
+def _sources(plan: GraftPlan) -> Iterator[Identity]:
+    yield plan.source
+    for run in plan.runs:
+        if isinstance(run.payload, FilePart):
+            yield run.payload.identity
 
 
 def check_unchanged(plan: GraftPlan) -> None:

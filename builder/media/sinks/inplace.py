@@ -38,7 +38,7 @@ def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
 
     Raises MediaError when a journal is there already, when the source changed since the plan, or is no regular file.
     """
-    path = plan.source.path.resolve()
+    path = _real(plan.source.path)
     journal = journal_of(path)
     with _opened(path) as fd:
         plan.source.check(fd)
@@ -69,7 +69,7 @@ def undo_in_place(path: Path) -> int:
 
     Raises MediaError when there is no journal, or it is damaged.
     """
-    path = path.resolve()
+    path = _real(path)
     journal = journal_of(path)
     with _opened(path) as fd:
         restored = _restore(fd, journal)
@@ -79,10 +79,19 @@ def undo_in_place(path: Path) -> int:
     return restored
 
 
+def _real(path: Path) -> Path:
+    """The file itself, so that its journal lies beside it. Raises MediaError when it is no regular file."""
+    try:
+        real = path.resolve()
+        if real.is_file():
+            return real
+    except (OSError, RuntimeError):
+        raise MediaError(f"cannot look at {path}", hint="check the path") from None
+    raise MediaError(f"{path} is not a regular file", hint="only files are changed in place")
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    if not path.is_file():
-        raise MediaError(f"{path} is not a regular file", hint="only files are changed in place")
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
