@@ -10,19 +10,34 @@ from pathlib import Path
 
 from builder.images.hosts import read_host
 from builder.images.packages import AptRoot
+from builder.images.tiny import kernel_of
 from builder.paths import Places, locked
+
+
+def kernel_package(release: str) -> str:
+    """Debian's own kernel of a release: linux-image-VERSION-amd64, which Xen can start as dom0."""
+    apt = _apt(release)
+    apt.refresh()
+    return kernel_of(apt)
 
 
 def unpacked(release: str, packages: Sequence[str]) -> Path:
     """A folder with the contents of these packages of a release. Needs the network the first time only."""
-    cache = Places.from_environment(os.environ).cache / "test-packages"
     digest = hashlib.sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12]
-    folder = cache / f"{release}-{digest}"
-    with locked(cache / f"{folder.name}.lock"):
+    folder = _cache() / f"{release}-{digest}"
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            mirror = os.environ.get("NESTLAB_DEBIAN_MIRROR")
-            AptRoot(cache / "apt", read_host(mirror=mirror, tools=False), release).unpack(tuple(packages), partial)
+            _apt(release).unpack(tuple(packages), partial)
             partial.rename(folder)
     return folder
+
+
+def _cache() -> Path:
+    return Places.from_environment(os.environ).cache / "test-packages"
+
+
+def _apt(release: str) -> AptRoot:
+    mirror = os.environ.get("NESTLAB_DEBIAN_MIRROR")
+    return AptRoot(_cache() / "apt", read_host(mirror=mirror, tools=False), release)
