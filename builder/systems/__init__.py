@@ -23,6 +23,7 @@ SYSTEMS: Mapping[str, str] = {
     "tiny": "builder.systems.tiny.system:Tiny",
     "rhel": "builder.systems.rhel.system:Rhel",
     "xcpng": "builder.systems.xcpng.system:Xcpng",
+    "netbsd": "builder.systems.netbsd.system:Netbsd",
 }
 
 
