@@ -71,8 +71,8 @@ def prove(
     """
     ways = [Way.model_validate({"firmware": f, "attached": a}) for f in _FIRMWARE for a in _ATTACHED
             if f in (firmware or _FIRMWARE) and a in (attached or _ATTACHED)]  # fmt: skip
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {out.absolute().parent}", hint="--out names a file in a folder that is")
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise UsageError(f"{out} cannot be written as a file", hint="--out names a file in a folder that is there")
     request = ProofRequest(
         iso=iso, source=source, ways=tuple(ways), kernel=kernel, hypervisor=hypervisor, files=files, texts=texts,
         memory=memory, timeout_scale=timeout_scale, jobs=jobs, kept=None if out is None else kept_beside(out),

@@ -145,10 +145,14 @@ def ls(app: App, how: str) -> None:
 @output_option()
 @pass_app
 def reap(app: App, how: str) -> None:
-    """Take down every lab whose keeper is gone. Labs that run are never touched; expired ones end by themselves."""
-    from builder.lifecycle.down import reap as take_away
+    """Take down every lab whose keeper is gone, and what killed proofs of media left.
 
-    names = list(take_away(app.places))
+    Labs that run are never touched; expired ones end by themselves.
+    """
+    from builder.lifecycle.down import reap as take_away
+    from builder.lifecycle.media_proof_machine import reap_proofs
+
+    names = [*take_away(app.places), *reap_proofs(app.places)]
     show(names, how, lambda: "\n".join(names))
 
 

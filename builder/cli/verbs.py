@@ -52,8 +52,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
     Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
-    Verb("media", "inspect|build|prove|undo|serve|write|volume|pxe", "Installation media that install by themselves.", MEDIA,
-         children=(
+    Verb("media", "inspect|build|prove|undo|serve|write|volume|pxe", "Installation media that install by themselves.",
+         MEDIA, children=(
         Verb("inspect", "ISO", "Say what is on an installation medium.", MEDIA, "builder.cli.media_inspect:inspect"),
         Verb("build", "[LAB NODE]", "Make a medium that installs by itself.", MEDIA,
              "builder.cli.media_build:build"),

@@ -21,10 +21,11 @@ from builder.events import Emit, about
 from builder.lifecycle import accelerator
 from builder.lifecycle.doctor_ground import Ground
 from builder.lifecycle.doctor_room import available_memory
-from builder.lifecycle.media_proof_expect import expectations
+from builder.lifecycle.media_proof_expect import expectations, found_answers, read_asked
 from builder.lifecycle.media_proof_follow import Watch, cause_of, follow
 from builder.lifecycle.media_proof_machine import Machine, Setup, proof_folder
 from builder.lifecycle.media_proof_model import (
+    Answer,
     BootResult,
     Digested,
     Expected,
@@ -55,8 +56,9 @@ def prove(request: ProofRequest, places: Places, emit: Emit, stop: threading.Eve
     """
     for text in request.texts:
         _check_pattern(text)
+    asked = tuple(read_asked(request.files))
     with proof_folder(places) as folder:
-        return _Proof(request, places, folder, emit).run(stop)
+        return _Proof(request, asked, places, folder, emit).run(stop)
 
 
 def _check_pattern(text: str) -> None:
@@ -69,8 +71,10 @@ def _check_pattern(text: str) -> None:
 class _Proof:
     """One proof under way. Steps fill in its parts."""
 
-    def __init__(self, request: ProofRequest, places: Places, folder: Path, emit: Emit) -> None:
-        self.request, self.places, self.folder, self.emit = request, places, folder, emit
+    def __init__(
+        self, request: ProofRequest, asked: tuple[Answer, ...], places: Places, folder: Path, emit: Emit
+    ) -> None:
+        self.request, self.asked, self.places, self.folder, self.emit = request, asked, places, folder, emit
         self.medium = inspect(request.iso)
         self.vendor = inspect(request.source) if request.source is not None else None
         self.digests: dict[str, Image] = {}
@@ -151,11 +155,14 @@ class _Proof:
         self.injected = injected(self.request.source, self.request.iso, changed_paths(found))
 
     def _do_records(self, _step: Step, _tell: Emit, _stop: threading.Event) -> None:
-        assert self.request.source is not None
-        self.judges = compare_records(self.request.source, self.request.iso)
+        assert self.request.source is not None and self.vendor is not None
+        growth = self.medium.size - self.vendor.size
+        self.judges = compare_records(self.request.source, self.request.iso, growth)
 
     def _do_accelerator(self, _step: Step, tell: Emit, stop: threading.Event) -> None:
-        self.expected = expectations(self.request, self.medium, self.vendor, self.injected, self.folder)
+        found = found_answers(self.request.iso, self.injected, self.folder)
+        menus = None if self.vendor is None else self.vendor.menus
+        self.expected = expectations(self.request, self.medium.menus, menus, (*self.asked, *found))
         self.verdict = accelerator.verdict(self.places, stop=stop)
         tell("progress", accelerator=self.verdict.accelerator, reason=self.verdict.reason)
 

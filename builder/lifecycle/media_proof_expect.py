@@ -14,7 +14,6 @@ from builder.media.boot import Menu
 from builder.media.errors import MediaError
 from builder.media.extract import extract
 from builder.media.initrd import members
-from builder.media.inspect import MediumReport
 
 MOST = 1 << 20
 """Bytes: a bigger file is no answer, but what the answer is about."""
@@ -23,18 +22,14 @@ _ARCHIVE, _TRAILER = b"070701", b"TRAILER!!!"
 
 
 def expectations(
-    request: ProofRequest, report: MediumReport, vendor: MediumReport | None, injected: Iterable[Injected], work: Path
+    request: ProofRequest, menus: Iterable[Menu], vendor: Iterable[Menu] | None, answers: Iterable[Answer]
 ) -> Expected:
-    """What was asked for, and, with a vendor's medium, what was put in beyond it. `work` is a scratch folder.
-
-    Raises UsageError for a file that cannot be looked for.
-    """
-    kernel, hypervisor = added_arguments(report.menus, vendor.menus) if vendor is not None else ((), ())
-    answers = [*_asked(request.files), *_found(request.iso, list(injected), work)]
+    """What was asked for, and the arguments that `menus` have beyond those of the vendor's medium, if there is one."""
+    kernel, hypervisor = added_arguments(menus, vendor) if vendor is not None else ((), ())
     return Expected(
         kernel=_joined(request.kernel, kernel),
         hypervisor=_joined(request.hypervisor, hypervisor),
-        answers=tuple({answer.path: answer for answer in reversed(answers)}.values())[:_MOST_FILES],
+        answers=tuple({answer.path: answer for answer in answers}.values())[:_MOST_FILES],
         texts=request.texts,
     )
 
@@ -67,7 +62,8 @@ def _in_all(rows: list[list[str]]) -> tuple[str, ...]:
     return tuple(word for word in rows[0] if word != "---" and all(word in row for row in rows)) if rows else ()
 
 
-def _asked(files: Iterable[Path]) -> Iterator[Answer]:
+def read_asked(files: Iterable[Path]) -> Iterator[Answer]:
+    """Local files whose content was asked for. Raises UsageError for one that cannot be looked for."""
     for path in files:
         try:
             content = path.read_bytes()
@@ -79,8 +75,8 @@ def _asked(files: Iterable[Path]) -> Iterator[Answer]:
         yield Answer(path=str(path), content=content, required=True)
 
 
-def _found(iso: Path, injected: list[Injected], work: Path) -> Iterator[Answer]:
-    """Files that were put into an initial RAM disk, and those that lie on the medium."""
+def found_answers(iso: Path, injected: Iterable[Injected], work: Path) -> Iterator[Answer]:
+    """Files that were put into an initial RAM disk, and those that lie on the medium. `work` is a scratch folder."""
     for number, item in enumerate(injected):
         if item.parts:
             local = work / f"archive-{number}"

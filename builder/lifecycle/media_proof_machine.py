@@ -112,7 +112,10 @@ class Setup:
         # JSON, because a path may hold what means something in QEMU's own option syntax.
         node = {
             "driver": "raw", "node-name": "medium", "read-only": True,
-            "file": {"driver": "file", "filename": str(self.iso.absolute())},
+            "file": {
+                "driver": "host_device" if self.iso.is_block_device() else "file",
+                "filename": str(self.iso.absolute()),
+            },
         }  # fmt: skip
         device = ["-device", "ide-cd,drive=medium,bootindex=0"]
         if self.way.attached == "usb":

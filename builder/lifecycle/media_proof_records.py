@@ -48,19 +48,19 @@ _TOOLS = (
 )
 
 
-def compare_records(source: Path, medium: Path) -> tuple[Judge, ...]:
-    """What each judge finds, those that are not installed named as missing.
+def compare_records(source: Path, medium: Path, growth: int) -> tuple[Judge, ...]:
+    """What each judge finds, those that are not installed named as missing. `growth`: bytes that `medium` has more.
 
     Raises HostLacks when none of those that read boot records is there.
     """
-    judges = tuple(_judge(tool, source, medium) for tool in _TOOLS)
+    judges = tuple(_judge(tool, source, medium, growth) for tool in _TOOLS)
     if all(judge.missing for judge in judges if judge.tool != "blkid"):
         packages = " ".join(tool.package for tool in _TOOLS if tool.name != "blkid")
         raise HostLacks("no program is installed that could judge the boot records", hint=f"apt-get install {packages}")
     return judges
 
 
-def _judge(tool: _Tool, source: Path, medium: Path) -> Judge:
+def _judge(tool: _Tool, source: Path, medium: Path, growth: int) -> Judge:
     try:
         program = need(tool.name, why="judge boot records", package=tool.package)
     except MissingTool:
@@ -69,7 +69,7 @@ def _judge(tool: _Tool, source: Path, medium: Path) -> Judge:
     if tool.fewer:
         new = tuple(line for line in sorted(_kinds(after) - _kinds(before)))
         return Judge(tool=tool.name, fields=len(after), different=new)
-    return compare_fields(tool.name, before, after, medium.stat().st_size - source.stat().st_size)
+    return compare_fields(tool.name, before, after, growth)
 
 
 def _read(tool: _Tool, program: str, path: Path) -> list[str]:
