@@ -11,12 +11,15 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
+from pydantic import TypeAdapter, ValidationError
+
 from builder.media.edits import Arguments, Edit, Overlay, Put
 from builder.media.errors import MediaError
 from builder.media.initrd import OverlayFile
 from builder.media.recognise import Family, Installer
+from builder.model.texts import SshKey
 
-_KEY = re.compile(r"(?:ssh-(?:ed25519|rsa|dss)|ecdsa-sha2-nistp\d+|sk-\S+@openssh\.com) [A-Za-z0-9+/]+=*(?: [^\n]*)?\Z")
+_KEY: TypeAdapter[str] = TypeAdapter(SshKey)
 _PRESEED = re.compile(r"^\s*[a-z0-9][a-z0-9+.-]*\s+[A-Za-z0-9_-]+/\S+", re.MULTILINE)
 _LATE = re.compile(r"^\s*\S+\s+preseed/late_command\s", re.MULTILINE)
 _GPG = ("no-repo-gpgcheck", "no-gpgcheck")  # host-installer stops at them when it has an answer file
@@ -29,9 +32,10 @@ def public_key(text: str, where: str) -> str:
     if "PRIVATE KEY-----" in text:
         raise MediaError(f"{where} holds a private key", hint=f"give the public one: {where}.pub")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if len(lines) != 1 or not _KEY.match(lines[0]):
-        raise MediaError(f"{where} is not a public key of ssh", hint="it is one line that begins like ssh-ed25519 AAAA")
-    return lines[0]
+    try:
+        return _KEY.validate_python("\n".join(lines))
+    except ValidationError:
+        raise MediaError(f"{where} is not a public key of ssh", hint="it is one line: ssh-ed25519 AAAA...") from None
 
 
 def answer_edits(installer: Installer, answer: str, keys: Sequence[str] = ()) -> tuple[Edit, ...]:
@@ -87,7 +91,7 @@ def _rhel(answer: str, installer: Installer, keys: Sequence[str]) -> tuple[Edit,
             post = _key_script("", "", keys).decode()
             answer = f"{answer.rstrip()}\n\n%post\n{post}restorecon -R /root/.ssh || true\n%end\n"
         else:
-            said = "".join(f'sshkey --username=root "{key}"\n' for key in keys)
+            said = "".join(f"sshkey --username=root {shlex.quote(key)}\n" for key in keys)
             answer = said + answer
     prefix = "" if generation == 6 else "inst."
     return Arguments((f"{prefix}ks=file:/ks.cfg",), remove=("ks=", "inst.ks=")), _inside("ks.cfg", answer)
