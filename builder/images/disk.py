@@ -8,6 +8,7 @@ partition (1 MiB, see seed.py), and ext4 found by its label.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import re
@@ -78,8 +79,8 @@ def build_rootfs(
     phase = _Phases(emit, {"root.d": "bootstrap", "extra-data.d": "packages", "finalise.d": "packages"})
     phase.enter("bootstrap")
     program = Path(python_program("disk-image-create"))
-    ours = program.parent == Path(sys.executable).parent
-    python = sys.executable if ours else "/usr/bin/python3"
+    found = importlib.util.find_spec("diskimage_builder")
+    library = Path(found.origin).parent.parent if found and found.origin else None
     cache = folder.parent.parent / "dib"
     sources = shop.folder / "debian.sources"
     write_atomic(sources, host.sources_list(recipe.release), mode=0o644)
@@ -87,7 +88,9 @@ def build_rootfs(
     shop.as_root(
         "rootfs",
         {
-            "PYTHON": python,
+            "PYTHON": sys.executable if library else "/usr/bin/python3",
+            # the keeper's own would lead to the original path
+            "PYTHONPATH": str(library or ""),
             "PATH": f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "ELEMENTS": " ".join(dict.fromkeys((*recipe.elements, *BASE_ELEMENTS))),
             "ELEMENTS_PATH": str(_HERE / "elements"),
@@ -108,7 +111,7 @@ def build_rootfs(
         on_line=phase.line,
         timeout=5400,
         stop=stop,
-        plain=(shop.folder, cache, _HERE, Path(sys.prefix)),
+        plain=(shop.folder, cache, _HERE, Path(sys.prefix), *([library] if library else [])),
     )
     phase.leave()
     (shop.folder / "rootfs.tar.zst").rename(folder / "rootfs.tar.zst")
