@@ -63,7 +63,7 @@ def _of_installers(lab: Lab) -> tuple[list[Problem], list[Problem]]:
     rows = traits()
     wrong, said = [], []
     for node in lab.nodes:
-        if rows[node.system].install is None:
+        if rows[node.system].install is None or node.source.kind == "image":
             continue
         path = ("nodes", node.name)
         try:

@@ -53,6 +53,24 @@ def xl_string(value: object) -> str:
     return f'"{text}"'
 
 
+def vmx_string(value: object) -> str:
+    """A value of a .vmx file, with its quotes. What it cannot hold is written as a pipe and two hex digits."""
+    text = str(value)
+    return '"' + re.sub(r'[|"\x00-\x1f\x7f]', lambda found: f"|{ord(found[0]):02X}", text) + '"'
+
+
+def powershell(value: object) -> str:
+    """A literal string of PowerShell, which takes five characters as a single quote. Raises LabError for control
+    characters: the language could hold them, and a reader would not see what the script does."""
+    text = str(value)
+    if not text.isprintable():
+        raise LabError(
+            f"{text!r} cannot stand in a script: it holds a line break or another control character",
+            hint="leave that character out",
+        )
+    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", text) + "'"
+
+
 def kickstart(value: object) -> str:
     """One word of a kickstart line, as shlex reads it. Raises LabError for what no line can carry."""
     text = str(value)
@@ -66,6 +84,19 @@ def kickstart(value: object) -> str:
     return f'"{text}"' if '"' not in text and "\\" not in text else shlex.quote(text)
 
 
+def preseed(value: object) -> str:
+    """The value of a line for debconf. It is taken as it stands to the end of the line: no quote or escape means
+    anything, and a backslash at the end joins the next line to it. Raises LabError for what no line can carry."""
+    text = str(value)
+    if not text.isprintable() or text != text.strip() or text.endswith("\\"):
+        raise LabError(
+            f"{text!r} cannot stand in a preseed file: it holds a line break or another control character, or has a "
+            "space or a backslash at its end",
+            hint="leave that character out",
+        )
+    return text
+
+
 def comment(value: object, prefix: str = "# ") -> str:
     """Text of any number of lines as comment lines."""
     return "\n".join(f"{prefix}{line}".rstrip() for line in str(value).splitlines())
@@ -77,5 +108,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "grub_words": grub_words,
     "xl_string": xl_string,
     "ks": kickstart,
+    "preseed": preseed,
     "comment": comment,
 }

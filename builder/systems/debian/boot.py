@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.errors import LabError
-from builder.model.lab import Node
+from builder.model.lab import ImageSource, Node
 from builder.model.plan import BootArgs
 from builder.render.arguments import KernelArguments
 from builder.systems.dom0 import hypervisor, pciback_hide, refuse_dom0_memory, serial_speed
@@ -47,7 +47,7 @@ def refuse_impossible(node: Node) -> None:
             f"{node.name}: UEFI firmware cannot boot from a disk on {boot.bus}: OVMF has no driver for it",
             hint="put the first disk on ide or sata, or use firmware: bios",
         )
-    if boot.sector == "4Kn":
+    if boot.sector == "4Kn" and isinstance(node.source, ImageSource):
         raise LabError(
             f"{node.name}: the image's partition table counts sectors of 512 bytes, disk {boot.name} has 4096",
             hint="use sector: 512e for the first disk; other disks may be 4Kn",

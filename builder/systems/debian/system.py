@@ -1,20 +1,19 @@
-"""A Debian dom0 from a golden image: what the image is made from, what one node gets of its own, what its boot says."""
+"""A Debian dom0: from a golden image (what it is made from, what one node gets of its own, what its boot says), or
+installed from a medium."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from builder.model.lab import KernelSettings, Node, XenSettings
-from builder.model.plan import File, Quirk, Recipe, SystemPlan
+from builder.model.lab import KernelSettings, MediumSource, Node, XenSettings
+from builder.model.plan import File, Recipe, SystemPlan
 from builder.model.units import MIB
 from builder.render.templates import Templates
-from builder.systems import dom0
-from builder.systems.debian import boot
-from builder.systems.debian.network import bridges
+from builder.systems.debian import boot, files
 from builder.systems.debian.phases import boot as boot_phases
 from builder.systems.debian.traits import TRAITS
 from builder.systems.fitness import refuse_unknown_release
+from builder.systems.guests.files import guest_files, guest_packages
 
 ROOT_LABEL = "nestlab-root"
 # The smallest documented disk is 4 GiB; the EFI partition and the partition table take the rest of it.
@@ -48,52 +47,7 @@ PACKAGES = (
 # lab file can ask for.
 INITRD_MODULES = ("sym53c8xx", "ata_piix", "ahci", "mptsas", "virtio_blk", "virtio_scsi", "sd_mod", "ext4")
 
-# Template below image/, permission bits.
-_IMAGE = (
-    ("etc/default/grub.d/00-nestlab.cfg", 0o644),
-    ("etc/default/xendomains", 0o644),
-    ("etc/xen/xl.conf", 0o644),
-    ("etc/ssh/sshd_config.d/00-nestlab.conf", 0o644),
-    ("etc/systemd/system/ssh.service.d/nestlab.conf", 0o644),
-    ("etc/systemd/system/serial-getty@hvc0.service.d/nestlab.conf", 0o644),
-    ("etc/systemd/system/nestlab-network.service", 0o644),
-    ("usr/local/lib/nestlab/network", 0o755),
-)
-_PCIBACK = (
-    ("etc/modprobe.d/xen-pciback.conf", 0o644),
-    ("etc/systemd/system/nestlab-pciback.service", 0o644),
-)
-_SEED = ("etc/hostname", "etc/hosts", "etc/nestlab/network")
-
-_QUIRKS = (
-    Quirk(
-        name="pvh-tsc-mode",
-        reason='PVH guests need tsc_mode="native" under emulation: Xen cannot emulate RDTSCP in a nested SVM guest '
-        "and ends the guest with 'Insn len emulation failed'. PV guests need nothing.",
-        source="measured: Xen 4.17 under QEMU 7.2 TCG",
-    ),
-    Quirk(
-        name="dom0-loglevel",
-        reason="the dom0 kernel shows notices and worse only: each character crosses an emulated serial port",
-        source="measured: boot times under TCG",
-    ),
-    Quirk(
-        name="dom0-mitigations-off",
-        reason="mitigations, audit, AppArmor, SELinux and self-tests are off in dom0 unless kernel.arguments say "
-        "otherwise: they cost seconds of each emulated boot and a lab has nothing that they protect",
-        source="measured: boot times under TCG; without AppArmor, SELinux would take its place",
-    ),
-    Quirk(
-        name="ssh-after-toolstack",
-        reason="sshd starts after Xen's daemons, so that a node which answers can also run xl",
-        source="measured: ssh answers 5 s before the first xl list that works",
-    ),
-    Quirk(
-        name="xen-efi-removed",
-        reason="xen-*.efi is taken out of /boot: grub-mkconfig makes entries for it that cannot boot",
-        source="20_linux_xen of grub-common 2.06 and 2.12",
-    ),
-)
+_IDENTITY = ("etc/hostname", "etc/hosts")
 
 
 class Debian:
@@ -103,12 +57,18 @@ class Debian:
 
     def __init__(self, overrides: Path | None = None) -> None:
         self._templates = Templates("debian", overrides)
+        self._overrides = overrides
         self._images: dict[tuple[XenSettings, KernelSettings], tuple[File, ...]] = {}
 
     def plan(self, node: Node) -> SystemPlan:
-        """Raises LabError for what the release or the firmware cannot do, and for a template that does not render."""
+        """Raises LabError for what the release or the firmware cannot do, for a template that does not render, and for
+        answers that would end an installation or leave it waiting: also for those from a user's template."""
         refuse_unknown_release(node, TRAITS)
         boot.refuse_impossible(node)
+        if isinstance(node.source, MediumSource):
+            from builder.systems.debian.planning import plan  # noqa: PLC0415 - labs with images should not pay for it
+
+            return plan(node, self._templates)
         return SystemPlan(
             system=TRAITS.name,
             release=node.release,
@@ -116,24 +76,21 @@ class Debian:
             recipe=self._recipe(node),
             seed=self._seed(node),
             boots=(boot_phases(),),
-            checks=("test_debian_dom0.py",),
-            quirks=_QUIRKS,
+            checks=("test_debian_dom0.py", *(("test_guests.py",) if node.guests else ())),
+            quirks=files.QUIRKS,
         )
 
     def _recipe(self, node: Node) -> Recipe:
-        units = ["nestlab-network.service", "serial-getty@hvc0.service"]
-        if node.xen.pciback_hide:
-            units.append("nestlab-pciback.service")
         return Recipe(
             kind="disk",
             release=node.release,
             elements=("debian-minimal", "nestlab-dom0"),
-            packages=PACKAGES,
+            packages=(*PACKAGES, *guest_packages(node)),
             modules=INITRD_MODULES,
             files=self._image_files(node),
             configure=(
                 ("usermod", "--password", "*", "root"),
-                ("systemctl", "enable", *units),
+                ("systemctl", "enable", *files.units(node)),
                 ("find", "/boot", "-maxdepth", "1", "-name", "xen-*.efi", "-delete"),
                 ("grub-mkconfig", "-o", "/boot/grub/grub.cfg"),
             ),
@@ -145,30 +102,9 @@ class Debian:
         """Rendered once for all nodes with the same settings: they share the image, too."""
         key = (node.xen, node.kernel)
         if key not in self._images:
-            wanted = _IMAGE + (_PCIBACK if node.xen.pciback_hide else ())
-            values = _image_values(node)
-            self._images[key] = tuple(self._file("image", path, mode, values) for path, mode in wanted)
+            self._images[key] = files.host_files(self._templates, node, root_label=ROOT_LABEL)
         return self._images[key]
 
     def _seed(self, node: Node) -> tuple[File, ...]:
-        values = {"hostname": node.name, "bridges": bridges(node)}
-        return tuple(self._file("seed", path, 0o644, values) for path in _SEED)
-
-    def _file(self, part: str, path: str, mode: int, values: dict[str, Any]) -> File:
-        return File(path=f"/{path}", content=self._templates.render(f"{part}/{path}", **values), mode=mode)
-
-
-def _image_values(node: Node) -> dict[str, Any]:
-    xen, xen_default = dom0.hypervisor(node.xen)
-    kernel, kernel_default = boot.dom0_kernel(node)
-    return {
-        "root_label": ROOT_LABEL,
-        "serial_speed": dom0.serial_speed(node.xen),
-        "bridge": node.xen.bridge,
-        "xen": xen,
-        "xen_default": xen_default,
-        "kernel": kernel,
-        "kernel_default": kernel_default,
-        "plain_kernel": boot.plain_kernel(node),
-        "devices": dom0.pci_devices(node.xen),
-    }
+        identity = (files.render(self._templates, "seed", path, 0o644, {"hostname": node.name}) for path in _IDENTITY)
+        return (*identity, files.bridge_table(self._templates, node), *guest_files(node, self._overrides))

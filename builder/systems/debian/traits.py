@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from builder.model.lab import Value
 from builder.model.plan import Minimum, SystemTraits
 from builder.model.units import GIB
+from builder.systems.guests import hosts
+
+
+def _options() -> type[Value]:
+    from builder.systems.debian.options import DebianInstall  # noqa: PLC0415 - 10 ms that other labs should not pay
+
+    return DebianInstall
+
 
 TRAITS = SystemTraits(
     name="debian",
@@ -33,6 +42,8 @@ TRAITS = SystemTraits(
         disk=4 * GIB,
         source="Debian Installation Guide, 2.5 (780 MB) and 3.4 (4 GB without a desktop)",
     ),
-    sources=("image",),
+    sources=("image", "medium"),
     footprint=GIB,
+    guests=hosts.DEBIAN.traits,
+    install=_options,
 )

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Run by the installer before it looks at the disks.
+set -eu
+
+# Where the answers are, and marks on the console by which an installation is followed.
+base=/nestlab
+
+fetch() { # FILE TARGET
+	case "$base" in
+	*://*) fetch-url "$base/$1" "$2" ;;
+	*) cp "$base/$1" "$2" ;;
+	esac
+}
+
+tell() { # MARK
+	printf '\n%s\n' "nestlab: $1" >/dev/console
+}
+
+run() { # FILE: one of the user's scripts, in the installer
+	fetch "$1" "/tmp/nestlab-${1##*/}"
+	sh "/tmp/nestlab-${1##*/}"
+}
+
+tell 'the disks are next'
+run partman-1

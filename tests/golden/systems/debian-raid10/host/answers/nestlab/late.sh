@@ -1,0 +1,76 @@
+#!/bin/sh
+# Run by the installer when all packages are installed: makes the new system, at /target, a Xen host.
+set -eu
+
+# Where the answers are, and marks on the console by which an installation is followed.
+base=/nestlab
+
+fetch() { # FILE TARGET
+	case "$base" in
+	*://*) fetch-url "$base/$1" "$2" ;;
+	*) cp "$base/$1" "$2" ;;
+	esac
+}
+
+tell() { # MARK
+	printf '\n%s\n' "nestlab: $1" >/dev/console
+}
+
+run() { # FILE: one of the user's scripts, in the installer
+	fetch "$1" "/tmp/nestlab-${1##*/}"
+	sh "/tmp/nestlab-${1##*/}"
+}
+
+trap '[ "$?" = 0 ] || tell "the installation failed"' EXIT
+
+put() { # MODE PATH
+	mkdir -p "/target${2%/*}"
+	fetch "files$2" "/target$2"
+	chmod "$1" "/target$2"
+}
+
+authorise() { # HOME KEY
+	mkdir -p "/target$1/.ssh"
+	chmod 0700 "/target$1/.ssh"
+	printf '%s\n' "$2" >>"/target$1/.ssh/authorized_keys"
+	chmod 0600 "/target$1/.ssh/authorized_keys"
+}
+
+# The same files that a golden image gets.
+put 0644 /etc/default/grub.d/00-nestlab.cfg
+put 0644 /etc/default/xendomains
+put 0644 /etc/xen/xl.conf
+put 0644 /etc/ssh/sshd_config.d/00-nestlab.conf
+put 0644 /etc/systemd/system/ssh.service.d/nestlab.conf
+put 0644 /etc/systemd/system/serial-getty@hvc0.service.d/nestlab.conf
+put 0644 /etc/systemd/system/nestlab-network.service
+put 0755 /usr/local/lib/nestlab/network
+put 0644 /etc/nestlab/network
+in-target systemctl enable nestlab-network.service serial-getty@hvc0.service
+
+# The bridges are made by nestlab-network.service: ifupdown keeps the loopback device and nothing else.
+printf 'auto lo\niface lo inet loopback\n' >/target/etc/network/interfaces
+
+# Files of this host alone, keys above all, come on a small volume beside the medium.
+modprobe -q sr_mod || true
+modprobe -q isofs || true
+update-dev --settle
+volume=/dev/disk/by-label/NESTLAB
+if [ -e "$volume" ]; then
+	mkdir -p /tmp/nestlab-volume
+	mount -o ro "$volume" /tmp/nestlab-volume
+	if [ -d /tmp/nestlab-volume/seed ]; then
+		cp -a /tmp/nestlab-volume/seed/. /target/
+	fi
+	umount /tmp/nestlab-volume
+fi
+for path in /root/.ssh /etc/ssh /etc/hostname /etc/sudoers.d; do
+	if [ -e "/target$path" ]; then chown -R root:root "/target$path"; fi
+done
+if [ -d /target/root/.ssh ]; then chmod 0700 /target/root/.ssh; fi
+
+# grub-mkconfig makes entries for it that cannot boot.
+rm -f /target/boot/xen-*.efi
+in-target update-grub
+
+tell 'the host is installed'
