@@ -81,7 +81,8 @@ def _a(kind: str) -> str:
 
 
 def _minimum(it: Subject) -> None:
-    least, node = it.traits.minimum, it.node
+    node = it.node
+    least = it.traits.minimum_of(node.release)
     if node.memory < least.memory:
         it.add(
             "lab-memory-minimum",

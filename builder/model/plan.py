@@ -157,10 +157,11 @@ class SystemTraits(Value):
     """What loading a lab file needs to know of a system, without importing it.
 
     `defaults` are written as in a lab file (`{"memory": "4GiB"}`). A `minimum.disk` of 0 means that the system needs
-    no disk. `xen`: the host is a Xen dom0. `buses` is the disk bus for each firmware when nobody chose one; OVMF has
-    no driver for the LSI controller, so a UEFI node cannot start from it. `footprint` is what one node is expected to
-    write to the disk of the machine that it runs on, in bytes (its disks are thin). `install` gives the
-    type of the lab file's `install:` (made when it is needed: it takes time), None for a system without an installer.
+    no disk; `minima` are of releases that ask for something else. `xen`: the host is a Xen dom0. `buses` is the disk
+    bus for each firmware when nobody chose one; OVMF has no driver for the LSI controller, so a UEFI node cannot start
+    from it. `footprint` is what one node is expected to write to the disk of the machine that it runs on, in bytes
+    (its disks are thin). `install` gives the type of the lab file's `install:` (made when it is needed: it takes
+    time), None for a system without an installer.
     `guests` is None where guests cannot be declared in a lab file.
     """
 
@@ -170,12 +171,16 @@ class SystemTraits(Value):
     default_release: str
     defaults: Mapping[str, Any]
     minimum: Minimum
+    minima: Mapping[str, Minimum] = Field(default_factory=dict)
     sources: tuple[Literal["image", "medium"], ...]
     xen: bool = True
     buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
     footprint: int = 0
     install: Callable[[], type[Value]] | None = Field(None, exclude=True)
     guests: GuestTraits | None = None
+
+    def minimum_of(self, release: str) -> Minimum:
+        return self.minima.get(release, self.minimum)
 
 
 class System(Protocol):

@@ -13,6 +13,15 @@ def _options() -> type[Value]:
     return RhelInstall
 
 
+# Red Hat's pages of requirements as osinfo-db restates them, release by release (62326e12, data/os/redhat.com and
+# fedoraproject.org: rhel-6.0 to rhel-10.0, fedora-44). What anaconda itself stops below is less: 384 MiB in release 6
+# (isys/isys.h), 670 in 7 and 1070 in 8 to 10 (MIN_RAM + SQUASHFS_EXTRA_RAM: isys/__init__.py, core/hw.py).
+_SOURCE = "osinfo-db, {}: the least for an installation from a medium{}"
+_NETWORK = "; 3 GiB for one over the network"
+_EL7 = Minimum(memory=GIB, disk=10 * GIB, source=_SOURCE.format("rhel-7.0", "; 1.5 GiB for one over the network"))
+_EL6 = Minimum(memory=GIB, disk=10 * GIB, source=_SOURCE.format("rhel-6.0", "; disk as for release 7"))
+_FEDORA = Minimum(memory=2 * GIB, disk=15 * GIB, source=_SOURCE.format("fedora-44", ""))
+
 TRAITS = SystemTraits(
     name="rhel",
     title="Enterprise Linux or Fedora",
@@ -27,12 +36,8 @@ TRAITS = SystemTraits(
         "management_nic": "virtio",
         "disks": [{"size": "20GiB"}],
     },
-    minimum=Minimum(
-        memory=1536 * MIB,
-        disk=10 * GIB,
-        source="RHEL 8 and 9, System requirements reference: 1.5 GiB for a local medium, 10 GiB of disk "
-        "(anaconda itself stops below 1070 MB: pyanaconda/core/hw.py)",
-    ),
+    minimum=Minimum(memory=1536 * MIB, disk=10 * GIB, source=_SOURCE.format("rhel-8.0 to rhel-10.0", _NETWORK)),
+    minima={"el7": _EL7, "el6": _EL6, "f45": _FEDORA, "f44": _FEDORA},
     sources=("medium",),
     xen=False,
     # AHCI is in the kernels of all releases, gives disks the names sda, sdb, ... of real machines, and OVMF drives it.

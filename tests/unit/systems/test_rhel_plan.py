@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from builder.errors import LabError
+from builder.errors import LabError, LabFileError
 from builder.model.lab import ImageSource, KernelSettings, RaidArray
+from builder.model.load import parse_lab
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB, TIB
 from builder.paths import data_dir
+from builder.systems import traits
 from builder.systems.rhel.options import RhelInstall
 from builder.systems.rhel.releases import RELEASES
 from builder.systems.rhel.system import Rhel
@@ -250,3 +252,28 @@ def test_passwords_are_hashes_only() -> None:
 
 def test_the_row_names_the_releases_of_the_table() -> None:
     assert Rhel.traits.releases == tuple(RELEASES) and set(RELEASES) == set(HANDLERS)
+
+
+@pytest.mark.parametrize(
+    ("release", "memory", "disk"),
+    [
+        ("el6", 1, 10),
+        ("el7", 1, 10),
+        ("el8", 1.5, 10),
+        ("el9", 1.5, 10),
+        ("el10", 1.5, 10),
+        ("f44", 2, 15),
+        ("f45", 2, 15),
+    ],
+)
+def test_each_release_has_its_own_least(release: str, memory: float, disk: int) -> None:
+    """As Red Hat's and Fedora's pages say for an installation from a medium."""
+    head = f"name: t\nnodes:\n  a: {{system: rhel, release: {release}, source: {{medium: x.iso}}, "
+    enough = f"{head}memory: {int(memory * 1024)}MiB, disks: [{{size: {disk}GiB}}]}}\n"
+    assert parse_lab(enough.encode(), traits()).lab.nodes[0].memory == memory * GIB
+    little = f"{head}memory: {int(memory * 1024) - 1}MiB, disks: [{{size: {disk * 1024 - 1}MiB}}]}}\n"
+    with pytest.raises(LabFileError) as refused:
+        parse_lab(little.encode(), traits())
+    found = refused.value.problems
+    assert [problem.code for problem in found] == ["lab-memory-minimum", "lab-disk-minimum"]
+    assert all("osinfo-db" in problem.hint for problem in found)
