@@ -26,7 +26,8 @@ from builder.media.plan import GraftPlan, opened
 from builder.media.recognise import Family, Installer, recognise
 
 GRUB_FOLDER = "boot/grub"
-_ON_MEDIUM = re.compile(r"^([\w.]+=)(?:hd:LABEL=[^:]+:|cdrom:)(/\S+)$")
+# anaconda's ways to name a file on a volume or on the medium, and linuxrc's.
+_ON_MEDIUM = re.compile(r"^([\w.]+=)(?:hd:LABEL=[^:]+:|cdrom:|cd:|(label:/)/[^/]+)(/\S+)$")
 # What tells an installer where the rest of it is; on a network that is somewhere else.
 _SOURCES: Mapping[Family, tuple[tuple[str, ...], str]] = {
     "rhel": (("inst.stage2=", "inst.repo=", "repo=", "method=", "stage2="), "inst.repo="),
@@ -56,7 +57,7 @@ def for_network(edits: Iterable[Edit], files: Mapping[str, bytes]) -> tuple[Edit
         if isinstance(edit, Overlay):
             overlay = replace(edit, files=(*overlay.files, *edit.files))
         elif isinstance(edit, Arguments):
-            out.append(replace(edit, kernel=tuple(_ON_MEDIUM.sub(r"\1file:\2", word) for word in edit.kernel)))
+            out.append(replace(edit, kernel=tuple(_ON_MEDIUM.sub(_in_initrd, word) for word in edit.kernel)))
         else:
             content = getattr(edit, "content", None)
             path = "/" + edit.path.strip("/")
@@ -101,6 +102,10 @@ def plan_netboot(plan: GraftPlan, name: str, *, macs: Sequence[str] = (), source
         f"{name}.ipxe": ipxe(entry, places),
     }  # fmt: skip
     return NetBoot(texts, {places[role]: path for role, path in paths.items()}, bool(entry.hypervisor), notes)
+
+
+def _in_initrd(found: re.Match[str]) -> str:
+    return f"{found[1]}file:{'//' if found[2] else ''}{found[3]}"
 
 
 _CHOOSE = f"""# Each host has its own menu, named by its first card's address.

@@ -117,6 +117,20 @@ def test_answers_move_into_the_initrd() -> None:
     assert for_network([Put("/x", b"y")], {}) == (Put("/x", b"y"),)
 
 
+@pytest.mark.parametrize(
+    ("word", "moved"),
+    [
+        ("inst.ks=hd:LABEL=OEMDRV:/ks.cfg", "inst.ks=file:/ks.cfg"),
+        ("ks=cdrom:/ks.cfg", "ks=file:/ks.cfg"),
+        ("autoyast=label://OEMDRV/autoinst.xml", "autoyast=file:///autoinst.xml"),
+        ("inst.stage2=hd:LABEL=X", "inst.stage2=hd:LABEL=X"),
+        ("inst.ks=http://x/ks.cfg", "inst.ks=http://x/ks.cfg"),
+    ],
+)
+def test_words_for_files_on_a_volume(word: str, moved: str) -> None:
+    assert for_network([Arguments(kernel=(word,))], {}) == (Arguments(kernel=(moved,)),)
+
+
 def test_answers_that_want_the_medium() -> None:
     local = Overlay((OverlayFile("/answerfile.xml", b'<source type="local"/>'),))
     assert reads_medium([local])
