@@ -50,9 +50,8 @@ def _entries(entries: Sequence[Entry], plan: DiskPlan, report: Report) -> None:
 
 
 def _mounts(answers: Answers, entries: Sequence[Entry], plan: DiskPlan, report: Report) -> None:
-    arrays = [
-        piece.split()[4] for piece in answers.value("partman-auto-raid/recipe").split(" .") if len(piece.split()) > 5
-    ]
+    raid = answers.value("partman-auto-raid/recipe") if plan.method == "raid" else ""
+    arrays = [piece.split()[4] for piece in raid.split(" .") if len(piece.split()) > 5]
     mounted = [entry.mountpoint for entry in entries if entry.mountpoint]
     mounted += [place for place in arrays if place.startswith("/")]
     if "/" not in mounted:
@@ -60,7 +59,7 @@ def _mounts(answers: Answers, entries: Sequence[Entry], plan: DiskPlan, report: 
     for place in dict.fromkeys(mounted):
         if mounted.count(place) > 1:
             report.add("NLD027", plan.line, f"{place} is mounted twice", "one entry for each place")
-    swap = any(entry.method == "swap" for entry in entries) or " swap " in answers.value("partman-auto-raid/recipe")
+    swap = any(entry.method == "swap" for entry in entries) or " swap " in raid
     if not swap and answers.value("partman-basicfilesystems/no_swap") != "false":
         report.add("NLD030", plan.line, "the installer would ask what is to become of a host without swap",
                    "add an entry for swap, or: d-i partman-basicfilesystems/no_swap boolean false")  # fmt: skip
