@@ -22,6 +22,7 @@ SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
     "tiny": "builder.systems.tiny.system:Tiny",
     "rhel": "builder.systems.rhel.system:Rhel",
+    "suse": "builder.systems.suse.system:Suse",
     "xcpng": "builder.systems.xcpng.system:Xcpng",
     "netbsd": "builder.systems.netbsd.system:Netbsd",
 }

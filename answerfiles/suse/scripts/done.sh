@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 'nestlab: the host is set up' > /dev/console

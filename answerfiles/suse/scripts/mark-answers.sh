@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 'nestlab: the installer has read its answers' > /dev/console

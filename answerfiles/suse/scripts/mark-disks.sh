@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 'nestlab: the disks are ready' > /dev/console
