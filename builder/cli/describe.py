@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from builder.cli.output import columns, output_option, show
+from builder.errors import UsageError
 from builder.model.units import show_size
 
 
@@ -41,28 +42,64 @@ def systems(how: str) -> None:
 
 
 @click.command()
-@click.option("--documented", is_flag=True, help="What vendors' documents ask for instead, with their source.")
+@click.option("--documented", is_flag=True, help="What documents ask for, L0 by L0 and system by system, with sources.")
+@click.option("--on", "hypervisor", metavar="L0", help="Of the documented settings, those of this L0.")
 @output_option()
-def settings(documented: bool, how: str) -> None:
-    """List every setting of a lab file: where it stands, what it takes, its default and its meaning.
+def settings(documented: bool, hypervisor: str | None, how: str) -> None:
+    """List every setting: of a lab file, with where it stands, what it takes, its default and its meaning, and those of
+    the L0s that `export` sets; with what documents ask for on each L0. What may stand in a node may stand under
+    `defaults:` too, for all nodes.
 
-    What may stand in a node may stand under `defaults:` too, for all nodes.
+    -o json has each documented value with document, section and date, and what contradicts it. --documented lists
+    these alone, one a line.
     """
-    if documented:
-        from builder.hypervisors.settings import SETTINGS
-
-        show([row.model_dump(mode="json") for row in SETTINGS], how, lambda: columns(
-            ["system", "on", "setting", "value", "says"],
-            [[row.system, row.hypervisor, row.key, row.value, row.says] for row in SETTINGS],
-        ))  # fmt: skip
+    if documented or hypervisor is not None:
+        show_documented(hypervisor, how)
         return
+    from builder.hypervisors.documented import SETTINGS
     from builder.model.schema import json_schema
     from builder.systems import traits
 
-    found = [row for row in walk(json_schema(traits())) if not row["setting"].startswith("defaults.")]
+    keys = [row for row in walk(json_schema(traits())) if not row["setting"].startswith("defaults.")]
+    own = {row.key for row in SETTINGS} - {documented_key(row["setting"]) for row in keys}
+    keys += [{"setting": key, "takes": "-", "default": "-", "meaning": f"{_maker(key)}, not of a lab file"}
+             for key in dict.fromkeys(row.key for row in SETTINGS) if key in own]  # fmt: skip
+    found = [row | {"documented": [each.model_dump(mode="json") for each in SETTINGS
+                                   if each.key == documented_key(row["setting"])]} for row in keys]  # fmt: skip
     show(found, how, lambda: columns(
-        ["setting", "takes", "default", "meaning"],
-        [[row["setting"], row["takes"], row["default"], row["meaning"] or "-"] for row in found],
+        ["setting", "takes", "default", "documented", "meaning"],
+        [[row["setting"], row["takes"], row["default"], _by_l0(row["documented"]), row["meaning"] or "-"]
+         for row in found],
+    ))  # fmt: skip
+
+
+def documented_key(setting: str) -> str:
+    """What the table of documented settings calls a key of a lab file."""
+    return setting.removeprefix("defaults.").replace("nodes.*.", "").replace("[]", "")
+
+
+def _maker(key: str) -> str:
+    return "checked by doctor" if key.startswith("kvm.") else "set by export"
+
+
+def _by_l0(rows: Any) -> str:
+    """Documented values in short: `kvm lsilogic, xen ide`."""
+    values = {row["hypervisor"]: row["value"] for row in reversed(rows) if row["rule"] != "refused"}
+    return ", ".join(f"{l0} {value}" for l0, value in reversed(values.items())) or "-"
+
+
+def show_documented(hypervisor: str | None, how: str) -> None:
+    """The documented settings of one L0, or of all. Raises UsageError for an L0 that has none."""
+    from builder.hypervisors.documented import SETTINGS
+
+    known = list(dict.fromkeys(row.hypervisor for row in SETTINGS))
+    if hypervisor is not None and hypervisor not in known:
+        raise UsageError(f"no settings are documented for {hypervisor}", hint=f"known: {', '.join(known)}")
+    rows = [row for row in SETTINGS if hypervisor in (None, row.hypervisor)]
+    show([row.model_dump(mode="json") for row in rows], how, lambda: columns(
+        ["on", "release", "system", "setting", "rule", "value", "says"],
+        [[row.hypervisor, "/".join(row.releases) or "any", row.system, row.key, row.rule, row.value, row.says]
+         for row in rows],
     ))  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -10,10 +11,14 @@ from click.shell_completion import CompletionItem
 from builder.cli.codes import CODES
 from builder.cli.output import columns, fields, output_option, show
 from builder.errors import UsageError
+from builder.hypervisors.fit import CODES as L0_CODES
+
+if TYPE_CHECKING:
+    from builder.hypervisors.settings import Setting
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(code) for code in CODES if code.startswith(incomplete)]
+    return [CompletionItem(code) for code in (*CODES, *L0_CODES) if code.startswith(incomplete)]
 
 
 @click.command()
@@ -22,19 +27,18 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 @output_option()
 def explain(word: str | None, everything: bool, how: str) -> None:
     """Say what a problem's code means (lab-size), what a setting of the lab file is (xen.dom0_memory, or its last
-    part), or what became of one that old documents name (xend-config.sxp)."""
+    part), why a setting of an L0 is what it is (vhv.enable), or what became of one that old documents name
+    (xend-config.sxp)."""
     if everything == (word is not None):
         raise click.UsageError("name a code or a setting, or say --list")
     if word is None:
-        found = [*({"code": code, "meaning": meaning} for code, meaning in CODES.items()), *_of_systems(), *_dead()]
+        told = {**CODES, **L0_CODES}
+        found = [*({"code": code, "meaning": meaning} for code, meaning in told.items()), *_of_systems(), *_dead()]
         show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
         return
     code = word.strip("[]")
-    rows = (
-        [{"code": code, "meaning": CODES[code]}]
-        if code in CODES
-        else _of_systems(code) or _dead(word) or _settings(word)
-    )
+    meaning = CODES.get(code) or L0_CODES.get(code)
+    rows = [{"code": code, "meaning": meaning}] if meaning else _of_systems(code) or _dead(word) or _settings(word)
     show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
 
 
@@ -72,13 +76,20 @@ def _settings(word: str) -> list[dict[str, str]]:
 
     rows = list(walk(json_schema(traits())))
     found = [row for row in rows if row["setting"] == word] or [
-        row for row in rows if row["setting"].endswith(f".{word}") and not row["setting"].startswith("defaults.")
+        row
+        for row in rows
+        if row["setting"].replace("[]", "").endswith(f".{word}") and not row["setting"].startswith("defaults.")
     ]
-    if not found:
+    told = [row | _documented(row["setting"]) for row in found] or _of_l0s(word)
+    if not told:
+        from builder.hypervisors.documented import SETTINGS
+
         known = [
             *CODES,
+            *L0_CODES,
             *(name for _, name, _ in dead_settings()),
             *(row["setting"].rpartition(".")[2] for row in rows),
+            *(row.key for row in SETTINGS),
         ]
         near = difflib.get_close_matches(word, known, n=3)
         hint = (
@@ -87,19 +98,36 @@ def _settings(word: str) -> list[dict[str, str]]:
             else "`nestlab explain --list`, `nestlab settings`"
         )
         raise UsageError(f"{word} is neither a code nor a setting", hint=hint)
-    return [row | _documented(row["setting"]) for row in found]
+    return told
 
 
 def _documented(setting: str) -> dict[str, str]:
-    """What vendors' documents say about a setting of a node, and what speaks against it."""
-    from builder.hypervisors.settings import SETTINGS
+    """What documents say about a setting of a node, on every L0, and what speaks against it."""
+    from builder.cli.describe import documented_key
+    from builder.hypervisors.documented import SETTINGS
 
-    key = setting.replace("nodes.*.", "").replace("[]", "")
-    told = {}
+    return {_place(row): _told(row) for row in SETTINGS if row.key == documented_key(setting)}
+
+
+def _of_l0s(word: str) -> list[dict[str, str]]:
+    """Settings of the L0s' own: by their whole name, or without the L0's."""
+    from builder.hypervisors.documented import SETTINGS
+
+    found: dict[str, dict[str, str]] = {}
     for row in SETTINGS:
-        if row.key == key:
-            against = f" But: {row.contradicted}" if row.contradicted else ""
-            told[f"{row.system} on {row.hypervisor}"] = (
-                f"{row.value}: {row.says} ({row.document}, {row.section}, {row.date}).{against}"
-            )
-    return told
+        if word in (row.key, row.key.partition(".")[2]):
+            found.setdefault(row.key, {"setting": row.key})[_place(row)] = _told(row)
+    return list(found.values())
+
+
+def _place(row: Setting) -> str:
+    """Where a row holds: `xcpng on kvm, at least`."""
+    release = f" {'/'.join(row.releases)}" if row.releases else ""
+    rule = {"set": "", "least": ", at least", "advised": ", advised", "allowed": f", {row.value}",
+            "refused": f", not {row.value}"}[row.rule]  # fmt: skip
+    return f"{row.system} on {row.hypervisor}{release}{rule}"
+
+
+def _told(row: Setting) -> str:
+    against = f" But: {row.contradicted}" if row.contradicted else ""
+    return f"{row.value}: {row.says} ({row.source}).{against}"

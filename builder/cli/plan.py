@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
-from builder.cli.options import mirror_option
-from builder.cli.output import columns, output_option, show
+from builder.cli.options import mirror_option, templates_option
+from builder.cli.output import columns, fields, output_option, show
 from builder.errors import HostLacks
 from builder.images.hosts import read_host
 from builder.images.keys import image_key
@@ -17,7 +18,7 @@ from builder.images.store import ImageStore
 from builder.lifecycle.doctor_needs import recipes_of
 from builder.lifecycle.plan import LabPlan, NodePlan, plan_lab
 from builder.model.units import show_size
-from builder.systems import load_system
+from builder.systems import loader
 
 # File contents are shown by `render`; here they would repeat for every node.
 _GENERATED: Any = {
@@ -30,15 +31,26 @@ _GENERATED: Any = {
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @mirror_option
+@templates_option
+@click.option("--explain", is_flag=True, help="Why each documented setting of the nodes is what it is.")
 @output_option()
 @pass_app
-def plan(app: App, lab: str, mirror: str | None, how: str) -> None:
+def plan(app: App, *, lab: str, mirror: str | None, templates: Path | None, explain: bool, how: str) -> None:
     """Show what `up` would do for LAB, without doing it: nodes, images cached or to be built, and every step.
 
     A step's key is the digest of all that decides its result: equal keys are done once, for all labs. Ports, paths
     and identities are chosen when the lab comes up and are in no key.
+
+    --explain tells of each setting that documents name: what the node has, what they say and where, what speaks
+    against it, and the strongest proof there is for such a node.
     """
-    made = plan_lab(load_lab(app, lab, limits=False), load_system)
+    made = plan_lab(load_lab(app, lab, limits=False), loader(templates))
+    if explain:
+        from builder.cli.reasons import reasons
+
+        rows = reasons(made)
+        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        return
     images = image_states(made, app, mirror)
     value = made.model_dump(mode="json", exclude=_GENERATED) | {"images": images} if how != "table" else None
     show(value, how, lambda: _table(made, images))

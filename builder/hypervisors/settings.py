@@ -1,14 +1,29 @@
-"""What the documents say a nested host wants, setting by setting: one table, with what contradicts it."""
+"""What the documents say a nested host wants, setting by setting: how a row of the one table looks, and how to ask it.
+
+The rows themselves are in `documented`.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from builder.model.lab import Value
+
+Rule = Literal["set", "least", "advised", "allowed", "refused"]
+"""What a row does. set: this value and no other is documented. least: no less than this. advised: this or more (or
+this rather than anything else). allowed: this works, too. refused: this does not work."""
+
+ANY = "any"
 
 
 class Setting(Value):
-    """A documented setting of `system` on the L0 `hypervisor`. `key` is where it stands in a node of the lab file,
-    `value` what it takes there, `says` what the document says in short. `date` is the last change of the document as
-    it was read, `contradicted` what other sources or our own runs say against it."""
+    """A documented setting of `system` (`any`: of every Xen host) on the L0 `hypervisor`.
+
+    `key` is where it stands in a node of the lab file, or, with an L0's name before it, what the L0 calls it; `value`
+    what it takes there; `says` what the document says in short. `releases` are those of the L0 that it is about, none
+    for all. `date` is the last change of the document as it was read; where it shows none, the day it was read.
+    `contradicted` is what other sources or our own runs say against it.
+    """
 
     key: str
     system: str
@@ -19,69 +34,51 @@ class Setting(Value):
     section: str
     date: str
     contradicted: str = ""
+    rule: Rule = "set"
+    releases: tuple[str, ...] = ()
 
-
-_GUIDE = "https://github.com/xcp-ng/xcp-ng-org/blob/2c82da6/docs/guides/xcpng-in-a-vm.md"
-_SECTION = "Nested XCP-ng using QEMU/KVM, XCP-ng virtual machine settings"
-
-
-def _xcpng(key: str, value: str, says: str, contradicted: str = "") -> Setting:
-    return Setting(
-        key=key,
-        system="xcpng",
-        hypervisor="kvm",
-        value=value,
-        says=says,
-        document=_GUIDE,
-        section=_SECTION,
-        date="2026-07-31",
-        contradicted=contradicted,
-    )
-
-
-SETTINGS: tuple[Setting, ...] = (
-    _xcpng(
-        "cpu_model",
-        "host-passthrough",
-        "host-model or host-passthrough is mandatory, host-passthrough preferred",
-        "libvirt 9.0 refuses host-passthrough without KVM, and Xen 4.17 panics on the EPYC model that host-model "
-        "becomes under emulation: there the CPU is 'maximum' without SMAP, whatever the lab file says.",
-    ),
-    _xcpng(
-        "memory",
-        "8GiB",
-        "4 GiB at least, 8 GiB recommended",
-        "xcp-ng-tests installs with 4 GiB (template 'Other install media', on Xen).",
-    ),
-    _xcpng(
-        "disks.bus",
-        "lsilogic",
-        "LSI Logic SCSI; virtio drivers are not in the kernel of XCP-ng",
-        "MonkeyBox (mbx) runs XCP-ng 8.3 on q35 with a virtio disk. OVMF has no driver for this controller: a UEFI "
-        "node cannot boot from it. Of the two controllers of that name this is libvirt's lsilogic (53c895a); "
-        "VMware's, lsisas1068, shows no disk without a SAS address.",
-    ),
-    _xcpng(
-        "disks.size",
-        "50GiB",
-        "50 GiB at least (the disk file is thin: it grows as it is written)",
-        "The same guide asks for 60 GB under VMware and 100 GB under XCP-ng.",
-    ),
-    _xcpng(
-        "management_nic",
-        "e1000",
-        "E1000",
-        "The same guide tells of instability with Realtek under XCP-ng, and of vmxnet3 that works under VMware.",
-    ),
-    _xcpng(
-        "firmware",
-        "bios",
-        "BIOS rather than UEFI: an installation may complete and then not boot",
-        "xcp-ng-tests installs 8.x with UEFI on an NVMe disk (on Xen); MonkeyBox uses q35 for 8.3.",
-    ),
-)
+    @property
+    def source(self) -> str:
+        """The document, its section and its date, for quoting."""
+        return f"{self.document}, section '{self.section}', {self.date}"
 
 
 def settings(*, system: str | None = None, hypervisor: str | None = None) -> tuple[Setting, ...]:
-    """The rows for a system and an L0, or for any."""
-    return tuple(s for s in SETTINGS if system in (None, s.system) and hypervisor in (None, s.hypervisor))
+    """The rows for a system and an L0, or for any. A row about any Xen host is one for each system."""
+    from builder.hypervisors.documented import SETTINGS  # noqa: PLC0415 - the rows are made of Setting
+
+    return tuple(
+        row
+        for row in SETTINGS
+        if hypervisor in (None, row.hypervisor) and (system in (None, row.system) or row.system == ANY)
+    )
+
+
+class Documented:
+    """The rows that one node on one L0 goes by.
+
+    Where a system has no documents of its own for that L0, those of XCP-ng, the only Xen host whose nesting under all
+    of them is documented, choose its devices; its floors (memory, disk) are not taken over.
+    """
+
+    def __init__(self, hypervisor: str, system: str, release: str = "") -> None:
+        self.rows = tuple(
+            row for row in settings(hypervisor=hypervisor) if not release or not row.releases or release in row.releases
+        )
+        self.own = tuple(row for row in self.rows if row.system in (system, ANY))
+
+    def find(self, key: str, *rules: Rule) -> tuple[Setting, ...]:
+        """The rows of a key with one of these rules, the system's own before others."""
+        found = [row for row in self.rows if row.key == key and (not rules or row.rule in rules)]
+        return tuple(sorted(found, key=lambda row: row not in self.own))
+
+    def floors(self) -> tuple[Setting, ...]:
+        """What the system itself needs at least."""
+        return tuple(row for row in self.own if row.rule in ("least", "advised"))
+
+    def __getitem__(self, key: str) -> str:
+        """The documented value. Raises KeyError where no document sets it: an L0's code asks for what its rows have."""
+        found = self.find(key, "set")
+        if not found:
+            raise KeyError(key)
+        return found[0].value

@@ -1,0 +1,156 @@
+"""Whether an L0 can host a lab: the nodes against the documented settings, the source quoted with each finding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from builder.hypervisors.l0 import L0, Exporter, Site
+from builder.hypervisors.settings import Documented, Setting
+from builder.model.lab import Lab, MediumSource, Node
+from builder.model.plan import Finding
+from builder.model.units import GIB, parse_size, show_size
+
+CODES = {
+    "l0-refused": "The documents say that this L0 cannot run the node so. The message names document and section.",
+    "l0-floor": "The documents ask for more memory, disk or processors under this L0 than the node has.",
+    "l0-advised": "The documents advise otherwise for this L0; it may work.",
+    "l0-choice": "This L0 has no such disk controller or network card.",
+    "l0-full": "The machine has more disks or cards than its controllers carry on this L0.",
+    "l0-vlan": "This L0 cannot make access ports (`vlan:`) on a network without a physical card. Trunks go through.",
+    "l0-release": "This release of the L0 is not one that its settings are known for.",
+    "l0-cpus": "Processors that cannot be spread as documented.",
+    "l0-names": "The answers on the node's medium name disks as the lab file's controllers show them; on this L0 they "
+    "have other names.",
+    "l0-direct": "The node is a kernel in memory that the emulator starts itself: it has no disk to move elsewhere.",
+}
+_DECIMAL_GB = 10**9
+_LINUX_NAMES = {"virtio": "vd", "nvme": "nvme"}  # all others: sd
+
+
+def size_of(text: str) -> int:
+    """Bytes of a documented size: `60GB` as well as `50GiB`."""
+    return int(text[:-2]) * _DECIMAL_GB if text.endswith("GB") else parse_size(text)
+
+
+def check(exporter: Exporter, lab: Lab, site: Site) -> tuple[Finding, ...]:
+    """Everything that speaks against running the lab there, errors first."""
+    l0, kind = exporter.l0, exporter.kind(site)
+    found = [*_host(l0, kind, site), *exporter.check(lab, site)]
+    for node in lab.nodes:
+        documented = Documented(kind, node.system, site.release)
+        found += [*_firmware(l0, documented, node), *_floors(documented, node), *_devices(l0, documented, node, site)]
+        found += [*_vlans(l0, node), *_names(l0, documented, node, site)]
+    return tuple(sorted(found, key=lambda one: one.severity != "error"))
+
+
+def _quote(row: Setting) -> str:
+    against = f" Against it: {row.contradicted}" if row.contradicted else ""
+    return f'the document says: "{row.says}" ({row.source}).{against}'
+
+
+def _host(l0: L0, kind: str, site: Site) -> Iterator[Finding]:
+    rows = Documented(kind, "", site.release)
+    for row in rows.find(f"{l0.target}.release", "refused"):
+        if row.value == site.release:
+            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} {site.release}: {_quote(row)}")
+            return
+    if site.release and site.release not in l0.releases:
+        known = ", ".join(l0.releases) or "none are told apart"
+        yield Finding(
+            code="l0-release", severity="error", message=f"{l0.title}: unknown release {site.release}",
+            hint=f"known: {known}",
+        )  # fmt: skip
+        return
+    for row in rows.find(f"{l0.target}.cpu", "refused"):
+        if row.value == site.cpu:
+            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} on {site.cpu}: {_quote(row)}",
+                          hint="say which release it is with --l0")  # fmt: skip
+
+
+def _firmware(l0: L0, documented: Documented, node: Node) -> Iterator[Finding]:
+    refused = [row for row in documented.find("firmware", "refused") if row.value == node.firmware]
+    if refused:
+        yield Finding(code="l0-refused", severity="error", hint="firmware: bios", where=node.name,
+                      message=f"{node.name}: {l0.title} cannot start it by {node.firmware.upper()}: "
+                      f"{_quote(refused[0])}")  # fmt: skip
+    for row in documented.floors():
+        if row.key == "firmware" and row.value != node.firmware:
+            yield Finding(code="l0-advised", severity="warning", hint=f"firmware: {row.value}", where=node.name,
+                          message=f"{node.name}: firmware {node.firmware}: {_quote(row)}")  # fmt: skip
+
+
+def _floors(documented: Documented, node: Node) -> Iterator[Finding]:
+    sizes = {"memory": node.memory, "disks.size": node.disks[0].size if node.disks else 0}
+    for row in documented.floors():
+        if row.key == "cpus":
+            have, want, said = node.cpus, int(row.value), str(node.cpus)
+        elif row.key in sizes:
+            have, want = sizes[row.key], size_of(row.value)
+            said = show_size(have) if have else "no disk"
+        else:
+            continue
+        if have < want:
+            error = row.rule == "least"
+            yield Finding(
+                code="l0-floor" if error else "l0-advised", severity="error" if error else "warning", where=node.name,
+                message=f"{node.name}: {row.key}: {said} where {row.value} "
+                f"{'is the least' if error else 'is advised'}: {_quote(row)}",
+                hint=f"{row.key.rpartition('.')[2]}: {_lab_value(row)}",
+            )  # fmt: skip
+
+
+def _lab_value(row: Setting) -> str:
+    """A documented floor as a lab file takes it."""
+    return f"{-(-size_of(row.value) // GIB)}GiB" if row.value.endswith("GB") else row.value
+
+
+def _devices(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[Finding]:
+    chosen = (("disks.bus", site.bus, l0.buses, len(node.disks), "disks"),
+              ("management_nic", site.nic, l0.nics, 1 + len(node.nics), "cards"))  # fmt: skip
+    for key, choice, carried, count, what in chosen:
+        value = choice or documented[key]
+        refused = [row for row in documented.find(key, "refused") if row.value == value]
+        allowed = [row.value for row in documented.find(key, "set", "allowed")]
+        if refused:
+            yield Finding(code="l0-refused", severity="error", where=node.name,
+                          message=f"{node.name}: {value} on {l0.title}: {_quote(refused[0])}",
+                          hint=f"documented: {', '.join(dict.fromkeys(allowed))}")  # fmt: skip
+        elif value not in carried:
+            yield Finding(code="l0-choice", severity="error", where=node.name,
+                          message=f"{node.name}: {l0.title} has no {value} for {what}",
+                          hint=f"there is: {', '.join(carried)}")  # fmt: skip
+        elif count > carried[value]:
+            room = [f"{name} ({most})" for name, most in carried.items() if most >= count]
+            yield Finding(code="l0-full", severity="error", where=node.name,
+                          message=f"{node.name}: {count} {what}, and {value} of {l0.title} carries {carried[value]}",
+                          hint=f"choose {' or '.join(room)}" if room else f"fewer {what}")  # fmt: skip
+        elif value not in allowed:
+            yield Finding(code="l0-advised", severity="warning", where=node.name,
+                          message=f"{node.name}: no document names {value} for {what} on {l0.title}",
+                          hint=f"documented: {', '.join(dict.fromkeys(allowed))}")  # fmt: skip
+
+
+def _vlans(l0: L0, node: Node) -> Iterator[Finding]:
+    tagged = Counter(nic.network for nic in node.nics if nic.vlan is not None)
+    for network in tagged if not l0.private_vlans else ():
+        yield Finding(code="l0-vlan", severity="error", where=node.name,
+                      message=f"{node.name}: an access port on network {network}: {l0.title} tags frames of physical "
+                      "networks only", hint="give the card `trunk:` and tag in the guest")  # fmt: skip
+
+
+def _names(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[Finding]:
+    """Answers are made before the move: what they call a disk has to be true there, too."""
+    if not isinstance(node.source, MediumSource) or not node.disks:
+        return
+    there = site.bus or documented["disks.bus"]
+    shown = "nvme" if l0.target == "xe" and node.firmware == "uefi" else _LINUX_NAMES.get(there, "sd")
+    written = _LINUX_NAMES.get(node.disks[0].bus, "sd")
+    if shown != written:
+        yield Finding(code="l0-names", severity="warning", where=node.name,
+                      message=f"{node.name}: its answers name disks {written}..., and {l0.title} shows {shown}...",
+                      hint="give the disks a bus of that kind in the lab file before the medium is built")  # fmt: skip
+    if node.install.get("disk_names") == "by-id":
+        yield Finding(code="l0-names", severity="warning", where=node.name, hint="leave disk_names out of install:",
+                      message=f"{node.name}: its answers name disks by id, as QEMU makes them; {l0.title} has "
+                      "others")  # fmt: skip

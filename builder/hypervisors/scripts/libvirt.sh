@@ -1,0 +1,91 @@
+# A lab under libvirt, on the system connection (or the one that LIBVIRT_DEFAULT_URI names). Run as root.
+need virsh "apt-get install libvirt-clients libvirt-daemon-system"
+need qemu-img "apt-get install qemu-utils"
+LIBVIRT_DEFAULT_URI=${LIBVIRT_DEFAULT_URI:-qemu:///system}
+export LIBVIRT_DEFAULT_URI
+
+# nesting: whether this host's KVM passes hardware virtualization on, and has the paging it needs.
+nesting() {
+    for vendor in intel amd; do
+        file=/sys/module/kvm_$vendor/parameters/nested
+        if [ -e "$file" ]; then
+            case $(cat "$file") in
+                Y | 1) ;;
+                *) fail "nesting is off: echo 'options kvm_$vendor nested=1' >/etc/modprobe.d/kvm.conf and reload kvm_$vendor" ;;
+            esac
+            if [ "$vendor" = intel ] && ! grep -qw ept /proc/cpuinfo; then
+                fail "this processor has no EPT, which nested Xen needs"
+            fi
+            return 0
+        fi
+    done
+    fail "KVM is not loaded on this host"
+}
+
+# blank PATH BYTES
+blank() {
+    [ -e "$1" ] || qemu-img create -q -f qcow2 "$1" "$2"
+}
+
+# present PATH
+present() {
+    [ -e "$1" ] || fail "$1 is missing: copy what prepare.sh made"
+}
+
+# network NAME FILE
+network() {
+    virsh net-info "$1" >/dev/null 2>&1 || virsh net-define "$2"
+    active=$(virsh net-list --name)
+    printf '%s\n' "$active" | grep -Fqx -e "$1" || virsh net-start "$1"
+}
+
+# unnetwork NAME
+unnetwork() {
+    if virsh net-info "$1" >/dev/null 2>&1; then
+        virsh net-destroy "$1" >/dev/null 2>&1 || say "$1 was not active"
+        virsh net-undefine "$1"
+    fi
+}
+
+# define FILE
+define() { virsh define --validate "$1"; }
+
+running() {
+    active=$(virsh list --name)
+    printf '%s\n' "$active" | grep -Fqx -e "$1"
+}
+
+# start NAME
+start() {
+    running "$1" || virsh start "$1"
+}
+
+# finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
+finish() {
+    waited=0
+    while running "$1"; do
+        [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: virsh console $1"
+        sleep "$PAUSE"
+        waited=$((waited + PAUSE))
+    done
+    start "$1"
+}
+
+# eject NAME DEVICE
+eject() {
+    if running "$1"; then
+        virsh change-media "$1" "$2" --eject --force --live --config
+    else
+        virsh change-media "$1" "$2" --eject --force --config
+    fi
+}
+
+# remove NAME
+remove() {
+    if virsh dominfo "$1" >/dev/null 2>&1; then
+        if running "$1"; then
+            virsh destroy "$1"
+        fi
+        virsh undefine "$1" --nvram --managed-save --snapshots-metadata
+    fi
+}
