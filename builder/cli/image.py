@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, load_lab
-from builder.cli.options import mirror_option
+from builder.cli.options import mirror_option, templates_option
 from builder.cli.output import bytes_text, columns, output_option, show, span_text
 from builder.cli.progress import listening
 from builder.images.store import Image, ImageStore
@@ -42,10 +43,11 @@ def ls(app: App, how: str) -> None:
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @mirror_option
+@templates_option
 @output_option("jsonl")
 @volume_options
 @pass_app
-def build(app: App, lab: str, mirror: str | None, how: str) -> None:
+def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: str) -> None:
     """Build the images that the nodes of LAB boot from, those that are not in the cache yet.
 
     A disk image needs root, or sudo; `nestlab doctor LAB` says what else.
@@ -55,9 +57,9 @@ def build(app: App, lab: str, mirror: str | None, how: str) -> None:
     from builder.images.hosts import read_host
     from builder.lifecycle.doctor_needs import recipes_of
     from builder.lifecycle.plan import plan_lab
-    from builder.systems import load_system
+    from builder.systems import loader
 
-    plan = plan_lab(load_lab(app, lab, limits=False), load_system)
+    plan = plan_lab(load_lab(app, lab, limits=False), loader(templates))
     store = ImageStore(app.places.cache)
     images = []
     work = app.places.cache / "work"

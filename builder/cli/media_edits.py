@@ -14,6 +14,7 @@ import click
 
 from builder.cli.frame import App
 from builder.cli.labs import load_lab
+from builder.cli.options import templates_option
 from builder.errors import UsageError
 from builder.media.answer import answer_edits, public_key
 from builder.media.author import ANSWER_LABEL, KICKSTART_LABEL, Volume
@@ -47,6 +48,7 @@ _OPTIONS = (
                  help="Change only boot entries of this name; without it all."),
     click.option("--initrd", "how", type=click.Choice(["auto", "append", "second", "repack"]), default="auto",
                  help="How files get into the RAM disk: behind it, in a second one, or packed anew."),
+    templates_option,
 )  # fmt: skip
 
 
@@ -70,6 +72,7 @@ class Asked:
     remove: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
     how: How = "auto"
+    templates: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked, *, fits: bool 
         raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
     source = Path(node.source.path) if iso is None else iso
     remarks = _fits(node, source) if fits else ()
-    plan = _plan(lab, _with_keys(node, asked))
+    plan = _plan(lab, _with_keys(node, asked), asked.templates)
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
     return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, (node.management_mac,), remarks)
@@ -159,12 +162,12 @@ def _with_keys(node: Node, asked: Asked) -> Node:
     return node.model_copy(update={"install": {**node.install, "root_keys": [*known, *keys]}})
 
 
-def _plan(lab: Lab, node: Node) -> SystemPlan:
+def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
     from builder.lifecycle.plan import plan_lab
-    from builder.systems import load_system
+    from builder.systems import loader
 
     only = lab.model_copy(update={"nodes": tuple(node if n.name == node.name else n for n in lab.nodes)})
-    return plan_lab(only, load_system).node(node.name).system
+    return plan_lab(only, loader(templates)).node(node.name).system
 
 
 def _volume(plan: SystemPlan) -> Volume | None:

@@ -11,6 +11,7 @@ import click
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
 from builder.cli.media_edits import ISO, Asked, for_node, local_files, small_file, text_file
+from builder.cli.options import templates_option
 from builder.cli.output import bytes_text
 from builder.errors import UsageError
 from builder.media.author import (
@@ -38,10 +39,11 @@ VOLUME_MAX = 64 << 20
 @click.option("--network-config", type=ISO, metavar="FILE", help="Of NoCloud.")
 @click.option("--label", metavar="NAME", help="Label, when it has to be another.")
 @click.option("--add", "adds", multiple=True, metavar="LOCAL:/PATH", help="More files, or a folder's.")
+@templates_option
 @pass_app
 def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path | None, autoyast: Path | None,
            preseed: Path | None, user_data: Path | None, meta_data: Path | None, network_config: Path | None,
-           label: str | None, adds: tuple[str, ...]) -> None:  # fmt: skip
+           label: str | None, adds: tuple[str, ...], templates: Path | None) -> None:  # fmt: skip
     """Make a small medium that holds answers, to be attached beside the vendor's. Its owner alone can read it.
 
     With LAB NODE it is the one that the node's installer looks for.
@@ -49,7 +51,7 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
     if (meta_data or network_config) and user_data is None:
         raise click.UsageError("--meta-data and --network-config belong to --user-data")
     found = [
-        *([_of_node(app, target)] if target else []),
+        *([_of_node(app, target, templates)] if target else []),
         *([kickstart_volume(text_file(kickstart))] if kickstart else []),
         *([autoyast_volume(text_file(autoyast))] if autoyast else []),
         *([preseed_volume(text_file(preseed))] if preseed else []),
@@ -69,10 +71,10 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
         click.echo(f"{out}: {bytes_text(out.stat().st_size)}, {made.label}, {', '.join(sorted(made.files))}")
 
 
-def _of_node(app: App, target: tuple[str, ...]) -> Volume:
+def _of_node(app: App, target: tuple[str, ...], templates: Path | None) -> Volume:
     if len(target) != 2:
         raise UsageError("a volume is made for one node", hint="give LAB and NODE, or neither")
-    made = for_node(load_lab(app, target[0], limits=False), target[1], None, Asked(), fits=False)
+    made = for_node(load_lab(app, target[0], limits=False), target[1], None, Asked(templates=templates), fits=False)
     if made.volume is None:
         raise UsageError(f"{target[1]} needs no second volume", hint="its answers go on the medium: media build")
     return made.volume

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 connect_option = click.option(
@@ -11,4 +13,9 @@ connect_option = click.option(
 mirror_option = click.option(
     "--mirror", metavar="URL", envvar="NESTLAB_DEBIAN_MIRROR", show_envvar=True,
     help="Debian mirror for building images; without one the sources of this host's apt.",
+)  # fmt: skip
+templates_option = click.option(
+    "--templates", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    envvar="NESTLAB_TEMPLATES", show_envvar=True,
+    help="Templates of yours that stand in for ours: DIR/SYSTEM/NAME.",
 )  # fmt: skip

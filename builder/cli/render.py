@@ -13,6 +13,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
+from builder.cli.options import templates_option
 from builder.cli.output import columns, output_option, show
 from builder.errors import LabError, UsageError
 from builder.hypervisors.kvm import domain_xml
@@ -20,7 +21,7 @@ from builder.lifecycle.plan import LabPlan, NodePlan, plan_lab
 from builder.model.plan import File
 from builder.model.runtime import DirectBoot, NicPorts, UefiFirmware, Wiring
 from builder.paths import fsync_dir
-from builder.systems import load_system
+from builder.systems import loader
 
 # A folder that has it was written by us, and may be replaced as a whole.
 MARKER = ".nestlab-render"
@@ -33,16 +34,19 @@ MARKER = ".nestlab-render"
 @click.option(
     "--accelerator", type=click.Choice(["kvm", "tcg"]), default="kvm", help="What domain.xml is rendered for."
 )
+@templates_option
 @output_option()
 @pass_app
-def render(app: App, lab: str, out: Path | None, one: str | None, accelerator: str, how: str) -> None:
+def render(
+    app: App, *, lab: str, out: Path | None, one: str | None, accelerator: str, templates: Path | None, how: str
+) -> None:
     """Write every file that is generated for LAB, a folder per node: answers, image recipe, seed, domain.xml.
 
     Without --out or --stdout the files are listed. What `up` chooses (ports, paths, keys) is shown by samples.
     """
     if out is not None and one is not None:
         raise click.UsageError("--out and --stdout exclude each other")
-    made = plan_lab(load_lab(app, lab, limits=False), load_system)
+    made = plan_lab(load_lab(app, lab, limits=False), loader(templates))
     files = {f"{node.name}/{file.path}": file for node in made.nodes for file in node_files(made, node, accelerator)}
     if one is not None:
         name = one.replace(":", "/", 1)

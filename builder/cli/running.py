@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
-from builder.cli.options import connect_option, mirror_option
+from builder.cli.options import connect_option, mirror_option, templates_option
 from builder.cli.output import columns, left_text, output_option, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
@@ -32,12 +33,13 @@ _SETTLE = 60
 @click.option("--keep-failed", is_flag=True, help="Leave a lab that did not come up, to be looked at.")
 @connect_option
 @mirror_option
+@templates_option
 @output_option("jsonl")
 @volume_options
 @pass_app
 def up(
     app: App, *, lab: str, jobs: int, timeout_scale: float, recreate: tuple[str, ...], keep_failed: bool,
-    connect: str | None, mirror: str | None, how: str,
+    connect: str | None, mirror: str | None, templates: Path | None, how: str,
 ) -> None:  # fmt: skip
     """Bring LAB up and return when every node is ready.
 
@@ -48,7 +50,7 @@ def up(
     from builder.lifecycle.plan import plan_lab
     from builder.lifecycle.up import UpOptions
     from builder.lifecycle.up import up as bring_up
-    from builder.systems import load_system
+    from builder.systems import loader
 
     loaded = load_lab(app, lab)
     unknown = sorted(set(recreate) - {node.name for node in loaded.nodes})
@@ -64,7 +66,7 @@ def up(
         keep_failed=keep_failed,
         mirror=mirror,
     )
-    plan = plan_lab(loaded, load_system)
+    plan = plan_lab(loaded, loader(templates))
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:

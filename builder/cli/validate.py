@@ -11,6 +11,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, existing, load_file
+from builder.cli.options import templates_option
 from builder.cli.output import output_option, show
 from builder.errors import LabError, LabFileError, Problem, UsageError
 
@@ -23,12 +24,13 @@ _BAD_FILE = 2
 @click.command()
 @click.argument("labs", metavar="LAB...", shell_complete=complete_lab, nargs=-1, required=True)
 @click.option("--limits/--no-limits", default=True, help="Judge by what this host has, too.")
+@templates_option
 @output_option()
 @pass_app
-def validate(app: App, labs: tuple[str, ...], limits: bool, how: str) -> int:
+def validate(app: App, labs: tuple[str, ...], limits: bool, templates: Path | None, how: str) -> int:
     """Read lab files and report every problem at once, each with its place, its code and what to do. Exits 2 when
     there is one."""
-    results = [_read(app, path, limits) for path in labs]
+    results = [_read(app, path, limits, templates) for path in labs]
     show(results, how, lambda: "\n".join(_line(result) for result in results if result["ok"] and not app.quiet))
     if how == "table":
         for result in results:
@@ -40,14 +42,14 @@ def validate(app: App, labs: tuple[str, ...], limits: bool, how: str) -> int:
     return 0 if all(result["ok"] for result in results) else _BAD_FILE
 
 
-def _read(app: App, text: str, limits: bool) -> dict[str, Any]:
+def _read(app: App, text: str, limits: bool, templates: Path | None) -> dict[str, Any]:
     try:
         loaded = load_file(app, existing(text), limits=limits)
     except LabFileError as error:
         return _bad(text, error, error.problems)
     except UsageError as error:
         return _bad(text, error, [Problem("lab-file", error.message, error.hint or "")])
-    wrong, said = _of_installers(loaded.lab)
+    wrong, said = _of_installers(loaded.lab, templates)
     if wrong:
         return _bad(text, LabFileError(text, wrong), wrong)
     nodes = [node.name for node in loaded.lab.nodes]
@@ -55,12 +57,12 @@ def _read(app: App, text: str, limits: bool) -> dict[str, Any]:
     return {"file": text, "ok": True, "lab": loaded.lab.name, "nodes": nodes, "problems": [], "notes": noted}
 
 
-def _of_installers(lab: Lab) -> tuple[list[Problem], list[Problem]]:
+def _of_installers(lab: Lab, templates: Path | None) -> tuple[list[Problem], list[Problem]]:
     """Problems and notes of hosts that install themselves: their answers are made and judged. Ready images are not
     rendered here: nothing of the lab file can make them wrong, and it takes time."""
-    from builder.systems import load_system, traits
+    from builder.systems import loader, traits
 
-    rows = traits()
+    rows, load_system = traits(), loader(templates)
     wrong, said = [], []
     for node in lab.nodes:
         if rows[node.system].install is None or node.source.kind == "image":

@@ -7,7 +7,8 @@ something is rendered.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -47,6 +48,20 @@ def load_system(name: str, overrides: Path | None = None) -> System:
     Raises UsageError for a name that is not in `SYSTEMS`.
     """
     return _kind(name)(overrides)
+
+
+def loader(overrides: Path | None) -> Callable[[str], System]:
+    """`load_system` with a user's templates, or without any.
+
+    Raises UsageError for a folder that has none for any system: nothing in it would ever be read.
+    """
+    if overrides is not None and not any((overrides / name).is_dir() for name in SYSTEMS):
+        raise UsageError(
+            f"{overrides} has templates for no system",
+            hint=f"a template stands in a folder of its system there: {overrides}/rhel/ks.cfg; "
+            f"systems: {', '.join(SYSTEMS)}",
+        )
+    return partial(load_system, overrides=overrides)
 
 
 def traits() -> dict[str, SystemTraits]:
