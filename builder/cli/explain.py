@@ -78,7 +78,7 @@ def _settings(word: str) -> list[dict[str, str]]:
     found = [row for row in rows if row["setting"] == word] or [
         row
         for row in rows
-        if row["setting"].replace("[]", "").endswith(f".{word}") and not row["setting"].startswith("defaults.")
+        if plain(row["setting"]).endswith(f".{plain(word)}") and not row["setting"].startswith("defaults.")
     ]
     told = [row | _documented(row["setting"]) for row in found] or _of_l0s(word)
     if not told:
@@ -99,6 +99,11 @@ def _settings(word: str) -> list[dict[str, str]]:
         )
         raise UsageError(f"{word} is neither a code nor a setting", hint=hint)
     return told
+
+
+def plain(setting: str) -> str:
+    """A setting's name without the marks of lists: people write disks.bus for disks[].bus."""
+    return setting.replace("[]", "")
 
 
 def _documented(setting: str) -> dict[str, str]:
