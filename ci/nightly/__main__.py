@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ci.nightly import boots, kill9, programs, reproducibility
+from ci.nightly import boots, kill9, media, programs, reproducibility
 from ci.nightly.part import DONE, Part, run_part
 
 PARTS: dict[str, Part] = {
-    part.name: part for part in (boots.PART, kill9.PART, reproducibility.PART, *(make() for make in programs.PARTS))
+    part.name: part
+    for part in (boots.PART, kill9.PART, reproducibility.PART, *media.PARTS, *(make() for make in programs.PARTS))
 }
 
 

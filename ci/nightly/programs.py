@@ -57,6 +57,23 @@ def bench_part(name: str, module: str, about: str) -> Part:
     return Part(name, about, units, all_ok)
 
 
+def bench_media(image: str, desk: Desk) -> Figures:
+    report = desk.folder / f"{image}.json"
+    report.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "ci.bench.media", "--image", image, "--json", str(report)]
+    status = status_of(argv, timeout=2700, env={}, log=desk.log)
+    figures = json.loads(report.read_text("utf-8")) if report.exists() else {}
+    return {**figures, "ok": status == 0 and bool(figures), "status": status}
+
+
+def bench_media_part() -> Part:
+    def units() -> Sequence[Unit]:
+        return [Unit("xcp", partial(bench_media, "xcp"), 300), Unit("dvd", partial(bench_media, "dvd"), 1500)]
+
+    about = "remastering 0.6 and 6 GB beside cp, xorriso, mkisofs and pycdlib, in interleaved pairs"
+    return Part("bench-media", about, units, all_ok)
+
+
 def all_ok(done: Mapping[str, Figures]) -> Verdict:
     return Verdict(all(figures["ok"] for figures in done.values()), dict(done))
 
@@ -65,5 +82,6 @@ PARTS: Sequence[Callable[[], Part]] = (
     partial(clean_root_part, "12"),
     partial(clean_root_part, "13"),
     partial(bench_part, "bench-boot", "boot", "power-on to ssh through nestlab beside bare QEMU, in pairs"),
+    bench_media_part,
     partial(bench_part, "bench-image", "image_build", "an image from empty caches beside mmdebstrap and the assembler"),
 )

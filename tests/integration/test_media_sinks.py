@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,9 @@ EDITS: list[Edit] = [
     Put("/isolinux/vmlinuz", media.noise(150_000, "kernel"), "old"),
     Overlay((OverlayFile("/x", b"y" * 9000),), how="append"),
 ]
+
+
+Record = Callable[[str, object], None]
 
 
 def digest(path: Path) -> str:
@@ -118,7 +121,7 @@ print("planned", flush=True)
 
 
 @pytest.mark.parametrize("sink", ["file", "qcow2", "inplace"])
-def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path) -> None:
+def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path, record_property: Record) -> None:
     """The target is absent, the old one, or the whole new one; the source is as before, or its journal makes it so."""
     src, big = tmp_path / "src.iso", tmp_path / "big.bin"
     src.write_bytes(source("isohybrid").read_bytes())
@@ -127,7 +130,8 @@ def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path) -> No
     old = digest(src)
     plan = plan_edits(src, edits)
     wanted = planned(plan)
-    folder, rng, killed, undone = tmp_path / "out", random.Random(9), 0, 0
+    seed = int(os.environ.get("NESTLAB_KILL_SEED", "9"))
+    folder, rng, killed, undone = tmp_path / "out", random.Random(seed), 0, 0
     folder.mkdir()
     target = folder / "out.img"
     reference = ""
@@ -161,6 +165,8 @@ def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path) -> No
             if target.exists():
                 assert digest(target) == (wanted if sink == "file" else reference)
                 target.unlink()
+    for name, count in (("rounds", rounds), ("killed", killed), ("undone", undone)):
+        record_property(name, count)
     assert killed >= rounds // 5, "the moments were badly chosen"
     assert sink != "inplace" or undone
 
