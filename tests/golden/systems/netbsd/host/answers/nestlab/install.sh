@@ -87,7 +87,8 @@ sectors_of() {
 
 # DISK: forgets what was on it, and sets `size`, in sectors.
 clear_disk() {
-    dkctl "$1" listwedges 2> /dev/null | sed -n 's/^\(dk[0-9]*\):.*/\1/p' > "$work/wedges"
+    dkctl "$1" listwedges 2> /dev/null | sed -n 's/^\(dk[0-9]*\):.*/\1/p' > "$work/wedges" ||
+        fail "the wedges of $1 are not known"
     while read -r wedge; do
         must dkctl "$1" delwedge "$wedge"
     done < "$work/wedges"
@@ -142,8 +143,7 @@ partition_disk() {
 
 unpack_set() {
     file=$(set_file "$1") || fail "the set $1 is not on the medium"
-    rm -f "$work/broken"
-    { gzip -dc "$file" || : > "$work/broken"; } | tar -xpf - -C "$target" || fail "the set $1 cannot be unpacked"
+    { gzip -dc < "$file" || : > "$work/broken"; } | tar -xpf - -C "$target" || fail "the set $1 cannot be unpacked"
     if [ -e "$work/broken" ]; then
         fail "the set $1 is broken"
     fi
