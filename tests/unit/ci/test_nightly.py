@@ -130,7 +130,10 @@ def test_two_runs_of_a_part_do_not_meet(work: Work) -> None:
 def test_every_part_is_named_and_within_the_time_limit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     listed = capsys.readouterr().out
-    expected = {"boots", "kill9", "reproducibility", "clean-root-12", "clean-root-13", "bench-boot", "bench-image"}
+    expected = {
+        "boots", "kill9", "reproducibility", "clean-root-12", "clean-root-13", "bench-boot", "bench-image",
+        "media-kill", "media-fuzz", "bench-media",
+    }  # fmt: skip
     assert set(PARTS) == expected
     assert all(name in listed for name in expected)
     for part in PARTS.values():
