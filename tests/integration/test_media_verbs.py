@@ -1,0 +1,190 @@
+"""`nestlab media` as users start it: pipes that close, disks that fill, Ctrl-C, and folders for a network boot."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.media.edits import Arguments
+from builder.media.plan import plan_edits
+from builder.media.sinks.inplace import journal_of
+from tests.integration import media_sources as media
+from tests.integration.media_sources import Make, source_fixture  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.integration
+
+NESTLAB = (sys.executable, "-m", "builder", "media")
+ROOT = Path(__file__).resolve().parents[2]
+EDIT = ("--append", "a=1")
+
+
+def nestlab(*argv: str | Path, status: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run([*NESTLAB, *map(str, argv)], cwd=ROOT, input=stdin, capture_output=True, check=False)
+    assert done.returncode == status, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def expected(src: Path) -> str:
+    """The digest of the image that EDIT makes."""
+    with plan_edits(src, [Arguments(kernel=("a=1",))]).open() as image:
+        return hashlib.sha256(image.read(0, image.size)).hexdigest()
+
+
+def test_a_stream_is_the_image(source: Make) -> None:
+    done = nestlab("build", "--iso", source("isohybrid"), "-o", "-", *EDIT)
+    assert hashlib.sha256(done.stdout).hexdigest() == expected(source("isohybrid"))
+
+
+def test_a_reader_that_goes_away_is_no_bug(source: Make) -> None:
+    command = f"{' '.join(NESTLAB)} build --iso {source('isohybrid')} -o - {' '.join(EDIT)} | head -c 1000 | wc -c"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.split() == [b"1000"]
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    place = tmp_path / "full"
+    place.mkdir()
+    media.sh("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
+    yield place
+    media.sh("umount", place)
+
+
+@pytest.mark.parametrize("how", ["file", "stream", "volume", "sbom", "tree"])
+def test_a_full_disk_is_said(how: str, full: Path, source: Make, tmp_path: Path) -> None:
+    src = source("isohybrid")
+    (tmp_path / "big").write_bytes(media.noise(2 << 20, "big"))
+    build = ("build", "--iso", src, *EDIT)
+    if how == "stream":
+        with (full / "out").open("wb") as target:
+            done = subprocess.run([*NESTLAB, *map(str, build), "-o", "-"], cwd=ROOT, stdout=target,
+                                  stderr=subprocess.PIPE, check=False)  # fmt: skip
+        assert done.returncode == 1
+    else:
+        done = nestlab(*{
+            "file": (*build, "-o", full / "out"),
+            "volume": ("volume", "-o", full / "out", "--add", f"{tmp_path / 'big'}:/big"),
+            "sbom": (*build, "-o", tmp_path / "out.iso", "--sbom", _filled(full) / "out"),
+            "tree": ("pxe", "--iso", src, "--out", _filled(full) / "out"),
+        }[how], status=1)  # fmt: skip
+    assert b"Traceback" not in done.stderr
+    assert b"room" in done.stderr or b"No space left" in done.stderr
+    if how in {"file", "volume", "sbom"}:
+        assert [path.name for path in full.iterdir() if path.name != "filling"] == []
+
+
+def _filled(place: Path) -> Path:
+    with pytest.raises(OSError, match="No space"), (place / "filling").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return place
+
+
+def test_ctrl_c_leaves_nothing(source: Make, tmp_path: Path) -> None:
+    """At moments from the start of the program to behind its end: no half file, and the source as it was."""
+    src = tmp_path / "src.iso"
+    src.write_bytes(source("isohybrid").read_bytes())
+    before, wanted = hashlib.sha256(src.read_bytes()).hexdigest(), expected(src)
+    (tmp_path / "out").mkdir()
+    statuses = set()
+    for number in range(12):
+        in_place = number % 2 == 0
+        where = ["--in-place"] if in_place else ["-o", str(tmp_path / "out/x.iso")]
+        child = subprocess.Popen([*NESTLAB, "build", "--iso", str(src), *where, *EDIT], cwd=ROOT,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+        time.sleep(0.15 + 0.12 * number)
+        child.send_signal(signal.SIGINT)
+        err = child.communicate()[1]
+        statuses.add(child.returncode)
+        # Before our own code runs, it is Python that ends, by the signal.
+        assert child.returncode in {0, 130, -signal.SIGINT}, err
+        if child.returncode == 130:
+            assert b"Traceback" not in err
+        if journal_of(src).exists():
+            assert hashlib.sha256(src.read_bytes()).hexdigest() == wanted, "half a change was left"
+            nestlab("undo", src)
+        assert hashlib.sha256(src.read_bytes()).hexdigest() == before
+        left = list((tmp_path / "out").iterdir())
+        assert [path.name for path in left] in ([], ["x.iso"])
+        for path in left:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == wanted
+            path.unlink()
+    assert len(statuses) > 1, "the moments were badly chosen"
+
+
+def test_a_disk_by_the_verb(source: Make, tmp_path: Path) -> None:
+    """A loop device of our own: it cannot be pulled out, and nobody is there to answer."""
+    backing = tmp_path / "disk.img"
+    backing.write_bytes(bytes(16 << 20))
+    loop = media.sh("losetup", "--find", "--show", backing).strip()
+    try:
+        src = source("isohybrid")
+        assert b"cannot be pulled out" in nestlab("write", src, loop, "--yes", status=1).stderr
+        said = nestlab("write", src, loop, "--again", loop, status=2).stderr
+        assert b"nobody is here to say yes" in said
+        assert re.search(rb"16 MiB, NOT removable", said)
+        assert Path(loop).read_bytes() == bytes(16 << 20)
+        nestlab("write", src, loop, "--again", loop, "--yes", *EDIT)
+        size = plan_edits(src, [Arguments(kernel=("a=1",))]).size
+        assert hashlib.sha256(Path(loop).read_bytes()[:size]).hexdigest() == expected(src)
+    finally:
+        media.sh("losetup", "-d", loop)
+
+
+def test_a_server_of_two_hosts(source: Make, tmp_path: Path) -> None:
+    """curl gets two images from one file, and a file that is inside them. Nothing is written."""
+    src = source("isohybrid")
+    argv = [*NESTLAB, "serve", "--iso", str(src), "--port", "0", *EDIT]
+    child = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        url = child.stdout.readline().split()[-1]
+        media.sh("curl", "-sf", "-o", tmp_path / "whole", url)
+        assert hashlib.sha256((tmp_path / "whole").read_bytes()).hexdigest() == expected(src)
+        assert "quiet a=1" in media.sh("curl", "-sf", f"{url}/isolinux/isolinux.cfg")
+        media.sh("curl", "-sf", f"{url}/absent", ok=(22,))
+    finally:
+        child.send_signal(signal.SIGTERM)
+        err = child.communicate(timeout=20)[1]
+    assert child.returncode == 130
+    assert "GET /source.iso/isolinux/isolinux.cfg 200" in err
+    assert "GET /source.iso/absent 404" in err
+
+
+def test_a_folder_for_a_network_boot(source: Make, tmp_path: Path) -> None:
+    out = tmp_path / "net"
+    nestlab("pxe", "--iso", source("isohybrid"), "--out", out, "--mac", "52:54:00:AA:BB:CC", *EDIT)
+    for menu in ("grub.cfg", "52:54:00:aa:bb:cc.cfg"):
+        media.sh("grub-script-check", out / "boot/grub" / menu)
+    kernel = media.by_xorriso(source("isohybrid"))
+    for name in ("vmlinuz", "initrd.img"):
+        assert hashlib.sha256((out / "source" / name).read_bytes()).hexdigest() == kernel.digest(f"/isolinux/{name}")
+    text = (out / "pxelinux.cfg/01-52-54-00-aa-bb-cc").read_text()
+    for word in re.findall(r"source/[\w.]+", text):
+        assert (out / word).is_file()
+    assert "quiet a=1" in text
+    for loader in (
+        "pxelinux.0",
+        "ldlinux.c32",
+        "undionly.kpxe",
+        "boot/grub/x86_64-efi/core.efi",
+        "boot/grub/i386-pc/core.0",
+    ):
+        assert (out / loader).stat().st_size > 10_000
+    # Again, and another host: what is there stays.
+    nestlab("pxe", "--iso", source("isohybrid"), "--out", out, "--mac", "52:54:00:aa:bb:dd", *EDIT)
+    assert len(list((out / "pxelinux.cfg").iterdir())) == 2
