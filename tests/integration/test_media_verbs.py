@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import signal
 import subprocess
@@ -143,26 +142,42 @@ def test_a_disk_by_the_verb(source: Make, tmp_path: Path) -> None:
         media.sh("losetup", "-d", loop)
 
 
+LAB = """
+name: two
+nodes:
+  a: {system: rhel, release: el9, disks: [{name: d, size: 20GiB}], source: {medium: SOURCE}, install: {hostname: first}}
+  b: {system: rhel, release: el9, disks: [{name: d, size: 20GiB}], source: {medium: SOURCE},
+      install: {hostname: second, delivery: iso}}
+"""
+
+
 def test_a_server_of_two_hosts(source: Make, tmp_path: Path) -> None:
-    """curl gets two images from one file, and a file that is inside them. Nothing is written."""
-    src = source("isohybrid")
-    argv = [*NESTLAB, "serve", "--iso", str(src), "--port", "0", *EDIT]
-    child = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    """curl gets two images made from one file, files that are inside them, and a host's second volume."""
+    (tmp_path / "lab.yaml").write_text(LAB.replace("SOURCE", str(source("isohybrid"))))
+    before = sorted(source("isohybrid").parent.iterdir())
+    argv = [*NESTLAB, "serve", str(tmp_path / "lab.yaml"), "--port", "0"]
+    child = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         child.stdout.readline()
-        url = child.stdout.readline().split()[-1]
-        media.sh("curl", "-sf", "-o", tmp_path / "whole", url)
-        assert hashlib.sha256((tmp_path / "whole").read_bytes()).hexdigest() == expected(src)
-        assert "quiet a=1" in media.sh("curl", "-sf", f"{url}/isolinux/isolinux.cfg")
-        media.sh("curl", "-sf", f"{url}/absent", ok=(22,))
+        urls = {url.rpartition("/")[2]: url for url in (child.stdout.readline().split()[-1] for _ in range(3))}
+        assert sorted(urls) == ["a-oemdrv.iso", "a.iso", "b.iso"]
+        for name, url in urls.items():
+            media.sh("curl", "-sf", "-o", tmp_path / name, url)
+        assert "inst.ks=hd:LABEL=OEMDRV" in media.sh("curl", "-sf", f"{urls['a.iso']}/isolinux/isolinux.cfg")
+        assert "--hostname=second" in media.sh("curl", "-sf", f"{urls['b.iso']}/ks.cfg")
+        media.sh("curl", "-sf", f"{urls['a.iso']}/ks.cfg", ok=(22,))
     finally:
         child.send_signal(signal.SIGTERM)
         err = child.communicate(timeout=20)[1]
     assert child.returncode == 130
-    assert "GET /source.iso/isolinux/isolinux.cfg 200" in err
-    assert "GET /source.iso/absent 404" in err
+    assert "GET /b.iso/ks.cfg 200" in err
+    assert "GET /a.iso/ks.cfg 404" in err
+    assert media.by_xorriso(tmp_path / "b.iso").files.keys() - media.by_xorriso(tmp_path / "a.iso").files.keys() == {
+        "/ks.cfg"
+    }
+    assert "--hostname=first" in media.sh("isoinfo", "-R", "-x", "/ks.cfg", "-i", tmp_path / "a-oemdrv.iso")
+    assert sorted(source("isohybrid").parent.iterdir()) == before
 
 
 def test_a_folder_for_a_network_boot(source: Make, tmp_path: Path) -> None:
