@@ -76,7 +76,8 @@ def _read(tool: _Tool, program: str, path: Path) -> list[str]:
     result = run([program, *tool.before, path, *tool.after], timeout=_TIMEOUT, env={"LC_ALL": "C"}, check=False)
     if result.returncode not in tool.statuses:
         return [f"{tool.name} ended with status {result.returncode}"]
-    lines = [_OWN_NAME.sub("", line.strip()) for line in result.stdout.splitlines()]
+    said = result.stdout + (result.stderr if tool.fewer else "")  # sgdisk tells broken checksums there
+    lines = [_OWN_NAME.sub("", line.strip()) for line in said.splitlines()]
     return [line for line in lines if line and (not tool.only or re.search(tool.only, line))]
 
 
