@@ -102,6 +102,7 @@ CHANGES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("NLK023", "el10", " --disklabel=msdos", "", ("NLK023", "NLK023", "NLK023")),
     ("NLK024", "el9", "part raid.11", "part biosboot --fstype=biosboot --size=1 --ondisk=sda\npart raid.11", ()),
     ("NLK025", "el9", "--disklabel=msdos", "--disklabel=foo", ()),
+    ("NLK025", "el9", "--disklabel=msdos", "--disklabel=mbr", ()),
     ("NLK030", "el9", "raid.13 raid.14\n", "raid.13 raid.99\n", ("NLK033",)),
     ("NLK031", "el9", "part raid.12 --size=1024 --ondisk=sdb", "part raid.11 --size=1024 --ondisk=sdb", ("NLK030",)),
     ("NLK031", "el9", "--name=root", "--name=swap", ()),

@@ -59,9 +59,10 @@ CODES: Mapping[str, Code] = {
     ),
     "NLK025": Code(
         True,
-        "There is no such partition table; pykickstart does not look at the value.",
+        "There is no such partition table on these machines: msdos or gpt. pykickstart does not look at the value, and "
+        "mbr is a word of the boot argument inst.disklabel alone.",
         "el7 and later",
-        "pykickstart clearpart; blivet's label types",
+        "blivet formats/disklabel.py: get_platform_label_types; anaconda modules/storage/initialization.py",
     ),
     "NLK026": Code(True, "An msdos partition table ends at 2 TiB.", _ALL, "its 32-bit sector numbers"),
     "NLK027": Code(True, "UEFI machines start from an EFI system partition: /boot/efi.", _ALL, "anaconda platform.py"),

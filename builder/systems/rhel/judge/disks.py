@@ -9,7 +9,7 @@ from builder.systems.rhel.judge.reading import Command, Script
 from builder.systems.rhel.judge.report import Report
 from builder.systems.target import Target
 
-_TABLES = ("msdos", "gpt", "mbr", "bsd", "dasd", "sun", "mac")
+_TABLES = ("msdos", "gpt")
 _MIB = 1 << 20
 _TWO_TIB = 2 << 40
 _EACH_DISK = 10  # first generation that looks at every disk with a boot loader
@@ -84,12 +84,12 @@ def _tables(script: Script, report: Report, target: Target | None, used: dict[st
                 line = used[disk].line if disk in used else 0
                 report.add("NLK023", line, f"{disk} has GPT and no biosboot partition",
                            f"part biosboot --fstype=biosboot --size=1 --ondisk={disk}")  # fmt: skip
-    if not bios or label in ("msdos", "mbr"):
+    if not bios or label == "msdos":
         for command in marked.values():
             report.add("NLK024", command.line, "a biosboot partition does nothing here", "leave it out")
     if not bios and not _efi(script) and not script.all("autopart", "reqpart"):
         report.add("NLK027", 0, "there is no /boot/efi, and the machine has UEFI firmware", "add: part /boot/efi")
-    if target is not None and bios and label in ("msdos", "mbr"):
+    if target is not None and bios and label == "msdos":
         for large in target.disks:
             if large.path in used and large.size > _TWO_TIB:
                 report.add("NLK026", used[large.path].line, f"{large.path} is larger than 2 TiB",
