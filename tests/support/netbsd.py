@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.lab import KernelSettings, MediumSource, Node, RaidArray
+from builder.model.lab import Guest, GuestDisk, KernelSettings, MediumSource, Node, RaidArray, Vif
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB, MIB
 from builder.systems.netbsd.system import Netbsd
@@ -90,6 +90,17 @@ LANS = (
 )
 
 
+GUESTS = tuple(
+    Guest(
+        name=name, type="pv", os="netbsd", manager="xl", vcpus=1, memory=256 * MIB, maxmem=None, boot="kernel",
+        kernel="/netbsd-XEN3_DOMU.gz", ramdisk=None, arguments=(), pci=(), autostart=name != "spare", entropy=False,
+        disks=tuple(GuestDisk(path=f"/guests/{name}-{number}", size=GIB) for number in range(2)),
+        vifs=(Vif(mac="00:16:3e:00:00:01", bridge="bridge0"),), made=None,
+    )
+    for name in ("www", "spare", "dns")
+)  # fmt: skip
+
+
 def _console_cases() -> dict[str, Case]:
     made = {}
     for name, console in (("serial", "com1"), ("second-port", "com2"), ("both", "com1,vga"), ("screen", "vga")):
@@ -132,6 +143,7 @@ def _cases() -> dict[str, Case]:
     made["kernel-by-name"] = Case(netbsd_node(install={"kernel": "ftp://cdn.example.org/netbsd-XEN3_DOM0.gz"}))
     made["guest-disks"] = Case(netbsd_node(install={"guest_disks": 4}))
     made["other-bridge"] = Case(netbsd_node(xen=dom0(bridge="bridge7")))
+    made["own-guests"] = Case(netbsd_node(guests=GUESTS, install={"xendomains": ["mail"], "guest_disks": 4}))
     made["reboot"] = Case(netbsd_node(install={"end": "reboot"}), ("NLN083",))
     made["shell"] = Case(netbsd_node(install={"keep_going": True}))
     return made

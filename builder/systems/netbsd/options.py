@@ -110,7 +110,9 @@ class NetbsdInstall(Value):
     network: HostNetwork = Field(default_factory=HostNetwork, description="The management card's addresses.")
     guests: GuestNetwork = Field(default_factory=GuestNetwork, description="The guests' network.")
     xendomains: tuple[DomainName, ...] = Field(
-        (), max_length=MOST, description="Guests that start with the host, by the names of their files."
+        (),
+        max_length=MOST,
+        description="Guests that start with the host, by the names of their files, before those of `guests:`.",
     )
     guest_disks: Annotated[int, Field(strict=True, ge=4, le=64)] = Field(
         16, description="Disks of guests in files that can be in use at once (vnd)."

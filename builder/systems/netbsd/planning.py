@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from builder.errors import LabError
@@ -14,6 +15,7 @@ from builder.model.plan import Answer, BootArgs, MediaEdit, Quirk, SystemPlan
 from builder.render.templates import Templates
 from builder.systems.dom0 import refuse_dom0_memory, serial_speed
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
+from builder.systems.guests.files import guest_files, started_with_host
 from builder.systems.machine import Machine
 from builder.systems.netbsd.bootcfg import (
     boot_entries,
@@ -70,8 +72,8 @@ class HostFile:
     mode: int = 0o644
 
 
-def plan(node: Node, templates: Templates) -> SystemPlan:
-    """See `Netbsd.plan`."""
+def plan(node: Node, templates: Templates, overrides: Path | None) -> SystemPlan:
+    """See `Netbsd.plan`. `overrides` is the folder of the user's templates, for those of guests."""
     refuse_uninstallable(node, TRAITS)
     options = NetbsdInstall.model_validate(node.install)
     machine = machine_of(node, options)
@@ -82,7 +84,8 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     findings = [*judge_host(node, tuple(disk.name for disk in storage.disks))]
     stop_at_errors(node, "NetBSD", findings)
 
-    files = tuple(_host_files(node, options, machine, storage, templates))
+    guests = [HostFile(file.path, file.content, file.mode) for file in guest_files(node, overrides)]
+    files = (*_host_files(node, options, machine, storage, templates), *guests)
     script = _script(node, options, machine, storage, files, templates)
     menu = templates.render("medium/boot.cfg", console=console_of(node))
     findings += judge_host_files({file.path: file.content for file in files}, machine)
@@ -130,7 +133,7 @@ def _host_files(
         gateway="" if ":" in gateway else gateway,
         gateway6=gateway if ":" in gateway else "",
         nat=nat,
-        xendomains=options.xendomains,
+        xendomains=tuple(dict.fromkeys((*options.xendomains, *started_with_host(node)))),
     )
     yield render("/etc/fstab", root=storage.root)
     yield render("/etc/ttys", console=console)
@@ -160,6 +163,7 @@ def _script(
     if console.port is not None:
         boot_options.append(f"speed={serial_speed(node.xen)}")
     sets = (*(each for each in options.sets if each not in ("base", "etc")), "base", "etc", "kern-GENERIC")
+    vnds = max(options.guest_disks, _files(node))
     return templates.render(
         "install.sh",
         title=f"{node.name}: NetBSD {node.release} on {storage.title}",
@@ -172,7 +176,7 @@ def _script(
         packages=options.packages,
         kernel=options.kernel,
         sets=tuple(dict.fromkeys(sets)),
-        nodes=("all", "xen", *(f"vnd{number}" for number in range(_READY_DISKS, options.guest_disks))),
+        nodes=("all", "xen", *(f"vnd{number}" for number in range(_READY_DISKS, vnds))),
         files=files,
         timezone=options.timezone,
         root_password=options.root_password,
@@ -186,6 +190,11 @@ def _script(
             "nameservers": network.nameservers,
         },
     )
+
+
+def _files(node: Node) -> int:
+    """Disks of guests that are files: each takes a vnd while its guest runs."""
+    return sum(not disk.path.startswith("/dev/") for guest in node.guests for disk in guest.disks)
 
 
 def _refuse(node: Node, options: NetbsdInstall) -> None:

@@ -17,10 +17,11 @@ class Netbsd:
 
     def __init__(self, overrides: Path | None = None) -> None:
         self._templates = Templates("netbsd", overrides)
+        self._overrides = overrides
 
     def plan(self, node: Node) -> SystemPlan:
         """Raises LabError for what the loader or the machine cannot do, and for files that would leave the host
         waiting or cut off: also for those from a user's templates."""
         from builder.systems.netbsd.planning import plan  # noqa: PLC0415 - other labs should not pay for it
 
-        return plan(node, self._templates)
+        return plan(node, self._templates, self._overrides)

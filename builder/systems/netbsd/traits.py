@@ -5,6 +5,7 @@ from __future__ import annotations
 from builder.model.lab import Value
 from builder.model.plan import Minimum, SystemTraits
 from builder.model.units import GIB, MIB
+from builder.systems.guests import hosts
 
 
 def _options() -> type[Value]:
@@ -39,4 +40,5 @@ TRAITS = SystemTraits(
     buses={"bios": "lsilogic", "uefi": "sata"},
     footprint=2 * GIB + 512 * MIB,
     install=_options,
+    guests=hosts.NETBSD.traits,
 )

@@ -17,6 +17,7 @@ from builder.media.edits import Put, from_model
 from builder.model.lab import ImageSource, KernelSettings, RaidArray
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB, MIB, TIB
+from builder.systems.guests.files import started_with_host
 from builder.systems.netbsd.explained import DEAD
 from builder.systems.netbsd.judge import judge_boot_cfg
 from builder.systems.netbsd.judge.reading import BootConfig, read_boot_cfg
@@ -76,8 +77,9 @@ def test_the_menu_has_xen_first_and_ways_back(case: Case) -> None:
 def test_rc_conf_is_read_by_a_shell(case: Case) -> None:
     options = NetbsdInstall.model_validate(case.node.install)
     static = options.network.address is not None
+    started = " ".join((*options.xendomains, *started_with_host(case.node)))
     assert values(case, "rc_configured", "hostname", "sshd", "xencommons", "xendomains", "npf", "dhcpcd") == [
-        "YES", options.hostname or "host-a", "YES", "YES", " ".join(options.xendomains) or "unset",
+        "YES", options.hostname or "host-a", "YES", "YES", started or "unset",
         "YES" if options.guests.mode == "nat" else "unset", "unset" if static else "YES",
     ]  # fmt: skip
 
@@ -162,6 +164,14 @@ def test_guests_behind_a_translation() -> None:
     for number in range(4):
         assert f"!brconfig bridge{number} add wm{number}\n" in bridged[f"/etc/ifconfig.bridge{number}"]
     assert not {"/etc/npf.conf", "/etc/sysctl.conf"} & set(bridged)
+
+
+def test_guests_of_the_lab_file() -> None:
+    case = CASES["own-guests"]
+    assert values(case, "xendomains") == ["mail www dns"]
+    assert {f"/usr/pkg/etc/xen/{name}" for name in ("www", "spare", "dns")} <= set(case.files)
+    assert "disk = [" in case.files["/usr/pkg/etc/xen/www"] and "put 0644 /usr/pkg/etc/xen/www\n" in case.script
+    assert "MAKEDEV all xen vnd4 vnd5'" in case.script
 
 
 def test_root_gets_in_by_what_is_given_and_never_by_nothing() -> None:
