@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from builder.hypervisors.l0 import L0, Exporter, Site
 from builder.hypervisors.settings import Documented, Setting
@@ -106,29 +106,44 @@ def _lab_value(row: Setting) -> str:
 
 
 def _devices(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[Finding]:
-    chosen = (("disks.bus", site.bus, l0.buses, len(node.disks), "disks"),
-              ("management_nic", site.nic, l0.nics, 1 + len(node.nics), "cards"))  # fmt: skip
-    for key, choice, carried, count, what in chosen:
-        value = choice or documented[key]
-        refused = [row for row in documented.find(key, "refused") if row.value == value]
-        allowed = [row.value for row in documented.find(key, "set", "allowed")]
-        if refused:
-            yield Finding(code="l0-refused", severity="error", where=node.name,
-                          message=f"{node.name}: {value} on {l0.title}: {_quote(refused[0])}",
-                          hint=f"documented: {', '.join(dict.fromkeys(allowed))}")  # fmt: skip
-        elif value not in carried:
-            yield Finding(code="l0-choice", severity="error", where=node.name,
-                          message=f"{node.name}: {l0.title} has no {value} for {what}",
-                          hint=f"there is: {', '.join(carried)}")  # fmt: skip
-        elif count > carried[value]:
-            room = [f"{name} ({most})" for name, most in carried.items() if most >= count]
-            yield Finding(code="l0-full", severity="error", where=node.name,
-                          message=f"{node.name}: {count} {what}, and {value} of {l0.title} carries {carried[value]}",
-                          hint=f"choose {' or '.join(room)}" if room else f"fewer {what}")  # fmt: skip
-        elif value not in allowed:
-            yield Finding(code="l0-advised", severity="warning", where=node.name,
-                          message=f"{node.name}: no document names {value} for {what} on {l0.title}",
-                          hint=f"documented: {', '.join(dict.fromkeys(allowed))}")  # fmt: skip
+    models = [node.management_nic, *(nic.model for nic in node.nics)]
+    buses = _chosen(l0, site.bus, documented["disks.bus"], [disk.bus for disk in node.disks])
+    for bus, count in buses.items():
+        yield from _device(l0, documented, node, ("disks.bus", bus, "disks", count), l0.buses)
+    for model in _chosen(l0, site.nic, documented["management_nic"], models):
+        # A machine has room for so many cards, of whatever model.
+        yield from _device(l0, documented, node, ("management_nic", model, "cards", len(models)), l0.nics)
+
+
+def _chosen(l0: L0, choice: str | None, usual: str, own: Sequence[str]) -> Counter[str]:
+    """How many there will be of each kind: of what was chosen, of the node's own, or of the documented."""
+    if choice is None and l0.own_devices:
+        return Counter(own)
+    return Counter({choice or usual: len(own)})
+
+
+def _device(
+    l0: L0, documented: Documented, node: Node, what: tuple[str, str, str, int], carried: Mapping[str, int]
+) -> Iterator[Finding]:
+    """`what`: the key of the setting, the kind of device, what they are called, and how many."""
+    key, value, called, count = what
+    refused = [row for row in documented.find(key, "refused") if row.value == value]
+    allowed = documented.find(key, "set", "allowed")
+    names = list(dict.fromkeys(row.value for row in allowed))
+    if refused:
+        yield Finding(code="l0-refused", severity="error", where=node.name, hint=f"documented: {', '.join(names)}",
+                      message=f"{node.name}: {value} on {l0.title}: {_quote(refused[0])}")  # fmt: skip
+    elif value not in carried:
+        yield Finding(code="l0-choice", severity="error", where=node.name, hint=f"there is: {', '.join(carried)}",
+                      message=f"{node.name}: {l0.title} has no {value} for {called}")  # fmt: skip
+    elif count > carried[value]:
+        room = [f"{name} ({most})" for name, most in carried.items() if most >= count]
+        yield Finding(code="l0-full", severity="error", where=node.name,
+                      message=f"{node.name}: {count} {called}, and {value} of {l0.title} carries {carried[value]}",
+                      hint=f"choose {' or '.join(room)}" if room else f"fewer {called}")  # fmt: skip
+    elif value not in names and any(row in documented.own for row in allowed):
+        yield Finding(code="l0-advised", severity="warning", where=node.name, hint=f"documented: {', '.join(names)}",
+                      message=f"{node.name}: no document names {value} for {called} on {l0.title}")  # fmt: skip
 
 
 def _vlans(l0: L0, node: Node) -> Iterator[Finding]:
@@ -143,7 +158,8 @@ def _names(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[F
     """Answers are made before the move: what they call a disk has to be true there, too."""
     if not isinstance(node.source, MediumSource) or not node.disks:
         return
-    there = site.bus or documented["disks.bus"]
+    own = node.disks[0].bus if l0.own_devices else documented["disks.bus"]
+    there = site.bus or own
     shown = "nvme" if l0.target == "xe" and node.firmware == "uefi" else _LINUX_NAMES.get(there, "sd")
     written = _LINUX_NAMES.get(node.disks[0].bus, "sd")
     if shown != written:

@@ -38,7 +38,8 @@ class L0(Value):
     `site` are the usual places of an L0 of that kind; `{lab}` in them is the lab's name. `buses` says how many disks
     each controller carries beside the CD-ROM, `nics` how many cards of a model a machine has, `releases` which L0
     releases are told apart (the first is assumed), `private_vlans` whether access ports on a lab network can be made.
-    `image` is qemu-img's name of the disk format, with its options and suffix.
+    `own_devices`: the lab file's controllers and cards are this L0's, so that they are taken as they are; elsewhere the
+    documented ones stand in for them. `image` is qemu-img's name of the disk format, with its options and suffix.
     """
 
     target: str
@@ -50,6 +51,7 @@ class L0(Value):
     image: tuple[str, str, str]
     releases: tuple[str, ...] = ()
     private_vlans: bool = True
+    own_devices: bool = False
     firmwares: tuple[str, ...] = ("bios", "uefi")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from builder.errors import LabError
 from builder.hypervisors.l0 import L0, Machine, Site, machines, mib
@@ -28,7 +29,7 @@ class Proxmox:
         target="proxmox", hypervisor="kvm", title="Proxmox VE",
         site=Site(folder="/var/lib/vz/nestlab/{lab}", uplink="vmbr0", storage="local-lvm"),
         buses={"lsilogic": 7, "sata": 6, "ide": len(_IDE), "virtio": 16},
-        nics={"e1000": 32, "e1000e": 32, "rtl8139": 32, "virtio": 32}, image=("qcow2", "", "qcow2"),
+        nics={"e1000": 32, "e1000e": 32, "rtl8139": 32, "virtio": 32}, image=("qcow2", "", "qcow2"), own_devices=True,
     )  # fmt: skip
 
     def kind(self, site: Site) -> str:  # noqa: ARG002 - the protocol's
@@ -56,9 +57,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     """The calls that make one machine, in order. Raises LabError for names that an option of qm cannot carry."""
     node = machine.node
     documented = Documented("kvm", node.system)
-    bus = site.bus or documented["disks.bus"]
-    places = _IDE if bus == "ide" else range(len(machine.disks))
-    disks = [f"{_PREFIX[bus]}{number}" for number in places][: len(machine.disks)]
+    disks = _places(site.bus or disk.bus for disk in node.disks)
     order = [*disks[:1], *(["ide2"] if machine.installs else [])]
     options: list[object] = [
         "--ostype", "l26", "--machine", node.machine, "--bios", "ovmf" if node.firmware == "uefi" else "seabios",
@@ -75,12 +74,19 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
         lines.append(call("give", f"--{place}", image if machine.from_image(number) else size))
     if machine.installs:
         lines.append(call("give", "--ide2", f"{_path(site.folder)}/{machine.medium},media=cdrom"))
-    model = site.nic or documented["management_nic"]
-    cards = [(node.management_mac, f"bridge={_word(site.uplink)}"),
-             *((nic.mac, _port(lab, nic)) for nic in node.nics)]  # fmt: skip
-    lines += [call("give", f"--net{number}", f"{model}={mac.upper()},{place}") for number, (mac, place) in
-              enumerate(cards)]  # fmt: skip
+    cards = [
+        (node.management_nic, node.management_mac, f"bridge={_word(site.uplink)}"),
+        *((nic.model, nic.mac, _port(lab, nic)) for nic in node.nics),
+    ]
+    for number, (model, mac, place) in enumerate(cards):
+        lines.append(call("give", f"--net{number}", f"{site.nic or model}={mac.upper()},{place}"))
     return [*lines, call("give", "--boot", f"order={';'.join(order)}"), "ready"]
+
+
+def _places(buses: Iterable[str]) -> list[str]:
+    """Proxmox's names of the disks, counted on each bus."""
+    free = {bus: iter(_IDE if bus == "ide" else range(32)) for bus in _PREFIX}
+    return [f"{_PREFIX[bus]}{next(free[bus])}" for bus in buses]
 
 
 def _port(lab: Lab, nic: Nic) -> str:

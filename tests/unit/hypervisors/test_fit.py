@@ -1,0 +1,121 @@
+"""What an L0 cannot host is refused, and what its documents advise against is told, with document and section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builder.hypervisors import EXPORTERS, load_exporter
+from builder.hypervisors.fit import CODES, check, size_of
+from builder.model.lab import Lab
+from builder.model.plan import Finding
+from builder.model.units import GIB
+from tests.support.exports import cards, installed, lab, place, two_nodes
+from tests.support.nodes import debian_node, disk
+
+
+def findings(target: str, made: Lab, **site: Any) -> tuple[Finding, ...]:
+    exporter = load_exporter(target)
+    return check(exporter, made, place(exporter, made, **site))
+
+
+def disks(count: int, **changes: Any) -> tuple[Any, ...]:
+    return tuple(disk(f"d{n}", size=100 * GIB, **changes) for n in range(count))
+
+
+# target, node, site, code, severity, words of the message.
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
+    "pvscsi on ESXi": ("vmx", {}, {"bus": "pvscsi"}, "l0-refused", "error", "PVSCSI won't work"),
+    "pvscsi on Workstation": (
+        "vmx", {}, {"bus": "pvscsi", "release": "workstation", "folder": "/home/me/vm"}, "l0-refused", "error",
+        "section 'Nested XCP-ng using VMware, XCP-ng virtual machine settings'",
+    ),
+    "uefi on Hyper-V": ("hyperv", {"firmware": "uefi"}, {}, "l0-refused", "error", "generation 1 has a BIOS only"),
+    "uefi on libvirt": (
+        "libvirt", {"firmware": "uefi", "disks": disks(1, bus="ide")}, {}, "l0-advised", "warning",
+        "BIOS rather than UEFI",
+    ),
+    "uefi on Proxmox": (
+        "proxmox", {"firmware": "uefi", "disks": disks(1, bus="ide")}, {}, "l0-advised", "warning",
+        "BIOS rather than UEFI",
+    ),
+    "amd on Server 2016": (
+        "hyperv", {}, {"cpu": "amd", "release": "2016"}, "l0-refused", "error", "an Intel CPU is required"
+    ),
+    "amd on an unknown Windows": ("hyperv", {}, {"cpu": "amd"}, "l0-refused", "error", "Since Windows Server 2022"),
+    "Server 2012 R2": ("hyperv", {}, {"release": "2012R2"}, "l0-refused", "error", "Windows Server 2012/2012 R2"),
+    "a Windows nobody knows": ("hyperv", {}, {"release": "2031"}, "l0-release", "error", "unknown release 2031"),
+    "a release where none are told apart": ("xl", {}, {"release": "4.17"}, "l0-release", "error", "unknown release"),
+    "10 GB on ESXi": ("vmx", {"disks": (disk(size=10 * GIB),)}, {}, "l0-floor", "error", "60GB is the least"),
+    "10 GB on KVM": ("libvirt", {"disks": (disk(size=10 * GIB),)}, {}, "l0-floor", "error", "50GiB is the least"),
+    "50 GB on XCP-ng": ("xe", {"disks": (disk(size=50 * GIB),)}, {}, "l0-advised", "warning", "100GB is advised"),
+    "no disk": ("vmx", {"disks": ()}, {}, "l0-floor", "error", "no disk where 60GB"),
+    "2 GiB on Xen": ("xl", {"memory": 2 * GIB}, {}, "l0-floor", "error", "memory: 2GiB where 4GiB"),
+    "2 GiB on Hyper-V": ("hyperv", {"memory": 2 * GIB}, {}, "l0-floor", "error", "4 GB at least"),
+    "4 GiB on KVM": ("libvirt", {"memory": 4 * GIB}, {}, "l0-advised", "warning", "8GiB is advised"),
+    "one processor on XCP-ng": ("xe", {"cpus": 1}, {}, "l0-floor", "error", "2 vCPU at least"),
+    "three processors on VMware": ("vmx", {"cpus": 3}, {}, "l0-cpus", "warning", "two documented sockets"),
+    "four disks on xl": ("xl", {"disks": disks(4)}, {}, "l0-full", "error", "4 disks, and ide"),
+    "four disks on Hyper-V": ("hyperv", {"disks": disks(4)}, {}, "l0-full", "error", "4 disks, and ide"),
+    "four cards on Hyper-V": ("hyperv", {"nics": cards({}, {}, {}, {})}, {}, "l0-full", "error", "5 cards"),
+    "SCSI on Hyper-V": ("hyperv", {}, {"bus": "scsi"}, "l0-refused", "error", "no drivers for modern Hyper-V"),
+    "a controller nobody has": ("xl", {}, {"bus": "megasas"}, "l0-choice", "error", "has no megasas for disks"),
+    "a card nobody has": ("hyperv", {}, {"nic": "vmxnet3"}, "l0-choice", "error", "has no vmxnet3 for cards"),
+    "a card no document names": (
+        "libvirt", {"management_nic": "rtl8139"}, {}, "l0-advised", "warning", "no document names rtl8139"
+    ),
+    "access port on XCP-ng": ("xe", {"nics": cards({"vlan": 7})}, {}, "l0-vlan", "error", "physical networks only"),
+    "access port on Workstation": (
+        "vmx", {"nics": cards({"vlan": 7})}, {"release": "workstation", "folder": "/vm"}, "l0-vlan", "error",
+        "no access ports",
+    ),
+    "three cards with UEFI on XCP-ng": (
+        "xe", {"firmware": "uefi", "nics": cards({}, {})}, {}, "l0-full", "error", "shows 2 with UEFI"
+    ),
+    "a datastore on Workstation": ("vmx", {}, {"release": "workstation"}, "l0-choice", "error", "no datastores"),
+    "half a GiB on Proxmox": (
+        "proxmox", {"disks": (disk(size=100 * GIB + (1 << 29)),)}, {}, "l0-choice", "error", "whole GiB"
+    ),
+    "answers for vda on xl": ("xl", {"disks": disks(1, bus="virtio")}, {}, "l0-names", "warning", "name disks vd"),
+    "answers for sda on NVMe": ("vmx", {}, {"bus": "nvme"}, "l0-names", "warning", "shows nvme"),
+    "answers by id": ("xl", {"install": {"disk_names": "by-id"}}, {}, "l0-names", "warning", "by id"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_findings(name: str) -> None:
+    target, node, site, code, severity, words = CASES[name]
+    found = [one for one in findings(target, lab(installed(**node)), **site) if one.code == code]
+    assert [one.severity for one in found if words in one.message] == [severity], found
+    if code in ("l0-refused", "l0-floor"):
+        quoted = next(one.message for one in found if words in one.message)
+        assert "the document says" in quoted and "https://" in quoted and "section '" in quoted
+
+
+@pytest.mark.parametrize(
+    ("target", "site"),
+    [(target, {}) for target in EXPORTERS]
+    + [("vmx", {"release": "workstation", "folder": "/home/me/vm"}), ("vmx", {"nic": "vmxnet3"}),
+       ("hyperv", {"cpu": "amd", "release": "2022"}), ("hyperv", {"cpu": "intel", "release": "2016"}),
+       ("xe", {"release": "8.2"}), ("xl", {"bus": "sata"})],
+)  # fmt: skip
+def test_what_fits_is_let_through(target: str, site: dict[str, Any]) -> None:
+    assert findings(target, two_nodes(), **site) == ()
+
+
+def test_floors_of_xcpng_do_not_bind_others() -> None:
+    assert findings("vmx", lab(debian_node(disks=(disk(size=10 * GIB),)))) == ()
+
+
+def test_every_code_is_explained_and_used() -> None:
+    assert {case[3] for case in CASES.values()} == set(CODES) - {"l0-direct"}
+
+
+def test_errors_come_first() -> None:
+    found = findings("hyperv", lab(installed(firmware="uefi", memory=2 * GIB, install={"disk_names": "by-id"})))
+    assert [one.severity for one in found] == ["error", "error", "warning"]
+
+
+def test_documents_count_in_both_units() -> None:
+    assert (size_of("60GB"), size_of("50GiB")) == (60_000_000_000, 50 * GIB)
