@@ -25,7 +25,7 @@ _TIME_SERVERS = "/etc/chrony.d/nestlab.conf"
 _IDS: Mapping[str, str] = {
     "bios_boot": "bios_boot", "esp": "esp", "linux": "linux", "swap": "swap", "raid": "raid", "lvm": "lvm",
 }  # fmt: skip
-_KEPT_CLEAR = {"search": "*", "delete": True}
+_CLEARED = {"search": "*", "delete": True}
 """What is on the disk goes: without it Agama only uses what is free (storage.schema.json, partitionToDelete)."""
 
 
@@ -78,9 +78,9 @@ def _storage(storage: Storage) -> dict[str, Any]:
             "search": full_path(disk.path),
             "alias": f"disk{number}",
             "ptableType": storage.label,
-            "partitions": [_KEPT_CLEAR, *(_partition(each, number) for each in storage.on(disk))],
+            "partitions": [_CLEARED, *(_partition(each, number) for each in storage.on(disk))],
         })  # fmt: skip
-    # The layout has all that the firmware starts from: nothing is to be added to it.
+    # Agama adds what the firmware needs and the layout lacks, on this disk. The layout lacks nothing.
     made: dict[str, Any] = {"boot": {"configure": True, "device": "disk0"}, "drives": drives}
     if storage.arrays:
         made["mdRaids"] = [

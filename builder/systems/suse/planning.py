@@ -38,6 +38,12 @@ _CARD_NAMES = Quirk(
     reason="bridges, bonds and VLANs name cards, so that cards are called eth0, eth1, ... in the order of their slots",
     source="agama-network, model.rs: a port is a connection's interface or id, never a hardware address",
 )
+_MENU = Quirk(
+    name="medium-starts-disk",
+    reason="started by a BIOS, the medium's menu has 'Boot from Hard Disk' as the entry that starts by itself: where the "
+    "disk is not blank, the installer must be chosen by hand",
+    source="agama d2870eef live/config-cdroot/fix_bootconfig.x86_64, for releases 16; not checked on a medium of 15",
+)
 _ESP_COPIES = Quirk(
     name="esp-copies",
     reason="each disk of the array has an EFI system partition of its own; the host's first start copies the boot "
@@ -70,6 +76,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     stop_at_errors(node, "the profile", findings)
     quirks = [_XEN_BY_DEFAULT]
     quirks += [_EXPERIMENTAL, _CARD_NAMES] if release.experimental else []
+    quirks += [_MENU] if node.firmware == "bios" else []
     quirks += [_ESP_COPIES] if storage.copies_of_esp else []
     return SystemPlan.model_validate({
         "system": TRAITS.name,

@@ -93,6 +93,7 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD008", "participate boolean false", "participate boolean no", ()),
     ("NLD008", "get_hostname string host", "get_hostname string my_host", ()),
     ("NLD008", "finish\n", "done\n", ()),
+    ("NLD008", "xkb-keymap select us", "xkb-keymap select fr", ()),
     ("NLD008", "time/zone string UTC\n",
      "time/zone string UTC\nd-i apt-setup/services-select multiselect security, volatile\n", ()),
     ("NLD009", "popularity-contest popularity", "d-i popularity", ()),

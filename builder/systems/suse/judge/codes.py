@@ -85,7 +85,7 @@ CODES: Mapping[str, Code] = {
     ),
     "NLS021": Code(
         False,
-        "No account of the profile has a password or a key. The lab's key is not part of it.",
+        "No account of the profile has a password or a key, and no script gives one.",
         _YAST,
         "yast-users",
     ),

@@ -35,7 +35,7 @@ AGAMA_CODES: Mapping[str, Code] = {
     ),
     "NLS108": Code(
         False,
-        "Neither root nor a user has a password or a key. The lab's key is not part of the profile.",
+        "Neither root nor a user has a password or a key, and no script gives one.",
         _AGAMA,
         _SRC,
     ),

@@ -1,0 +1,376 @@
+"""What else is decided for a SUSE host: how the answers get there, two boots, and what is refused."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+from pydantic import ValidationError
+
+from builder.errors import LabError
+from builder.model.lab import ImageSource, KernelSettings, RaidArray
+from builder.model.plan import SystemPlan
+from builder.model.units import GIB, TIB
+from builder.paths import data_dir
+from builder.systems import codes, dead_settings
+from builder.systems.suse.explained import CODES, DEAD
+from builder.systems.suse.options import SuseInstall
+from builder.systems.suse.releases import RELEASES
+from builder.systems.suse.system import Suse
+from tests.support.nodes import disk, nic, xen
+from tests.support.rhel import HASH, text_file
+from tests.support.suse import AGAMA, CASES, YAST, suse_node
+from tests.support.suse import RELEASES as NAMES
+
+SUSE = Suse()
+NS = "{http://www.suse.com/1.0/yast2ns}"
+
+
+def plan(release: str = "15.6", *args: Any, **changes: Any) -> SystemPlan:
+    return SUSE.plan(suse_node(release, *args, **changes))
+
+
+def installer(made: SystemPlan) -> tuple[str, ...]:
+    (edit,) = made.media_edits
+    assert (edit.kind, edit.layer) == ("arguments", "kernel")
+    assert {"console=", "quiet", "autoyast=", "inst.auto="} <= set(edit.remove)
+    return edit.arguments
+
+
+def scripts_of(made: SystemPlan) -> dict[str, str]:
+    (answer,) = made.answers
+    if answer.name.endswith(".json"):
+        return {
+            each["name"]: each["content"] for stage in json.loads(answer.content)["scripts"].values() for each in stage
+        }
+    scripts = etree.fromstring(answer.content.encode()).iter(f"{NS}script")
+    return {each.findtext(f"{NS}filename") or "": each.findtext(f"{NS}source") or "" for each in scripts}
+
+
+@pytest.mark.parametrize("release", NAMES)
+def test_the_answers_get_to_the_installer(release: str) -> None:
+    made = plan(release)
+    (answer,) = made.answers
+    words = installer(made)
+    assert answer.delivery == "volume" and words[-2:] == ("console=tty0", "console=ttyS0,115200n8")
+    if release in YAST:
+        assert answer.name == "autoinst.xml" and words[0] == "autoyast=label://OEMDRV/autoinst.xml"
+        assert not any(word.startswith("inst.") for word in words)
+    else:
+        assert answer.name == "autoinst.json" and words[0] == "inst.auto=label://OEMDRV/autoinst.json"
+        assert "inst.finish=poweroff" in words and not any(word.startswith("autoyast") for word in words)
+
+
+def test_other_ways_of_delivery() -> None:
+    assert installer(plan(install={"delivery": "initrd"}))[0] == "autoyast=file:///autoinst.xml"
+    assert installer(plan(install={"delivery": "iso"}))[0] == "autoyast=cd:///autoinst.xml"
+    served = {"served_at": "http://192.0.2.9/a/", "delivery": "http"}
+    assert installer(plan(install=served))[0] == "autoyast=http://192.0.2.9/a/autoinst.xml"
+    on_medium = installer(plan("16.0", install={"delivery": "iso"}))
+    assert on_medium[0] == "inst.auto=file:///run/initramfs/live/autoinst.json"
+
+
+def test_what_is_fetched_is_reached_with_the_management_cards_address() -> None:
+    network = {"address": "192.0.2.10/24", "gateway": "192.0.2.1", "nameservers": ["192.0.2.53"], "vlan": 7}
+    fetched = {"url": "http://mirror.example/leap", "network": network}
+    words = installer(plan(install=fetched))
+    assert "install=http://mirror.example/leap" in words
+    assert "ifcfg=eth0.7=192.0.2.10/24,192.0.2.1,192.0.2.53" in words
+    words = installer(plan("16.0", install=fetched))
+    assert {"inst.install_url=http://mirror.example/leap", "vlan=eth0.7:eth0", "nameserver=192.0.2.53",
+            "ip=192.0.2.10::192.0.2.1:255.255.255.0::eth0.7:none"} <= set(words)  # fmt: skip
+    six = {"url": "http://mirror.example/leap", "network": {"address": "fd00::5/64"}}
+    assert "ip=[fd00::5]:::64::eth0:none" in installer(plan("16.0", install=six))
+    assert not any(word.startswith(("ifcfg=", "ip=")) for word in installer(plan(install={"network": network})))
+
+
+@pytest.mark.parametrize("release", NAMES)
+def test_two_boots_with_marks_that_the_scripts_print(release: str) -> None:
+    made = plan(release)
+    install, host = made.boots
+    assert (install.medium, install.on_reboot, install.phases[-1].signal) == (True, "end", "power-off")
+    assert (host.medium, host.phases[-1].signal) == (False, "ssh")
+    assert [phase.name for phase in host.phases][:2] == ["hypervisor", "dom0 kernel"]
+    printed = re.findall(r"echo '(nestlab: [^']*)' > /dev/console", "".join(scripts_of(made).values()))
+    awaited = [phase.awaits for phase in install.phases if phase.awaits.startswith("nestlab")]
+    assert printed == awaited and len(awaited) == 4
+    for boot in made.boots:
+        for phase in boot.phases:
+            for cause in phase.causes:
+                re.compile(cause.pattern)
+    assert plan(release, install={"end": "reboot"}).boots[0].phases[-1].signal == "reboot"
+
+
+@pytest.mark.parametrize(
+    ("release", "boot", "line", "cause"),
+    [
+        ("15.6", 0, "Failed to download AutoYaST file.", "profile-missing"),
+        ("15.6", 0, "No repository found.", "repository-missing"),
+        ("16.0", 0, "agama-autoinstall: Skipping the auto-installation: not found", "profile-missing"),
+        ("16.0", 0, "nestlab: the installation failed: grub2-mkconfig", "installation-failed"),
+        ("15.6", 0, "Kernel panic - not syncing: VFS", "kernel-panic"),
+        ("15.6", 0, "BdsDxe: No bootable option or device was found", "nothing-to-boot"),
+        ("15.6", 1, "(XEN) Panic on CPU 0:", "xen-panic"),
+        ("16.0", 1, "grub rescue>", "loader-rescue"),
+        ("15.6", 1, "You are in emergency mode", "no-root"),
+    ],
+)
+def test_a_failure_is_known_by_its_line(release: str, boot: int, line: str, cause: str) -> None:
+    known = [each for phase in plan(release).boots[boot].phases for each in phase.causes]
+    assert {each.name for each in known if re.search(each.pattern, line)} == {cause}
+
+
+def test_a_host_without_an_entry_for_xen_is_told_first() -> None:
+    line = "nestlab: the installation failed: no boot entry starts Xen"
+    (packages,) = [phase for phase in plan().boots[0].phases if phase.name == "settings"]
+    assert next(cause.name for cause in packages.causes if re.search(cause.pattern, line)) == "no-xen-entry"
+
+
+def test_xen_is_started_by_default_and_the_quirks_say_what_is_special() -> None:
+    names = {quirk.name for quirk in plan("16.0", 2, 1, firmware="uefi").quirks}
+    assert names == {"xen-by-default", "agama-experimental", "card-names", "esp-copies"}
+    assert {quirk.name for quirk in plan().quirks} == {"xen-by-default", "medium-starts-disk"}
+    for release in NAMES:
+        script = scripts_of(plan(release))["finish.sh"]
+        assert "xen-gnulinux-simple-" in script and "grub2-set-default" in script
+
+
+def test_the_id_of_xens_entry_is_found_in_grubs_menu(tmp_path: Path) -> None:
+    """The line of our script that looks for it, on a menu as GRUB's 20_linux_xen writes it."""
+    (line,) = [each for each in scripts_of(plan())["finish.sh"].splitlines() if each.startswith("entry=")]
+    menu = tmp_path / "grub.cfg"
+    menu.write_text(
+        "menuentry 'Leap'  --class os $menuentry_id_option 'gnulinux-simple-1a-2b' {\n}\n"
+        "menuentry 'Leap, mit Xen-Hypervisor' --class xen $menuentry_id_option 'xen-gnulinux-simple-1a-2b' {\n}\n"
+        "submenu 'Weitere' $menuentry_id_option 'gnulinux-advanced-1a-2b' {\n"
+        "\tmenuentry 'Xen 4.18' $menuentry_id_option 'xen-gnulinux-6.4-advanced-1a-2b' {\n}\n}\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'config={menu}\n{line}\necho "$entry"'], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "xen-gnulinux-simple-1a-2b\n"
+
+
+@pytest.mark.parametrize("name", [f"{release}-full" for release in NAMES])
+def test_scripts_are_what_a_shell_reads(name: str) -> None:
+    shells = {
+        key: text for key, text in scripts_of(CASES[name].plan).items() if "python" not in text and "%d" not in text
+    }
+    assert len(shells) >= 8
+    for key, text in shells.items():
+        done = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), key
+
+
+LARGE = tuple(disk(f"disk{n}", size=3 * TIB, bus="sata") for n in range(2))
+SMALL = (disk("disk0", size=8 * GIB, bus="sata"),)
+REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    ("odd RAID10", "15.6", {"disks": 5, "level": 10}, "without its mirror"),
+    ("msdos on large disks", "15.6", {"disks": LARGE, "install": {"label": "msdos"}}, "ends at 2 TiB"),
+    ("msdos and UEFI", "16.0", {"firmware": "uefi", "install": {"label": "msdos"}}, "GPT disks only"),
+    ("small disk", "15.6", {"disks": SMALL}, "leave 5109 MiB for /"),
+    ("small root", "15.6", {"install": {"root_size": "2GiB"}}, "is too small"),
+    ("large root", "15.6", {"install": {"root_size": "90GiB"}}, "92160 MiB are wanted"),
+    ("extent", "15.6", {"install": {"extent": "3MiB"}}, "no power of two"),
+    ("chunk", "16.0", {"install": {"chunk": "500KiB"}}, "no power of two"),
+    ("array of data disks", "15.6", {"disks": 3, "raid": (RaidArray(name="d", level=1, disks=("disk1", "disk2")),)},
+     "does not hold the first disk"),
+    ("unknown disk", "15.6", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
+    ("no medium", "15.6", {"source": ImageSource()}, "installed from a medium"),
+    ("no disk", "15.6", {"disks": ()}, "needs a disk"),
+    ("dom0 memory", "15.6", {"xen": xen(dom0_memory=4 * GIB)}, "does not fit"),
+    ("two users", "15.6", {"install": {"users": [{"name": "a"}, {"name": "a"}]}}, "two users are called a"),
+    ("root as user", "16.0", {"install": {"users": [{"name": "root"}]}}, "no user of its own"),
+    ("served without address", "15.6", {"install": {"delivery": "http"}}, "come together"),
+    ("address without service", "15.6", {"install": {"delivery": "iso", "served_at": "http://x/"}}, "come together"),
+    ("initrd of Agama", "16.0", {"install": {"delivery": "initrd"}}, "does not see the initrd"),
+    ("cards of two models", "16.0", {"nics": (nic(1, model="virtio"),)}, "nobody can tell"),
+    ("registration of Leap", "15.6", {"install": {"registration": {}}}, "is not registered"),
+    ("modules of Leap", "15.6", {"install": {"modules": ["x"]}}, "medium has none"),
+    ("service on and off", "15.6", {"install": {"services_on": ["a"], "services_off": ["a"]}}, "to be on and off"),
+    ("our file", "15.6", {"install": {"files": [{"path": "/etc/xen/xl.conf", "file": text_file("x")}]}},
+     "there already"),
+    ("script of another system", "15.6", {"install": {"post": [{"file": text_file("a\r\n", "x.sh")}]}},
+     r"x\.sh holds the line ends of another system"),
+    ("control character", "16.0", {"install": {"post": [{"file": text_file("a\x1bb")}]}},
+     "which the answers cannot carry"),
+    ("gateway alone", "15.6", {"install": {"network": {"gateway": "192.0.2.1"}}}, "comes with an address"),
+    ("gateway of another kind", "15.6", {"install": {"network": {"address": "192.0.2.9/24", "gateway": "fd00::1"}}},
+     "of different versions"),
+    ("gateway next door", "15.6", {"install": {"network": {"address": "192.0.2.9/24", "gateway": "198.51.100.1"}}},
+     "NLS082"),
+    ("bond of one", "15.6", {"install": {"network": {"bonds": [{"name": "bond0", "cards": [0]}]}}}, "fewer than two"),
+    ("card that is not there", "16.0", {"install": {"network": {"bonds": [{"name": "bond0", "cards": [0, 1]}]}}},
+     "takes card 1, and the last one is 0"),
+    ("long bridge", "15.6", {"xen": xen(bridge="averylongbridge"), "install": {"network": {"vlan": 100}}},
+     "longer than 15"),
+    ("argument of GRUB's script", "15.6", {"kernel": KernelSettings(arguments=("a=#b",))}, "pass on bare"),
+    ("4Kn and BIOS", "15.6", {"disks": (disk("disk0", size=60 * GIB, bus="sata", sector="4Kn"),)}, "NLS072"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "changes", "why"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_cannot_work_is_refused(release: str, changes: dict[str, Any], why: str) -> None:
+    drives = changes.get("disks", 1)
+    rest = {key: value for key, value in changes.items() if key not in ("disks", "level")}
+    node = suse_node(release, drives if isinstance(drives, int) else 1, changes.get("level"), **rest)
+    if isinstance(drives, tuple):
+        node = node.model_copy(update={"disks": drives})
+    with pytest.raises(LabError, match=why) as caught:
+        Suse().plan(node)
+    assert caught.value.hint
+
+
+def test_a_4kn_disk_is_fine_with_uefi_and_mixed_ones_are_told() -> None:
+    disks = tuple(disk(f"disk{n}", size=60 * GIB, bus="sata", sector="4Kn" if n else "512n") for n in range(2))
+    node = suse_node("15.6", 2, 1, firmware="uefi").model_copy(update={"disks": disks})
+    assert [finding.code for finding in Suse().plan(node).findings] == ["NLS073", "NLS073"]
+
+
+def test_a_users_template_stands_in_and_is_judged(tmp_path: Path) -> None:
+    shipped = (data_dir("answerfiles") / "suse/autoinst.xml").read_text()
+    mine = tmp_path / "suse/autoinst.xml"
+    mine.parent.mkdir()
+    mine.write_text(shipped.replace("<general>", "<!-- mine -->\n  <general>"))
+    assert "<!-- mine -->" in Suse(tmp_path).plan(suse_node()).answers[0].content
+    swapped = shipped.replace("dom0 | join", "X | join").replace("hypervisor | join", "dom0 | join")
+    mine.write_text(swapped.replace("X | join", "hypervisor | join"))
+    with pytest.raises(LabError, match=r"dom0_mem=2048M,max:2048M stands in <xen_append> .NLS030."):
+        Suse(tmp_path).plan(suse_node())
+
+
+HOSTILE = (
+    "x</source><script>", "x\n%pre\nid", "a b", 'a"b', "a'b", "a;b", "a#b", "a`id`b", "$(id)", "a\\b", "a\0b", "]]>",
+    "<!--", "&lt;", "&x;", "\u202eabc", "é", "a\tb", "", " ", "x" * 5000, "NESTLAB", "--", "{{ x }}", "../x", "a\r\nb",
+)  # fmt: skip
+FIELDS: tuple[tuple[str, Callable[[str], dict[str, Any]]], ...] = (
+    ("language", lambda v: {"language": v}), ("keyboard", lambda v: {"keyboard": v}),
+    ("timezone", lambda v: {"timezone": v}), ("ntp", lambda v: {"ntp": [v]}), ("hostname", lambda v: {"hostname": v}),
+    ("url", lambda v: {"url": v}), ("served", lambda v: {"delivery": "http", "served_at": v}),
+    ("repository", lambda v: {"repositories": [{"name": v, "url": "http://x"}]}),
+    ("repository url", lambda v: {"repositories": [{"name": "x", "url": v}]}),
+    ("volume group", lambda v: {"volume_group": v}), ("root password", lambda v: {"root_password": v}),
+    ("key", lambda v: {"root_keys": [v]}), ("pattern", lambda v: {"patterns": [v]}),
+    ("package", lambda v: {"packages": [v]}), ("service", lambda v: {"services_on": [v]}),
+    ("user", lambda v: {"users": [{"name": v}]}), ("group", lambda v: {"users": [{"name": "x", "groups": [v]}]}),
+    ("user password", lambda v: {"users": [{"name": "x", "password": v}]}),
+    ("device", lambda v: {"devices": {"disk0": v}}),
+    ("interpreter", lambda v: {"post": [{"file": text_file("true"), "interpreter": v}]}),
+    ("script", lambda v: {"post": [{"file": text_file(v)}]}),
+    ("file", lambda v: {"files": [{"path": "/etc/motd", "file": text_file(v)}]}),
+    ("file path", lambda v: {"files": [{"path": v, "file": text_file("x")}]}),
+    ("file mode", lambda v: {"files": [{"path": "/etc/motd", "file": text_file("x"), "mode": v}]}),
+    ("bond", lambda v: {"network": {"bonds": [{"name": v, "cards": [0, 1]}]}}),
+    ("bond option", lambda v: {"network": {"bonds": [{"name": "bond0", "cards": [0, 1], "options": [v]}]}}),
+    ("name server", lambda v: {"network": {"nameservers": [v]}}), ("gateway", lambda v: {"network": {"gateway": v}}),
+    ("registration code", lambda v: {"registration": {"code": v}}),
+    ("registration server", lambda v: {"registration": {"server": v}}),
+    ("registration mail", lambda v: {"registration": {"email": v}}), ("module", lambda v: {"modules": [v]}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("field", FIELDS, ids=[name for name, _ in FIELDS])
+def test_hostile_text_is_refused_or_inert(field: tuple[str, Callable[[str], dict[str, Any]]], value: str) -> None:
+    """What the types let through is one text of lxml's or json's reading: no element, script or account more."""
+    name, install = field
+    try:
+        SuseInstall.model_validate(install(value))
+    except ValidationError:
+        return
+    for release in ("sles15", "16.0") if not name.startswith(("registration", "module")) else ("sles15",):
+        node = suse_node(release, nics=(nic(1),), install=install(value))
+        try:
+            made = SUSE.plan(node).answers[0].content
+        except LabError:
+            continue
+        assert _shape(made) == _plain(release, name)
+        assert value in _texts(made)
+
+
+@functools.cache
+def _plain(release: str, name: str) -> Any:
+    """The shape of the answers with a harmless value in that field."""
+    install = dict(FIELDS)[name](_harmless(name))
+    return _shape(SUSE.plan(suse_node(release, nics=(nic(1),), install=install)).answers[0].content)
+
+
+def _harmless(name: str) -> str:
+    """A value that the field takes."""
+    words = {
+        "language": "en_US.UTF-8", "timezone": "Etc/UTC", "url": "http://x", "served": "http://x",
+        "user password": HASH, "repository url": "http://x", "root password": HASH, "key": "ssh-rsa " + "A" * 60,
+        "device": "/dev/sda", "interpreter": "/bin/sh", "file path": "/etc/x", "file mode": "0644", "bond": "bond0",
+        "bond option": "miimon=1", "name server": "192.0.2.1", "gateway": "192.0.2.1", "registration code": "ABCD",
+        "registration server": "http://x", "registration mail": "a@example.org",
+    }  # fmt: skip
+    return words.get(name, "x")
+
+
+def _shape(text: str) -> Any:
+    """Elements, or keys, without their values."""
+    if text.startswith("{"):
+        return _keys(json.loads(text))
+    return [each.tag for each in etree.fromstring(text.encode()).iter()]
+
+
+def _keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _keys(each) for key, each in value.items()}
+    return [_keys(each) for each in value] if isinstance(value, list) else None
+
+
+def _texts(text: str) -> str:
+    if text.startswith("{"):
+        return json.dumps(json.loads(text), ensure_ascii=False).encode().decode("unicode_escape", "replace") + text
+    return "\n".join(each.text or "" for each in etree.fromstring(text.encode()).iter())
+
+
+def test_keys_may_have_any_comment() -> None:
+    key = "ssh-rsa " + "A" * 60 + ' O\'Neil; $(rm) `id` "x" \\ <b>&]]> NESTLAB'
+    for release in NAMES:
+        made = plan(release, install={"root_keys": [key, key], "users": [{"name": "a", "keys": [key]}]})
+        if release in AGAMA:
+            assert json.loads(made.answers[0].content)["root"]["sshPublicKey"] == key
+            script = scripts_of(made)["finish.sh"]
+            done = subprocess.run(["sh", "-c", "\n".join(line.split(" >>")[0] for line in script.splitlines()
+                                                          if line.startswith("echo 'ssh-"))],
+                                  check=True, capture_output=True, text=True)  # fmt: skip
+            assert done.stdout.splitlines() == [key, key]
+        else:
+            root = etree.fromstring(made.answers[0].content.encode())
+            assert [each.text for each in root.iter(f"{NS}listentry") if (each.text or "").startswith("ssh")] == [
+                key
+            ] * 3
+
+
+def test_passwords_are_hashes_only() -> None:
+    for good in (HASH, "$5$rounds=5000$salt$" + "b" * 43, "$y$j9T$salt$" + "a" * 43):
+        assert SuseInstall.model_validate({"root_password": good})
+    for bad in ("secret", "$1$salt$hash", "*", "!!", HASH + "\n"):
+        with pytest.raises(ValidationError):
+            SuseInstall.model_validate({"root_password": bad})
+
+
+def test_the_row_names_the_releases_of_the_table() -> None:
+    assert Suse.traits.releases == tuple(RELEASES) == NAMES
+
+
+def test_settings_of_old_documents_are_explained() -> None:
+    ours = {setting: row for system, setting, row in dead_settings() if system == "suse"}
+    assert ours == DEAD
+    assert {"xen2libvirt", "kernel-xen", "menu.lst", "xm/xend", "/lib/tls", "modprobe.conf.local"} <= set(ours)
+    assert all(row.was and row.today and row.why and row.source for row in ours.values())
+    assert set(CODES) <= set(codes())
+
+
+@pytest.mark.parametrize("name", ["15.6-full", "15.6-bond", "sles15-registered", "16.0-full", "sles16-uefi-raid10x4"])
+def test_answers_are_what_they_were(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"suse/{name}{Path(CASES[name].plan.answers[0].name).suffix}", CASES[name].text)
