@@ -36,26 +36,36 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nl9-", dir="/tmp") as scratch:
-        report = rounds(Path(scratch), args.lab, args.rounds, args.seed)
+        try:
+            report = rounds(Path(scratch), args.lab, args.rounds, args.seed)
+        except BaseException:
+            subprocess.run(_nestlab("down", _lab_name(args.lab)), env=_environment(Path(scratch)), check=False)
+            raise
     print(json.dumps(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 1 if report["leftovers"] else 0
 
 
+def _environment(scratch: Path) -> dict[str, str]:
+    """Folders of their own below `scratch`, images from the user's cache."""
+    cache = Places.from_environment(os.environ).cache
+    return {**os.environ, "NESTLAB_STATE": str(scratch / "state"), "NESTLAB_RUNTIME": str(scratch / "run"),
+            "NESTLAB_CACHE": str(cache)}  # fmt: skip
+
+
 def rounds(scratch: Path, lab: Path, count: int, seed: int) -> dict[str, object]:
     """`count` rounds in folders of their own below `scratch` (a short path), images from the user's cache."""
     chance = random.Random(seed)
-    user = Places.from_environment(os.environ)
-    places = Places(scratch / "state", user.cache, scratch / "run")
-    env = {**os.environ, "NESTLAB_STATE": str(places.state), "NESTLAB_RUNTIME": str(places.runtime),
-           "NESTLAB_CACHE": str(places.cache)}  # fmt: skip
+    env = _environment(scratch)
+    places = Places.from_environment(env)
     name = _lab_name(lab)
     started = time.monotonic()
     subprocess.run(_nestlab("up", str(lab)), env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     whole = time.monotonic() - started
     subprocess.run(_nestlab("down", name), env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found: list[str] = _left(places, name)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     victims: dict[str, int] = {}
     for number in range(count):
         victim = chance.choice(VICTIMS)

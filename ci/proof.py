@@ -6,6 +6,7 @@ from: their digest is in the claim, and the matrix in the README calls it stale 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -172,10 +173,21 @@ def read_claims(files: Iterable[Path] | None = None) -> list[Claim]:
 def status_of(argv: Sequence[str | Path], *, timeout: float, env: Mapping[str, str], log: Path) -> int:
     """Run a program of this project to its end with its output in `log` (appended), and return its status.
 
-    A file and not a pipe: what the program leaves running may go on writing.
+    A file and not a pipe: what the program leaves running may go on writing. One that is out of time, or that we are
+    interrupted over, is asked to end and has a minute to clear up.
     """
     with log.open("ab") as file:
-        return subprocess.run(
+        process = subprocess.Popen(
             [str(a) for a in argv], cwd=ROOT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, timeout=timeout, check=False,
-        ).returncode  # fmt: skip
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            return process.wait(timeout)
+        except BaseException:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            raise
+        finally:
+            process.kill()
+            process.wait()

@@ -20,14 +20,16 @@ from builder.model.plan import Cause, Phase
 
 _PROGRESS_EVERY = 1.0
 _TAIL = 15
+_SLOWEST = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class BootFollower:
     """What to follow. `signals` brings what the console cannot tell: 'ssh', 'reboot', 'power-off', 'http'.
 
-    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds. `expected` are seconds of
-    each phase in past runs; they go out with the events, for progress.
+    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds; a boot that has been slow
+    so far stretches those of its later phases. `expected` are seconds of each phase in past runs; they go out with the
+    events, for progress.
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
     never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
@@ -178,7 +180,13 @@ class _Boot:
         self.what.emit("end", node=self.what.node, phase=self.phase.name, outcome=outcome, cause=cause, **data)
 
     def _limit(self) -> float:
-        return max(self.what.least, self.phase.weight * self.what.scale)
+        return max(self.what.least, self.phase.weight * self.what.scale) * self._slowness()
+
+    def _slowness(self) -> float:
+        """How many times longer than expected the boot took up to this phase, from 1 to 10: a host that is busy with
+        other things gets time in proportion, one where nothing moves does not."""
+        expected = sum(phase.weight for phase in self.what.phases[: self.current])
+        return min(max(1.0, sum(self.seconds.values()) / expected), _SLOWEST) if expected else 1.0
 
     def _expected(self) -> dict[str, Any]:
         known = {"limit": round(self._limit(), 1)}

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ci.nightly import boots, kill9, media, programs, reproducibility
+from ci.nightly import boots, injection, kickstart_storage, kill9, media, programs, reproducibility
 from ci.nightly.part import DONE, Part, run_part
 
 PARTS: dict[str, Part] = {
     part.name: part
-    for part in (boots.PART, kill9.PART, reproducibility.PART, *media.PARTS, *(make() for make in programs.PARTS))
+    for part in (
+        boots.PART,
+        injection.PART,
+        kickstart_storage.PART,
+        kill9.PART,
+        reproducibility.PART,
+        *media.PARTS,
+        *(make() for make in programs.PARTS),
+    )
 }
 
 
@@ -29,8 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     if unknown or not options.parts:
         parser.error(f"{'unknown part: ' + ', '.join(unknown) if unknown else 'no part'}; known: {', '.join(PARTS)}")
     worst = DONE
-    for name in options.parts:
-        worst = max(worst, run_part(PARTS[name], minutes=options.minutes, fresh=options.fresh))
+    try:
+        for name in options.parts:
+            worst = max(worst, run_part(PARTS[name], minutes=options.minutes, fresh=options.fresh))
+    except KeyboardInterrupt:
+        print("interrupted; run it again to go on", file=sys.stderr)
+        return 130
     return worst
 
 

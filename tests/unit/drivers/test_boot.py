@@ -128,6 +128,21 @@ def test_no_time_out_is_shorter_than_the_least(bench: Bench) -> None:
     assert bench.events[0][3]["limit"] == 0.6
 
 
+def test_a_boot_that_has_been_slow_gets_more_time_and_one_that_was_not_gets_none(bench: Bench) -> None:
+    one, two = Phase(name="one", awaits="first", weight=0.1), Phase(name="two", awaits="second", weight=0.1)
+    threading.Timer(0.3, bench.say, ["first\n"]).start()
+    with pytest.raises(TimedOut):
+        bench.follow((one, two), scale=4)
+    limits = {phase: data["limit"] for kind, phase, _, data in bench.events if kind == "begin"}
+    assert limits["one"] == 0.4
+    assert 1.2 <= limits["two"] <= 4  # three times as long as expected, ten times at most
+    bench.events.clear()
+    with pytest.raises(TimedOut):
+        bench.follow((one.model_copy(update={"weight": 60}), two), scale=1, least=0.2)
+    assert bench.events[-1][1:3] == ("two", "failed")
+    assert {data["limit"] for kind, phase, _, data in bench.events if (kind, phase) == ("begin", "two")} == {0.2}
+
+
 @pytest.mark.parametrize("signal", ["power-off", "reboot"])
 def test_a_node_that_ends_before_its_time(bench: Bench, signal: str) -> None:
     bench.say("SeaBIOS\n")
