@@ -16,7 +16,6 @@ from builder.systems.settings import (
     CryptHash,
     DevicePath,
     HostName,
-    Keymap,
     Language,
     SshKey,
     Timezone,
@@ -39,6 +38,16 @@ HttpAddress = Annotated[
         r"http://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/+-]*)?",
         "an address that the installer can fetch from",
         "write it as http://mirror.example/debian, without https: the installer checks signatures instead",
+    ),
+]
+
+
+DebianKeymap = Annotated[
+    str,
+    Worded(
+        r"[a-z]{2,5}(\([a-z0-9_]{1,20}\))?",
+        "a keyboard map of the Debian installer",
+        "write it as us, de or fr(latin9)",
     ),
 ]
 
@@ -80,7 +89,7 @@ class DebianInstall(Value):
         ("security", "updates"), max_length=3, description="Package sources beside the release itself."
     )
     language: Language = Field("en_US.UTF-8", description="Language of the host.")
-    keyboard: Keymap = Field("us", description="Keyboard map of the host.")
+    keyboard: DebianKeymap = Field("us", description="Keyboard map of the host.")
     timezone: Timezone = Field("Etc/UTC", description="Time zone of the host.")
     ntp: HostName | None = Field(None, description="Time server that the clock is set by during the installation.")
     hostname: HostName | None = Field(None, description="Without one, the node's name.")

@@ -28,6 +28,18 @@ def _row(kind: str, names: str) -> dict[str, Question]:
     return {name: Question(kind) for name in names.split()}
 
 
+# xkb-keymap's, which differ in three between the releases.
+KEYMAPS = (
+    *("al", "ara", "ba", "bd", "be", "bg", "bg(phonetic)", "br", "bt", "by", "ca", "ch", "ch(fr)", "cn", "cn(tib)"),
+    *("cn(ug)", "cz", "de", "dk", "ee", "epo", "es", "es(ast)", "es(cat)", "et", "fi", "fr(latin9)", "gb", "ge", "gr"),
+    *("hr", "hu", "ie", "il", "in", "in(ben)", "in(guj)", "in(guru)", "in(jhelum)", "in(kan)", "in(mal)", "in(tam)"),
+    *("in(tel)", "ir", "is", "it", "jp", "kg", "kh", "kr(kr104)", "kz", "la", "latam", "lk", "lt", "lv", "mk", "mm"),
+    *("nl", "no", "no(smi)", "np", "ph", "pk(snd)", "pl", "pt", "ro", "rs", "ru", "se", "si", "sk", "th", "tj", "tr"),
+    *("tr(f)", "tr(ku)", "tr(ku_f)", "ua", "us", "us(dvorak)", "vn"),
+)
+KEYMAPS_OF = {"12": ("ca(multi)", "dz(la)"), "13": ("ca(multix)", "dz", "tw(indigenous)")}
+_KEYMAP = "keyboard-configuration/xkb-keymap"
+
 _ADDRESS = r"[0-9.]+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 _HOST = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 
@@ -75,7 +87,7 @@ QUESTIONS: Mapping[str, Question] = {
     "base-installer/initramfs-tools/driver-policy": Question("select", ("most", "dep")),
     "debconf/priority": Question("select", ("critical", "high", "medium", "low")),
     "debian-installer/locale": Question("select", pattern=r"C(\.UTF-8)?|[a-z]{2,3}(_[A-Z]{2})?(\.[\w-]+)?(@\w+)?"),
-    "keyboard-configuration/xkb-keymap": Question("select", pattern=r"[a-z]{2,5}(\([\w-]+\))?|[a-z][\w-]+"),
+    _KEYMAP: Question("select", KEYMAPS),
     "mirror/http/directory": Question("string", pattern=r"/.*"),
     "mirror/http/hostname": Question("string", pattern=r"[A-Za-z0-9.-]+(:[0-9]+)?"),
     "mirror/protocol": Question("select", ("http", "https", "ftp")),
@@ -107,8 +119,9 @@ QUESTIONS: Mapping[str, Question] = {
 
 WITHOUT_TEMPLATE = {
     "mirror/udeb/suite", "apt-setup/local0/comment", "apt-setup/local0/repository", "apt-setup/local0/key",
+    "partman-lvm/confirm_nooverwrite", "partman-md/confirm_nooverwrite",
 }  # fmt: skip
-"""Read by the installer's scripts although no template has them."""
+"""Asked for by the installer's scripts, or made while it runs: no template has them."""
 # The owner decides whether an answer is kept for the installed system.
 _OWNERS = {"tasksel/first": "tasksel", "popularity-contest/participate": "popularity-contest"}
 KINDS = {"boolean", "string", "password", "select", "multiselect", "note", "text", "seen"}
@@ -154,7 +167,8 @@ def _value(answer: Answer, question: Question, report: Report) -> None:
         right = all(part.strip() in question.values for part in answer.value.split(",") if part.strip())
         hint = f"some of {', '.join(question.values)}, with commas between them"
     elif question.values:
-        right, hint = answer.value in question.values, f"one of {', '.join(question.values)}"
+        values = (*question.values, *(KEYMAPS_OF[report.release] if answer.name == _KEYMAP else ()))
+        right, hint = answer.value in values, f"one of {', '.join(values)}"
     else:
         right = not question.pattern or re.fullmatch(question.pattern, answer.value) is not None
     if not right:

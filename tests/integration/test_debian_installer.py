@@ -1,0 +1,325 @@
+"""The Debian installer's own pieces judge what it is told: its templates, its reader of answers, partman's scripts, and
+the shell of its initrd. None of it installs anything."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from builder.model.plan import File
+from builder.systems import load_system
+from builder.systems.debian.installer import TITLES
+from builder.systems.debian.judge.questions import KEYMAPS, KEYMAPS_OF, QUESTIONS, WITHOUT_TEMPLATE
+from tests.support.debian import CASES, RELEASES, Case
+from tests.support.grub import KERNEL, command, default_entry, grub_complains, grub_mkconfig, host_tree
+from tests.support.installer import Template, components, initrd, templates
+
+pytestmark = pytest.mark.integration
+
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+# Components of Debian 12 that mirrors no longer have: their questions are held against those of 13.
+GONE = {"12": ("apt-setup/", "cdrom-detect/", "clock-setup/", "finish-install/", "grub-installer/",
+               "partman-auto-raid/", "partman-basic", "partman-efi/", "partman-ext3/", "partman-partitioning/",
+               "partman/mount_style", "passwd/", "tasksel/", "time/zone"), "13": ()}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {release: initrd(release, tmp_path_factory.mktemp("initrd") / release) for release in RELEASES}
+
+
+@pytest.fixture(scope="session")
+def known(trees: dict[str, Path]) -> dict[str, dict[str, Template]]:
+    """Templates by release; where a release's are gone, the newer ones stand in."""
+    newer = templates("13", trees["13"])
+    older = {name: each for name, each in newer.items() if name.startswith(GONE["12"])}
+    return {"12": older | templates("12", trees["12"]), "13": newer}
+
+
+def questions(text: str) -> list[tuple[str, str, str]]:
+    """(question, type, value) of each answer."""
+    rows = []
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.startswith("#"):
+            _, name, kind, *rest = line.split(None, 3)
+            rows.append((name, kind, rest[0] if rest else ""))
+    return rows
+
+
+def fixed(template: Template) -> bool:
+    return bool(template.choices) and not any("${" in choice for choice in template.choices)
+
+
+@each_case
+def test_every_question_is_one_of_the_installers(case: Case, known: dict[str, dict[str, Template]]) -> None:
+    table = known[case.release]
+    asked = questions(case.text)
+    assert len(asked) > 55
+    for name, kind, value in asked:
+        if name in WITHOUT_TEMPLATE:
+            continue
+        assert name in table, f"there is no question {name}"
+        assert kind == table[name].kind, name
+        if kind == "boolean":
+            assert value in ("true", "false"), name
+        if kind == "select" and fixed(table[name]):
+            assert value in table[name].choices, name
+        if kind == "multiselect" and fixed(table[name]):
+            assert {part.strip() for part in value.split(",")} <= set(table[name].choices), name
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_keyboards_are_those_of_the_template(release: str, known: dict[str, dict[str, Template]]) -> None:
+    choices = known[release]["keyboard-configuration/xkb-keymap"].choices
+    assert sorted(choices) == sorted((*KEYMAPS, *KEYMAPS_OF[release]))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_judges_table_is_that_of_the_templates(release: str, known: dict[str, dict[str, Template]]) -> None:
+    table = known[release]
+    wrong = {name: table[name].kind for name in QUESTIONS if name in table and table[name].kind != QUESTIONS[name].kind}
+    assert wrong == {}
+    assert [name for name in QUESTIONS if name not in table and name not in WITHOUT_TEMPLATE] == []
+    for name, question in QUESTIONS.items():
+        if name in table and question.values and fixed(table[name]):
+            assert set(question.values) <= set(table[name].choices), name
+    assert [name for name in WITHOUT_TEMPLATE if name in table] == []
+
+
+def test_failures_are_known_by_the_titles_of_the_templates(known: dict[str, dict[str, Template]]) -> None:
+    told = {template.title for template in known["13"].values()}
+    for title in (title for titles in TITLES.values() for title in titles):
+        assert any(each.startswith(title) for each in told), title
+
+
+# The installer's debconf-set-selections with its questions written to a file instead.
+_READER = """\
+db_set() { printf '%s\\t%s\\n' "$1" "$2" >>/tmp/read; }
+db_fset() { :; }
+db_register() { :; }
+db_subst() { :; }
+log() { :; }
+logfile=/tmp/log
+"""
+
+
+def in_initrd(tree: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["chroot", tree, "/bin/sh", "-c", script, "sh", *arguments],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": "/stubs:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
+    )  # fmt: skip
+
+
+def fresh(trees: dict[str, Path], case: Case, tmp_path: Path) -> Path:
+    """An initrd of a test's own, with the case's answers in it and a file for a console."""
+    tree = tmp_path / "initrd"
+    subprocess.run(["cp", "-al", trees[case.release], tree], check=True)
+    for path, text in case.answers.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text)
+    for folder in ("stubs", "dev", "target/etc/network"):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / "dev/console").unlink(missing_ok=True)
+    return tree
+
+
+def told(tree: Path) -> list[str]:
+    """Marks on the console since the last look."""
+    marks = re.findall(r"^nestlab: (.*)$", (tree / "dev/console").read_text(), re.MULTILINE)
+    (tree / "dev/console").unlink()
+    return marks
+
+
+@pytest.mark.parametrize("name", ["12-bios-plain", "13-bios-lvm", "13-uefi-raid10x4", "13-by-id", "13-full", "13-url"])
+def test_the_installers_own_reader_reads_what_debconf_reads(name: str, trees: dict[str, Path]) -> None:
+    case = CASES[name]
+    tree = trees[case.release]
+    program = (tree / "bin/debconf-set-selections").read_text()
+    sourced = re.sub(r"^\. /\S+$", "", program, flags=re.MULTILINE)
+    (tree / "reader").write_text(sourced.replace("set -e\n", f"set -e\n{_READER}", 1))
+    (tree / "preseed.cfg").write_text(case.text)
+    (tree / "tmp/read").unlink(missing_ok=True)
+    done = in_initrd(tree, "sh /reader /preseed.cfg")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.partition("\t")[::2] for line in (tree / "tmp/read").read_text().splitlines()]
+    assert {name: " ".join(value.split()) for name, value in rows} == case.values
+
+
+_RECIPES = """\
+DEVICES=/none
+NL='
+'
+db_get() { case "$1" in partman-auto/cap-ram) RET=1024 ;; *) RET= ;; esac; }
+db_metaget() { RET=; }
+convert_to_megabytes() { expr 0000000"$1" : '0*\\(..*\\)......$'; }
+restore_ifs() { IFS=" 	$NL"; }
+longint_le() { [ "$1" -le "$2" ]; }
+open_dialog() { :; }
+close_dialog() { :; }
+read_line() { label=$LABEL; }
+. /recipes.sh
+decode_recipe /recipe "$1"
+free_size=$2
+expand_scheme
+echo "$scheme"
+"""
+
+
+def expanded(case: Case, tree: Path, stage: str, size: int) -> list[list[str]]:
+    """The entries that partman makes of the recipe at that stage, sizes first, in `size` MB."""
+    shutil.copy(components(case.release) / "partman-auto/lib/partman/lib/recipes.sh", tree / "recipes.sh")
+    (tree / "recipe").write_text(case.values["partman-auto/expert_recipe"])
+    for folder in ("none", "proc"):
+        (tree / folder).mkdir(exist_ok=True)
+    (tree / "proc/meminfo").write_text("MemTotal:        1048576 kB\n")
+    done = in_initrd(tree, _RECIPES, stage, str(size))
+    assert done.stderr == ""
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@each_case
+def test_partman_makes_of_the_recipe_what_is_meant(case: Case, trees: dict[str, Path]) -> None:
+    """On a disk of 50 GB: partitions as the plan has them, the last one taking all the rest, volumes of their sizes."""
+    tree = trees[case.release]
+    method = case.values["partman-auto/method"]
+    label = case.values["partman-partitioning/default_label"]
+    made = expanded(case, tree, "lvm" if method == "lvm" else "default", 50_000)
+    partitions = [row for row in made if "$lvmok{" not in row]
+    kinds = {"raid": ["raid", "raid"], "lvm": ["format", "lvm"], "regular": ["format", "swap", "lvm"]}[method]
+    firmware = {"gpt": ["efi"] if case.node.firmware == "uefi" else ["biosgrub"], "msdos": []}[label]
+    assert [row[row.index("method{") + 1] for row in partitions] == [*firmware, *kinds]
+    volumes = [row for row in expanded(case, tree, "lvm", 50_000) if "$lvmok{" in row]
+    taken = sum(int(row[0]) for row in (*partitions[:-1], *(volumes if method == "lvm" else ())))
+    assert 50_000 - 3 * len(made) <= taken + int(partitions[-1][0]) <= 50_000
+    if method == "regular":
+        assert volumes == []
+    else:
+        assert [row[row.index("lv_name{") + 1] for row in volumes] == ["root", "swap"]
+        assert case.values["partman-auto-lvm/guided_size"] == f"{sum(int(row[0]) for row in volumes)} MB"
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.node.raid])
+def test_the_installers_script_makes_the_arrays(name: str, trees: dict[str, Path]) -> None:
+    """auto-raidcfg itself, with an mdadm that only writes down what it is asked for. 12's is gone: 13's reads both."""
+    case = CASES[name]
+    tree = trees["13"]
+    program = (components("13") / "partman-auto-raid/bin/auto-raidcfg").read_text()
+    recipe = case.values["partman-auto-raid/recipe"]
+    stubs = f"db_get() {{ case \"$1\" in */recipe) RET='{recipe}' ;; *) RET=0 ;; esac; }}\n"
+    stubs += 'db_set() { :; }\ndb_input() { echo asked "$2"; }\ndb_go() { :; }\n'
+    changed = program.replace(". /usr/share/debconf/confmodule\n", stubs, 1).replace("/proc/mdstat", "/tmp/mdstat")
+    (tree / "auto-raidcfg").write_text(changed)
+    (tree / "tmp/mdstat").write_text("")
+    (tree / "tmp/arrays").unlink(missing_ok=True)
+    (tree / "arrays-stubs").mkdir(exist_ok=True)
+    for program_name, text in {
+        "mdadm": "#!/bin/sh\necho \"$*\" >>/tmp/arrays\n", "modprobe": "#!/bin/sh\n", "depmod": "#!/bin/sh\n",
+        "apt-install": "#!/bin/sh\n", "log-output": "#!/bin/sh\nshift 2\nexec \"$@\"\n", "logger": "#!/bin/sh\n",
+    }.items():  # fmt: skip
+        (tree / "arrays-stubs" / program_name).write_text(text)
+        (tree / "arrays-stubs" / program_name).chmod(0o755)
+    done = in_initrd(tree, "PATH=/arrays-stubs:$PATH; sh /auto-raidcfg")
+    assert (done.returncode, done.stderr) == (0, "") and "asked" not in done.stdout
+    boot, volumes = (tree / "tmp/arrays").read_text().splitlines()
+    members = [piece.split()[5].split("#") for piece in recipe.removesuffix(" .").split(" . ")]
+    count, level = len(case.node.disks), case.node.raid[0].level
+    for line, wanted, on in ((boot, 1, members[0]), (volumes, level, members[1])):
+        assert f" -l raid{wanted} -n {count} -x 0 " in line and "missing" not in line
+        assert line.split()[-count:] == on
+
+
+def stubbed(tree: Path, names: Sequence[str]) -> None:
+    """Programs that write down how they were called, and do nothing."""
+    for name in names:
+        (tree / "stubs" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>/tmp/calls\n')
+        (tree / "stubs" / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["12-bios-lvm", "13-bios-plain", "13-uefi-raid10x4", "13-full", "12-xen"])
+def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Path], tmp_path: Path) -> None:
+    """All of them, in their order, in the initrd: every file lands in /target with its bits, every mark is told."""
+    case = CASES[name]
+    tree = fresh(trees, case, tmp_path)
+    for folder in ("root", "boot/efi/EFI/BOOT", "etc/sudoers.d", "home/alice", "home/bob"):
+        (tree / "target" / folder).mkdir(parents=True)
+    (tree / "target/boot/efi/EFI/BOOT/BOOTX64.EFI").write_text("loader")
+    (tree / "target/boot/xen-4.20-amd64.efi").write_text("")
+    stubbed(tree, ["in-target", "modprobe", "update-dev", "mount", "umount"])
+    marks = []
+    for command_name in ("preseed/early_command", "partman/early_command", "preseed/late_command"):
+        done = in_initrd(tree, case.values[command_name])
+        assert (done.returncode, done.stderr) == (0, ""), command_name
+        marks += told(tree)
+        for hook in ("base-installer", "post-base-installer", "pre-pkgsel") if "partman" in command_name else ():
+            assert in_initrd(tree, f"/usr/lib/{hook}.d/00nestlab").returncode == 0
+            marks += told(tree)
+    awaited = [phase.awaits.removeprefix("nestlab: ") for phase in case.plan.boots[0].phases]
+    assert marks == [mark for mark in awaited if mark and "Linux" not in mark]
+    for file in (path for path in case.answers if path.startswith("nestlab/files/")):
+        put = tree / "target" / file.removeprefix("nestlab/files/")
+        assert put.read_text() == case.answers[file]
+        assert put.stat().st_mode & 0o777 == (0o755 if file.endswith("lib/nestlab/network") else 0o644)
+    calls = (tree / "tmp/calls").read_text().splitlines()
+    assert "in-target update-grub" in calls
+    assert not (tree / "target/boot/xen-4.20-amd64.efi").exists()
+    assert (tree / "target/etc/network/interfaces").read_text() == "auto lo\niface lo inet loopback\n"
+    if name == "13-full":
+        keys = tree / "target/root/.ssh/authorized_keys"
+        assert keys.read_text().startswith("ssh-ed25519 ") and keys.stat().st_mode & 0o777 == 0o600
+        assert (tree / "target/etc/sudoers.d/nestlab-alice").stat().st_mode & 0o777 == 0o440
+        assert "in-target /root/nestlab-late-1" in calls and not (tree / "target/root/nestlab-late-1").exists()
+    if name == "13-uefi-raid10x4":
+        assert (tree / "tmp/nestlab-efi/EFI/BOOT/BOOTX64.EFI").read_text() == "loader"
+        assert [line for line in calls if line.startswith("mount -t vfat")] == [
+            f"mount -t vfat /dev/sd{letter}1 /tmp/nestlab-efi" for letter in "bcd"
+        ]
+
+
+def test_answers_are_read_once_although_the_installer_looks_twice(trees: dict[str, Path], tmp_path: Path) -> None:
+    tree = fresh(trees, CASES["13-full"], tmp_path)
+    first, second = (in_initrd(tree, "sh /nestlab/early.sh") for _ in range(2))
+    assert (first.stdout, second.stdout, second.returncode) == ("early\n", "", 0)
+
+
+def test_a_script_that_fails_is_told_on_the_console(trees: dict[str, Path], tmp_path: Path) -> None:
+    tree = fresh(trees, CASES["13-bios-lvm"], tmp_path)
+    (tree / "nestlab/files/etc/xen/xl.conf").unlink()
+    assert in_initrd(tree, "sh /nestlab/late.sh").returncode != 0
+    assert told(tree) == ["the installation failed"]
+
+
+@pytest.mark.parametrize("name", ["12-bios-lvm", "13-full", "13-uefi-raid10x4", "13-url", "12-bios-plain"])
+def test_scripts_are_clean(name: str, tmp_path: Path) -> None:
+    for script in ("early", "partman", "late"):
+        (tmp_path / script).write_text(CASES[name].answers[f"nestlab/{script}.sh"])
+        done = subprocess.run(
+            ["shellcheck", "-s", "sh", tmp_path / script], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["12-bios-lvm", "13-bios-lvm", "12-xen", "13-xen"])
+def test_the_installed_hosts_default_entry_is_xen_with_the_arguments_of_the_plan(name: str, tmp_path: Path) -> None:
+    """The dom0's files over a tree of the release; the root is whatever grub-mkconfig finds, not an image's label."""
+    case = CASES[name]
+    files = [
+        File(path=path.removeprefix("nestlab/files"), content=text)
+        for path, text in case.answers.items() if path.startswith("nestlab/files/")
+    ]  # fmt: skip
+    arguments = load_system("debian").plan(case.node).boot_args
+    written = grub_mkconfig(host_tree(tmp_path / "tree", case.release, files))
+    assert grub_complains(written.config) == ""
+    entry = default_entry(written.config)
+    version = {"12": "4.17", "13": "4.20"}[case.release]
+    hypervisor = command(entry, "multiboot2", f"/boot/xen-{version}-amd64.gz")
+    assert hypervisor == ["placeholder", *arguments.hypervisor, "${xen_rm_opts}"]
+    kernel = command(entry, "module2", f"/boot/vmlinuz-{KERNEL}")
+    assert kernel[0] == "placeholder" and kernel[1].startswith("root=") and "nestlab-root" not in kernel[1]
+    assert kernel[2:] == ["ro", *arguments.kernel]
