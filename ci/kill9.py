@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--lab", type=Path, default=ROOT / "labs/two-tiny.yaml")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="nl9-", dir="/tmp") as scratch:
         try:
             report = rounds(Path(scratch), args.lab, args.rounds, args.seed)
@@ -65,7 +66,6 @@ def rounds(scratch: Path, lab: Path, count: int, seed: int) -> dict[str, object]
     whole = time.monotonic() - started
     subprocess.run(_nestlab("down", name), env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found: list[str] = _left(places, name)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     victims: dict[str, int] = {}
     for number in range(count):
         victim = chance.choice(VICTIMS)
