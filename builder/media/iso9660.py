@@ -24,7 +24,11 @@ def both16(value: int) -> bytes:
 
 
 def both32(value: int) -> bytes:
-    return struct.pack("<I", value) + struct.pack(">I", value)
+    """Raises MediaError for a number that the standard has no room for."""
+    try:
+        return struct.pack("<I", value) + struct.pack(">I", value)
+    except struct.error:
+        raise damaged(f"a field of the image would have to hold {value}") from None
 
 
 class Record:

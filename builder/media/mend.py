@@ -16,7 +16,6 @@ from builder.media.view import SECTOR
 READ_AHEAD = 150 * SECTOR  # kernels read that far past a file; mkisofs pads as much
 _GRAIN_MAX = 8 << 20
 _MIB = 1 << 20
-_BLOCKS_MAX = 0xFFFFFFFF
 
 
 def growth(medium: Medium) -> int:
@@ -48,13 +47,11 @@ def mend(medium: Medium, grown: int) -> None:
     for tree in medium.trees:
         for descriptor in tree.descriptors:
             space = int.from_bytes(view.read(descriptor + 80, 4), "little")
-            if space + grown // SECTOR > _BLOCKS_MAX:
-                raise damaged(f"the volume claims {space} blocks, far more than the image has")
             if (space + tree.base) * SECTOR >= view.cut:
                 view.patch(descriptor + 80, both32(space + grown // SECTOR))
     for image in medium.boot_images:
         if image.block * SECTOR >= view.cut:
-            view.patch(image.entry + 8, struct.pack("<I", image.block + grown // SECTOR))
+            view.patch(image.entry + 8, _packed("<I", image.block + grown // SECTOR))
     shift = grown // UNIT
     for part in medium.system_area.partitions:
         start, end = _moved(medium, part, shift)
@@ -64,6 +61,14 @@ def mend(medium: Medium, grown: int) -> None:
             _apm(medium, part, start, end)
     if medium.system_area.gpt is not None:
         _gpt(medium, medium.system_area.gpt, shift)
+
+
+def _packed(form: str, *values: int) -> bytes:
+    """Raises MediaError for numbers that the table has no room for: an honest one's are never near that."""
+    try:
+        return struct.pack(form, *values)
+    except struct.error:
+        raise damaged("a partition table of the image points far past its end") from None
 
 
 def _moved(medium: Medium, part: Partition, shift: int) -> tuple[int, int]:
@@ -88,7 +93,7 @@ def _chs(sector: int, geometry: tuple[int, int]) -> bytes:
 
 def _mbr(medium: Medium, part: Partition, start: int, end: int) -> None:
     at = 446 + 16 * part.slot
-    medium.view.patch(at + 8, struct.pack("<II", start, min(end - start, 0xFFFFFFFF)))
+    medium.view.patch(at + 8, _packed("<II", start, min(end - start, 0xFFFFFFFF)))
     geometry = medium.system_area.geometry
     # A protective entry tells cylinders only when its maker did.
     if part.kind != "0xee" or medium.view.source.read(at + 5, 3) == _chs(part.end - 1, geometry):
@@ -102,9 +107,9 @@ def _apm(medium: Medium, part: Partition, start: int, end: int) -> None:
     factor, at = unit // UNIT, unit * (part.slot + 1)
     view = medium.view
     old = view.read(at + 84, 4)
-    view.patch(at + 8, struct.pack(">II", start // factor, (end - start) // factor))
+    view.patch(at + 8, _packed(">II", start // factor, (end - start) // factor))
     if int.from_bytes(old, "big") == part.count // factor:
-        view.patch(at + 84, struct.pack(">I", (end - start) // factor))
+        view.patch(at + 84, _packed(">I", (end - start) // factor))
 
 
 def _gpt(medium: Medium, gpt: Gpt, shift: int) -> None:
@@ -112,7 +117,8 @@ def _gpt(medium: Medium, gpt: Gpt, shift: int) -> None:
     table = bytearray(gpt.table)
     for part in medium.system_area.of("gpt"):
         start, end = _moved(medium, part, shift)
-        struct.pack_into("<QQ", table, part.slot * gpt.width + 32, start, end - 1)
+        place = part.slot * gpt.width + 32
+        table[place : place + 16] = _packed("<QQ", start, end - 1)
     alternate = gpt.alternate + shift
     view.patch(gpt.entries_at * UNIT, bytes(table))
     view.patch(gpt.current * UNIT, _header(gpt, table, (gpt.current, alternate, gpt.entries_at), gpt.last + shift))
@@ -130,8 +136,8 @@ def _gpt(medium: Medium, gpt: Gpt, shift: int) -> None:
 def _header(gpt: Gpt, table: bytes | bytearray, places: tuple[int, int, int], last: int) -> bytes:
     """A header with its checksums. `places`: its own sector, the other header's, the entries'."""
     header = bytearray(gpt.header)
-    struct.pack_into("<QQQQ", header, 24, places[0], places[1], gpt.first, last)
-    struct.pack_into("<Q", header, 72, places[2])
+    header[24:56] = _packed("<QQQQ", places[0], places[1], gpt.first, last)
+    header[72:80] = _packed("<Q", places[2])
     struct.pack_into("<I", header, 88, zlib.crc32(table))
     struct.pack_into("<I", header, 16, 0)
     struct.pack_into("<I", header, 16, zlib.crc32(header))

@@ -69,7 +69,9 @@ def spoil(data: bytearray, places: list[range], rng: random.Random) -> None:
             data[at : at + len(piece)] = piece[: len(data) - at]
 
 
-def test_spoilt_media_never_crash_hang_or_write(source: Make, tmp_path: Path, record_property: Record) -> None:
+def test_spoilt_media_never_crash_hang_or_write(
+    source: Make, tmp_path: Path, record_testsuite_property: Record
+) -> None:
     """An answer or a MediaError within two seconds, the source as it was. What is planned can also be read back."""
     seconds = float(os.environ.get("NESTLAB_FUZZ_SECONDS", "12"))
     seed = int(os.environ.get("NESTLAB_FUZZ_SEED", "1"))
@@ -103,7 +105,7 @@ def test_spoilt_media_never_crash_hang_or_write(source: Make, tmp_path: Path, re
         assert time.process_time() - begin < 2, (seed, rounds, layout)
         assert mutant.read_bytes() == data
     for name, count in (("seed", seed), ("rounds", rounds), ("planned", planned)):
-        record_property(name, count)
+        record_testsuite_property(name, count)
     assert rounds > seconds
     assert 0 < planned < rounds
 

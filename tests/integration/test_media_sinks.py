@@ -121,7 +121,7 @@ print("planned", flush=True)
 
 
 @pytest.mark.parametrize("sink", ["file", "qcow2", "inplace"])
-def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path, record_property: Record) -> None:
+def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path, record_testsuite_property: Record) -> None:
     """The target is absent, the old one, or the whole new one; the source is as before, or its journal makes it so."""
     src, big = tmp_path / "src.iso", tmp_path / "big.bin"
     src.write_bytes(source("isohybrid").read_bytes())
@@ -166,7 +166,7 @@ def test_kill_9_at_random_moments(sink: str, source: Make, tmp_path: Path, recor
                 assert digest(target) == (wanted if sink == "file" else reference)
                 target.unlink()
     for name, count in (("rounds", rounds), ("killed", killed), ("undone", undone)):
-        record_property(name, count)
+        record_testsuite_property(name, count)
     assert killed >= rounds // 5, "the moments were badly chosen"
     assert sink != "inplace" or undone
 
