@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 import xml.etree.ElementTree as ET
 
 from builder.hypervisors.kvm import MANAGEMENT_SLOT, QEMU_NAMESPACE, domain_xml
@@ -95,12 +94,18 @@ def _wiring(machine: Machine, lab: Lab, site: Site) -> Wiring:
         uefi = UefiFirmware(code=code, variables=f"{site.folder}/{machine.name}-vars.fd", template=template)
     return Wiring(
         lab=lab.name, domain=machine.name, accelerator="kvm", uefi=uefi,
-        uuid=str(uuid.UUID(hashlib.sha256(f"nestlab:{machine.name}".encode()).hexdigest()[:32])),
+        uuid=_uuid(machine.name),
         disks=tuple(f"{site.folder}/{disk}.qcow2" for disk in machine.disks),
         cdrom=f"{site.folder}/{machine.medium}" if machine.installs else None,
         console_log="/unused", console_socket="/unused", ssh_port=1,
         nics=tuple(NicPorts(qemu=1, switch=1) for _ in machine.node.nics),
     )  # fmt: skip
+
+
+def _uuid(name: str) -> str:
+    """The same for the same name: version 8 of RFC 9562, which leaves all other bits to their maker."""
+    digest = hashlib.sha256(f"nestlab:{name}".encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
 
 
 def _connect(interface: ET.Element, lab: Lab, nic: Nic) -> None:

@@ -14,8 +14,9 @@ _HERE = 'here=$(CDPATH=\'\' cd -- "$(dirname -- "$0")" && pwd)'
 
 
 def library(*names: str) -> str:
-    """Texts of `scripts/`, one after the other."""
-    return "\n".join((_SCRIPTS / name).read_text("utf-8") for name in names)
+    """Texts of `scripts/`, one after the other, without the line that tells shellcheck what a part of a script is."""
+    texts = ((_SCRIPTS / name).read_text("utf-8") for name in names)
+    return "\n".join(text.removeprefix("# shellcheck shell=sh\n") for text in texts)
 
 
 def call(*words: object) -> str:

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Linux bridges for the lab's networks. They have no card of this machine and no address: frames stay among the nodes.
 need ip "apt-get install iproute2"
 

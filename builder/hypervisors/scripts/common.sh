@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Part of every exported script. Nothing here changes anything by itself.
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }

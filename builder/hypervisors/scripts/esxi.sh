@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A lab on an ESXi host. Run in the host's shell (ssh), as root.
 need vim-cmd "run this in the shell of an ESXi host"
 need esxcli "run this in the shell of an ESXi host"

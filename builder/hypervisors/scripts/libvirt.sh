@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A lab under libvirt, on the system connection (or the one that LIBVIRT_DEFAULT_URI names). Run as root.
 need virsh "apt-get install libvirt-clients libvirt-daemon-system"
 need qemu-img "apt-get install qemu-utils"

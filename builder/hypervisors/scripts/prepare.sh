@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Disks and media for the L0, made on the machine that has nestlab and qemu-img.
 [ $# -eq 2 ] || fail "usage: prepare.sh SOURCES OUT: the folder with media and images, and the one to be filled"
 sources=$1

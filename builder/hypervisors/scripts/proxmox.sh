@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A lab on a Proxmox VE node. Run as root on it. Machines carry the tag nestlab; networks are bridges of the node.
 need qm "run this on a Proxmox VE node"
 need pvesh "run this on a Proxmox VE node"

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What ESXi and Workstation have in common.
 
 # present PATH

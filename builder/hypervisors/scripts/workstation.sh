@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A lab under VMware Workstation on Linux.
 need vmrun "install VMware Workstation"
 need vmware-vdiskmanager "install VMware Workstation"

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A lab on an XCP-ng or XenServer pool. Everything made carries other-config:nestlab=LAB; nothing without it is touched.
 need xe "run this on a host of the pool, or where xe is set up"
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A node under Xen's xl. Run as root in dom0.
 need xl "run this in a dom0"
 

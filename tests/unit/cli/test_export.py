@@ -38,27 +38,20 @@ def path_of(name: str) -> str:
 @pytest.mark.parametrize("name", LABS)
 @pytest.mark.parametrize("target", EXPORTERS)
 def test_goldens(target: str, name: str, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
-    """Libraries are the project's own files, the same in every export; each stands once under `scripts/`."""
+    """All files in one, for reading. Of libraries, which are files of the project, the names alone."""
     out = tmp_path / "out"
     assert run("export", path_of(name), "--to", target, "--out", out) == 0
     files = some(path for path in sorted(out.rglob("*")) if path.is_file() and path.name != MARKER)
-    listing = "".join(f"{path.stat().st_mode & 0o777:04o} {path.relative_to(out)}\n" for path in files)
-    golden(f"export/{name}/{target}/files.txt", listing)
+    parts = []
     for path in files:
-        if "lib." not in path.name:
-            golden(f"export/{name}/{target}/{path.relative_to(out)}", path.read_text("utf-8"))
+        parts.append(f"==== {path.stat().st_mode & 0o777:04o} {path.relative_to(out)}\n")
+        parts += [path.read_text("utf-8")] if "lib." not in path.name else []
+    golden(f"export/{name}-{target}.txt", "".join(parts))
 
 
-def test_no_golden_is_left_over(tmp_path: Path) -> None:
-    kept = {str(path.relative_to(GOLDEN / "export")) for path in (GOLDEN / "export").rglob("*") if path.is_file()}
-    made = set()
-    for name in LABS:
-        for target in EXPORTERS:
-            out = tmp_path / name / target
-            assert run("export", path_of(name), "--to", target, "--out", out) == 0
-            made |= {f"{name}/{target}/{path.relative_to(out)}" for path in out.rglob("*") if path.is_file()}
-            made.add(f"{name}/{target}/files.txt")
-    assert kept == {path for path in made if "lib." not in path and MARKER not in path}
+def test_no_golden_is_left_over() -> None:
+    kept = {path.name for path in (GOLDEN / "export").iterdir()}
+    assert kept == {f"{name}-{target}.txt" for name in LABS for target in EXPORTERS}
 
 
 def test_files_are_listed_or_one_is_printed(capsys: Capture) -> None:

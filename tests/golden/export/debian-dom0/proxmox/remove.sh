@@ -1,6 +1,0 @@
-#!/bin/sh
-# Removes machines with their disks, and bridges. Media are kept.
-set -eu
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-. "$here/lib.sh"
-remove debian-dom0-dom0

@@ -1,7 +1,0 @@
-#!/bin/sh
-# Starts the nodes. One that installs itself ends with a reboot, which ends its domain (on_reboot=destroy):
-# it is started again from its disk.
-set -eu
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-. "$here/lib.sh"
-start debian-dom0-dom0 "$here/dom0/host.cfg"

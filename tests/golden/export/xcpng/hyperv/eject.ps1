@@ -1,5 +1,0 @@
-﻿#Requires -RunAsAdministrator
-#Requires -Modules Hyper-V
-# Takes the media out.
-. (Join-Path $PSScriptRoot 'lib.ps1')
-Dismount-LabMedium -Name 'xcpng-host' -Lab 'xcpng'

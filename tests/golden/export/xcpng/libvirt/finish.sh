@@ -1,7 +1,0 @@
-#!/bin/sh
-# For installers that switch the machine off at their end: waits for that and starts the node again.
-# After a reboot nothing has to be done.
-set -eu
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-. "$here/lib.sh"
-finish xcpng-host
