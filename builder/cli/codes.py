@@ -106,7 +106,7 @@ CODES: Mapping[str, str] = {
     "saved states fit later starts.",
     # Guests.
     "lab-no-guests": "Guests are declared for hosts whose toolstack reads files: xl and libvirt. Hosts without Xen run "
-    "none, and XCP-ng's are made with xe, for which lab files have no words yet.",
+    "none, and for those of other hosts lab files have no words yet: XCP-ng's are made with xe.",
     "lab-guest-name": "The name of a guest is the name of its domain and of its files: once on each host.",
     "lab-guest-managers": "A domain is started and watched by xl or by libvirt. What one of them starts the other does "
     "not know, so that both would start it, and its disks would be written to twice.",

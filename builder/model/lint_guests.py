@@ -36,7 +36,7 @@ def lint_guests(it: Subject) -> None:
     if not it.node.guests:
         return
     if it.traits.guests is None:
-        why = "its toolstack makes them with commands (xe), not from files" if it.traits.xen else "it does not run Xen"
+        why = "they are made by the host's own tools, such as xe" if it.traits.xen else "it does not run Xen"
         it.add(
             "lab-no-guests",
             f"guests of {it.traits.title} cannot be declared: {why}",

@@ -64,8 +64,12 @@ class Case:
     system: str = "debian"
 
     @property
+    def node(self) -> Node:
+        return host(self.guest, system=self.system)
+
+    @property
     def files(self) -> tuple[File, ...]:
-        return guest_files(host(self.guest, system=self.system))
+        return guest_files(self.node)
 
 
 _DISKS = (file_disk(), volume("vg0/web-data", readonly=True), file_disk(2, path="/srv/w.qcow2", format="qcow2"))

@@ -132,4 +132,4 @@ def test_systems_without_files_for_guests_say_why(system: str) -> None:
     with pytest.raises(LabFileError) as caught:
         parse_lab(lab.encode(), traits())
     (told,) = [problem for problem in caught.value.problems if problem.code == "lab-no-guests"]
-    assert ("xe" in told.message) == traits()[system].xen
+    assert ("own tools" in told.message) == traits()[system].xen
