@@ -88,6 +88,8 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
     goal = _goal(out, kind, in_place=in_place, dry_run=dry_run)
     made = job(app, target, iso, Asked(**asked))
     plan = plan_edits(made.iso, made.edits, md5=md5, checksums=checksums)
+    if volume is not None and made.volume is None:
+        raise UsageError("no second volume is needed", hint="leave --volume out")
     beside = None if made.volume is None else _beside(made, goal, volume)
     _check_targets(plan, goal, [path for path in (beside, sbom) if path is not None])
     say = _printer(app, err=goal.is_stdout)

@@ -14,6 +14,7 @@ from builder.cli.output import bytes_text, columns, fields, output_option, show
 from builder.media.inspect import MediumReport
 from builder.media.inspect import inspect as look
 from builder.media.menus import Entry
+from builder.secrets import redact
 
 
 @click.command()
@@ -94,5 +95,5 @@ def _entry(entry: Entry) -> Iterator[str]:
 
 
 def _clean(text: str) -> str:
-    """Names on a medium are its maker's: none may steer the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    """Names on a medium are its maker's: none may steer the terminal. Secrets among boot arguments are blanked."""
+    return redact("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

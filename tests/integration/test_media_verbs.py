@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -49,6 +52,26 @@ def test_a_reader_that_goes_away_is_no_bug(source: Make) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.split() == [b"1000"]
     assert b"Traceback" not in done.stderr
+
+
+def test_a_terminal_gets_a_bar(source: Make, tmp_path: Path) -> None:
+    """On a terminal of its own: bytes, speed and what is left, and nothing of it in the results."""
+    master, slave = pty.openpty()
+    argv = [*NESTLAB, "build", "--iso", str(source("isohybrid")), "-o", str(tmp_path / "o"), *EDIT, "--sbom",
+            str(tmp_path / "s")]  # fmt: skip
+    child = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=slave, env={**os.environ, "TERM": "xterm"})
+    os.close(slave)
+    drawn = b""
+    with contextlib.suppress(OSError):  # the terminal's end is an error to its reader
+        while piece := os.read(master, 4096):
+            drawn += piece
+    out = child.communicate()[0]
+    os.close(master)
+    assert child.returncode == 0
+    assert b"write" in drawn
+    assert b"checksum" in drawn
+    assert b"\x1b" not in out
+    assert b"menu edited" in out
 
 
 @pytest.fixture

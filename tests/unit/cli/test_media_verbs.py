@@ -97,6 +97,15 @@ def test_a_medium_cannot_steer_the_terminal(run: Run, here: Path) -> None:
     assert "\x1b" not in run("inspect", "bad.iso").stdout
 
 
+def test_secrets_of_boot_arguments_are_blanked(run: Run, here: Path) -> None:
+    menu = b"label x\n  kernel vmlinuz\n  append initrd=initrd.img repo=http://me:hidden@mirror.example/\n"
+    made.iso(here / "own.iso", {**made.FILES, "/isolinux/isolinux.cfg": menu})
+    for how in ("table", "json", "yaml"):
+        said = run("inspect", "own.iso", "-o", how).stdout
+        assert "mirror.example" in said
+        assert "hidden" not in said
+
+
 # -- build, by hand
 
 
@@ -303,6 +312,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("build", "lab.yaml", "ready", "-o", "x"), "needs no medium"),
     (("build", "lab.yaml", "el", "-o", "x", "--answer", "ks.cfg"), "made from the lab file"),
     (("build", "lab.yaml", "el", "-o", "x", "--volume", "x"), "two of the files"),
+    ((*BUILD, "-o", "x", "--volume", "y"), "no second volume is needed"),
     (("undo", "rhel.iso"), "there is no rhel.iso.undo"),
     (("undo", "absent"), "not a regular file"),
     (("undo", "spoilt.iso"), "not an undo journal"),
