@@ -36,8 +36,9 @@ TRAITS = SystemTraits(
         "the sets",
     ),
     sources=("medium",),
-    # siop(4) and ahcisata(4) are in the kernels of the medium and of dom0. The host is started by a BIOS only.
-    buses={"bios": "lsilogic", "uefi": "sata"},
+    # IDE disks are what NetBSD's own tests run on under QEMU (anita): wd0 on piixide(4), in the kernels of the medium
+    # and of dom0. The documented LSI Logic SCSI is esiop(4) there, and can be chosen. Only a BIOS starts the host.
+    buses={"bios": "ide", "uefi": "sata"},
     footprint=2 * GIB + 512 * MIB,
     install=_options,
     guests=hosts.NETBSD.traits,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# host: NetBSD 10 on a mirror over sd0 and sd1
+# host: NetBSD 10 on a mirror over wd0 and wd1
 #
 # The medium's init starts this as root on the console, in place of its own installer, and would start it again if it
 # ended: it does not end. It uses what is on the medium: /bin, /sbin and a little of /usr. `nestlab render` made this
@@ -12,7 +12,7 @@ umask 022
 medium=
 target=/targetroot
 work=/tmp/nestlab
-disks='sd0 sd1'
+disks='wd0 wd1'
 root=raid0
 xen=418
 step='begin'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# host: NetBSD 10 on sd0
+# host: NetBSD 10 on wd0
 #
 # The medium's init starts this as root on the console, in place of its own installer, and would start it again if it
 # ended: it does not end. It uses what is on the medium: /bin, /sbin and a little of /usr. `nestlab render` made this
@@ -12,8 +12,8 @@ umask 022
 medium=
 target=/targetroot
 work=/tmp/nestlab
-disks=sd0
-root=sd0
+disks=wd0
+root=wd0
 xen=418
 step='begin'
 
