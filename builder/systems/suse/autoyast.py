@@ -147,7 +147,6 @@ def _packages(options: SuseInstall, release: Release) -> Iterator[str]:
     wanted = [*release.packages]
     wanted += ["sudo"] if any(user.admin for user in options.users) else []
     wanted += ["chrony"] if options.ntp else []
-    wanted += ["bridge-utils"] if options.network.bridged else []
     yield from dict.fromkeys((*wanted, *options.packages))
 
 

@@ -67,8 +67,8 @@ def scripts(node: Node, options: SuseInstall, release: Release, storage: Storage
         users=_users_by_script(options) if agama else (),
         memberships=list(_memberships(options)) if agama else [],
         key_files=list(_keys(options)) if agama else [],
-        services_on=services_on(options) if agama else (),
-        services_off=services_off(options) if agama else (),
+        services_on=(*services_on(options), *(("firewalld.service",) if options.firewall else ())) if agama else (),
+        services_off=(*services_off(options), *(() if options.firewall else ("firewalld.service",))) if agama else (),
         grub_lines=grub_variables(node, release) if agama else (),
     )
     ours = {name: templates.render(f"scripts/{name}") for name in ("mark-answers.sh", "mark-disks.sh", "done.sh")}

@@ -42,7 +42,7 @@ _FAILED = (
         pattern=r"nestlab: the installation failed: no boot entry starts Xen",
         name="no-xen-entry",
         message="the new system has no boot entry with Xen",
-        cure="the packages xen and grub2-x86_64-xen, or the pattern xen_server, are missing from the repositories",
+        cure="the pattern xen_server, or the packages xen and xen-tools, are missing from the repositories",
     ),
     Cause(
         pattern=r"nestlab: the installation failed",

@@ -40,7 +40,7 @@ _CARD_NAMES = Quirk(
 )
 _MENU = Quirk(
     name="medium-starts-disk",
-    reason="started by a BIOS, the medium's menu has 'Boot from Hard Disk' as the entry that starts by itself: where the "
+    reason="started by a BIOS, the medium's menu has 'Boot from Hard Disk' as the one that starts by itself: where the "
     "disk is not blank, the installer must be chosen by hand",
     source="agama d2870eef live/config-cdroot/fix_bootconfig.x86_64, for releases 16; not checked on a medium of 15",
 )

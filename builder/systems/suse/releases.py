@@ -35,7 +35,7 @@ class Release:
 
 
 _XEN_PATTERNS = ("base", "xen_server", "xen_tools")
-_BOTH = ("openssh", "grub2", "grub2-x86_64-xen", "lvm2", "mdadm", "dosfstools")
+_BOTH = ("openssh", "lvm2", "mdadm", "dosfstools")
 
 LEAP_15_6 = Release("15.6", "openSUSE Leap 15.6", "autoyast", "Leap", _XEN_PATTERNS, _BOTH)
 SLES_15 = Release(
