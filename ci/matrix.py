@@ -10,6 +10,7 @@ from ci.proof import STRENGTHS, Claim, inputs_digest, system_inputs
 Column = tuple[str, str]  # path, firmware
 COLUMNS: tuple[Column, ...] = (("image", "bios"), ("image", "uefi"), ("medium", "bios"), ("medium", "uefi"))
 NEVER = "not run"
+_WHERE = {("kvm", "tcg"): "QEMU, emulated", ("kvm", "kvm"): "KVM"}
 
 
 def strongest(claims: Iterable[Claim], fresh: Callable[[Claim], bool]) -> Claim | None:
@@ -22,8 +23,9 @@ def cell(claims: Iterable[Claim], fresh: Callable[[Claim], bool]) -> str:
     claim = strongest(claims, fresh)
     if claim is None:
         return NEVER
-    where = f"{claim.l0}, {claim.accelerator}" if claim.accelerator else claim.l0
-    return f"{claim.proof} {claim.date} ({where})" + ("" if fresh(claim) else ", stale")
+    where = _WHERE.get((claim.l0, claim.accelerator), f"{claim.l0}, {claim.accelerator}")
+    ran = f" ({where})" if claim.l0 else ""
+    return f"{claim.proof} {claim.date}{ran}" + ("" if fresh(claim) else ", stale")
 
 
 def is_fresh(claim: Claim) -> bool:

@@ -32,12 +32,13 @@ Strength = Literal["rendered", "judged", "booted", "installed", "verified"]
 STRENGTHS: tuple[Strength, ...] = ("rendered", "judged", "booted", "installed", "verified")
 
 # What decides whether a proof about one system still holds, besides the system's own folders.
-SHARED_INPUTS = ("builder/hypervisors", "builder/images", "builder/render", "builder/model")
+SHARED_INPUTS = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`path` is how the system came to the node, `l0` and `accelerator` what it ran on; `date` is a day."""
+    """`path` is how the system came to the node, `l0` and `accelerator` what it ran on (empty where nothing ran: what
+    was rendered or judged); `date` is a day."""
 
     system: str
     release: str

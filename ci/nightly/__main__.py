@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ci.nightly import boots, injection, kickstart_storage, kill9, media, programs, reproducibility
+from ci.nightly import boots, injection, judges, kickstart_storage, kill9, media, programs, reproducibility
 from ci.nightly.part import DONE, Part, run_part
 
 PARTS: dict[str, Part] = {
@@ -13,6 +13,7 @@ PARTS: dict[str, Part] = {
     for part in (
         boots.PART,
         injection.PART,
+        judges.PART,
         kickstart_storage.PART,
         kill9.PART,
         reproducibility.PART,

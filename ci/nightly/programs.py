@@ -83,5 +83,6 @@ PARTS: Sequence[Callable[[], Part]] = (
     partial(clean_root_part, "13"),
     partial(bench_part, "bench-boot", "boot", "power-on to ssh through nestlab beside bare QEMU, in pairs"),
     bench_media_part,
+    partial(bench_part, "bench-render", "render_labs", "CPU of rendering every example lab"),
     partial(bench_part, "bench-image", "image_build", "an image from empty caches beside mmdebstrap and the assembler"),
 )

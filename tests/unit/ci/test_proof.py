@@ -34,7 +34,7 @@ def system(name: str, sources: tuple[str, ...] = ("image",)) -> SystemTraits:
 
 def test_the_strongest_fresh_proof_is_shown() -> None:
     found = [claim(proof="booted", date="2026-03-01"), claim(), claim(proof="installed", inputs="before")]
-    assert cell(found, fresh) == "verified 2026-01-02 (kvm, tcg)"
+    assert cell(found, fresh) == "verified 2026-01-02 (QEMU, emulated)"
 
 
 def test_a_fresh_weak_proof_beats_a_stale_strong_one() -> None:
@@ -42,7 +42,7 @@ def test_a_fresh_weak_proof_beats_a_stale_strong_one() -> None:
 
 
 def test_a_stale_proof_says_so() -> None:
-    assert cell([claim(inputs="before")], fresh) == "verified 2026-01-02 (kvm, tcg), stale"
+    assert cell([claim(inputs="before")], fresh) == "verified 2026-01-02 (QEMU, emulated), stale"
 
 
 def test_of_equal_proofs_the_latest_is_shown() -> None:
@@ -53,7 +53,7 @@ def test_what_was_never_run_is_not_claimed() -> None:
     table = matrix({"debian": system("debian")}, [claim(release="12", firmware="uefi")], fresh).splitlines()
     assert table[0] == "| System | Release | image, BIOS | image, UEFI |"
     assert table[2] == "| debian | 13 | not run | not run |"
-    assert table[3] == "| debian | 12 | not run | verified 2026-01-02 (kvm, tcg) |"
+    assert table[3] == "| debian | 12 | not run | verified 2026-01-02 (QEMU, emulated) |"
 
 
 def test_columns_are_those_that_some_system_has() -> None:
