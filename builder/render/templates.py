@@ -26,6 +26,7 @@ class Templates:
     def __init__(self, system: str, overrides: Path | None = None, *, folder: str = "answerfiles") -> None:
         shipped = data_dir(folder) / system
         self.system = system
+        self.overrides = overrides
         self.folders = (shipped,) if overrides is None else (overrides / system, shipped)
 
     def render(self, name: str, **values: Any) -> str:

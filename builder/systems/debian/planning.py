@@ -20,6 +20,7 @@ from builder.systems.debian.storage import Storage, storage_of
 from builder.systems.debian.traits import TRAITS
 from builder.systems.dom0 import serial_speed
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
+from builder.systems.guests.files import guest_files, guest_packages
 from builder.systems.machine import machine_of
 from builder.systems.pieces import User, refuse_users
 
@@ -89,7 +90,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         "media_edits": [MediaEdit(kind="arguments", arguments=arguments, remove=REMOVED)],
         "boot_args": boot.boot_args(node),
         "boots": boots(options.end),
-        "checks": ["test_debian_dom0.py"],
+        "checks": ["test_debian_dom0.py", *(["test_guests.py"] if node.guests else [])],
         "quirks": files.QUIRKS,
         "findings": findings,
     })  # fmt: skip
@@ -134,7 +135,7 @@ def _answers(node: Node, options: DebianInstall, storage: Storage) -> dict[str, 
         "udeb_suite": options.udeb_suite,
         "medium_only": options.medium_only,
         "services": options.services,
-        "packages": _packages(options, storage),
+        "packages": _packages(node, options, storage),
         "root_password": options.root_password or NO_PASSWORD,
         "layout": storage.title,
         "disks": [recipes.device(disk) for disk in storage.disks],
@@ -172,13 +173,13 @@ def _static(options: DebianInstall) -> dict[str, Any] | None:
     }
 
 
-def _packages(options: DebianInstall, storage: Storage) -> tuple[str, ...]:
+def _packages(node: Node, options: DebianInstall, storage: Storage) -> tuple[str, ...]:
     more = (
         *(("lvm2",) if storage.plain else ()),
         *(("sudo",) if any(user.admin for user in options.users) else ()),
         *options.packages,
     )
-    return tuple(dict.fromkeys((*PACKAGES, *more)))
+    return tuple(dict.fromkeys((*PACKAGES, *guest_packages(node), *more)))
 
 
 def _host_files(node: Node, options: DebianInstall, templates: Templates) -> tuple[File, ...]:
@@ -191,6 +192,7 @@ def _host_files(node: Node, options: DebianInstall, templates: Templates) -> tup
         *files.host_files(templates, node, root_label=None),
         files.bridge_table(templates, node),
         *management,
+        *guest_files(node, templates.overrides),
     )
 
 

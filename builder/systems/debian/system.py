@@ -57,7 +57,6 @@ class Debian:
 
     def __init__(self, overrides: Path | None = None) -> None:
         self._templates = Templates("debian", overrides)
-        self._overrides = overrides
         self._images: dict[tuple[XenSettings, KernelSettings], tuple[File, ...]] = {}
 
     def plan(self, node: Node) -> SystemPlan:
@@ -107,4 +106,4 @@ class Debian:
 
     def _seed(self, node: Node) -> tuple[File, ...]:
         identity = (files.render(self._templates, "seed", path, 0o644, {"hostname": node.name}) for path in _IDENTITY)
-        return (*identity, files.bridge_table(self._templates, node), *guest_files(node, self._overrides))
+        return (*identity, files.bridge_table(self._templates, node), *guest_files(node, self._templates.overrides))

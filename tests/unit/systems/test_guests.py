@@ -9,9 +9,11 @@ import pytest
 
 from builder.errors import LabError
 from builder.model.lab import Guest
+from builder.systems.debian.system import Debian
 from builder.systems.guests.files import guest_files, guest_packages, started_with_host
 from builder.systems.guests.hosts import HOSTS
 from builder.systems.guests.start import disk_names
+from tests.support.debian import install_node
 from tests.support.domains import CASES, file_disk, guest, host, made, vif, volume
 from tests.support.repo import ROOT, some
 
@@ -115,3 +117,16 @@ def test_a_users_template_stands_in_for_ours(tmp_path: Path) -> None:
     mine.write_text("name = {{ guest.name | xl_string }}\n")
     (file,) = guest_files(host(guest()), tmp_path)
     assert file.content == 'name = "web"\n'
+
+
+def test_an_installed_host_gets_the_files_and_packages_too() -> None:
+    it = guest(boot="pvgrub2", disks=(file_disk(),), autostart=True, made=made("debootstrap"))
+    node = install_node(guests=(it,), xen=host(it).xen)
+    plan = Debian().plan(node)
+    answers = {answer.name: answer.content for answer in plan.answers}
+    assert plan.checks == ("test_debian_dom0.py", "test_guests.py")
+    for file in some(guest_files(node)):
+        assert answers[f"nestlab/files{file.path}"] == file.content
+        assert f"put {file.mode:04o} {file.path}" in answers["nestlab/late.sh"].splitlines()
+    (packages,) = (line for line in answers["preseed.cfg"].splitlines() if "pkgsel/include" in line)
+    assert {"grub-xen-host", "debootstrap"} <= set(packages.split())
