@@ -66,7 +66,8 @@ def hypervisor_arguments(node: Node) -> tuple[str, ...]:
 
 
 def dom0_arguments(node: Node, root: str | None) -> tuple[str, ...]:
-    """What follows `load /netbsd-XEN3_DOM0.gz`. `root` is the disk, None where RAIDframe names it."""
+    """What follows `load /netbsd-XEN3_DOM0.gz`. `root` is the partition that the host is started from, None for that
+    of the first disk."""
     made = [] if console_of(node).port is not None else ["console=pc"]
     if root is not None:
         made.append(f"root={root}")

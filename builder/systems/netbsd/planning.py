@@ -45,8 +45,8 @@ _QUIRKS = (
     ),
     Quirk(
         name="shortest-arguments",
-        reason="boot.cfg: dom0_mem in GiB where it can be, no dom0_max_vcpus that is the default anyway, no ,8n1: each "
-        "command must fit into 79 bytes",
+        reason="boot.cfg: dom0_mem in GiB where it can be, no dom0_max_vcpus, root= or ,8n1 that is the default "
+        "anyway: each command must fit into 79 bytes",
         source="NetBSD sys/arch/i386/stand/lib/bootmenu.c: char input[80]",
     ),
     Quirk(
@@ -59,7 +59,7 @@ _MIRROR_QUIRK = Quirk(
     name="softroot",
     reason="raidctl -A softroot instead of root: the array is / when one of its disks was started from, so that a "
     "medium can still be; with root, the installed host would come up instead of the medium",
-    source="raidctl(8) of NetBSD 10; not tried",
+    source="raidctl(8) of NetBSD 10; sys/arch/xen/x86/autoconf.c: findroot, which takes root= for the disk; not tried",
 )
 
 
@@ -103,16 +103,23 @@ def plan(node: Node, templates: Templates, overrides: Path | None) -> SystemPlan
             MediaEdit(kind="replace", path="/boot.cfg", content=menu),
             MediaEdit(kind="replace", path="/install.sh", content=templates.render("medium/install.sh"), mode=0o755),
         ],
-        "boot_args": BootArgs(hypervisor=hypervisor_arguments(node), kernel=dom0_arguments(node, _named(storage))),
+        "boot_args": BootArgs(
+            hypervisor=hypervisor_arguments(node), kernel=dom0_arguments(node, _named(machine, storage))
+        ),
         "boots": boots(options.end),
         "quirks": (*_QUIRKS, *((_MIRROR_QUIRK,) if storage.mirrored else ())),
         "findings": findings,
     })  # fmt: skip
 
 
-def _named(storage: Storage) -> str | None:
-    """What dom0's kernel is told about its root: Xen passes nothing on of where the loader found it."""
-    return None if storage.mirrored else f"{storage.root}a"
+def _named(machine: Machine, storage: Storage) -> str | None:
+    """What dom0's kernel is told that it was started from, where it would not guess: Xen passes nothing on of where the
+    loader found it, and the kernel takes the first disk that it sees. An array with that disk in it is / instead.
+
+    Of disks of one driver the first one is the one with the number 0."""
+    first = storage.disks[0].path
+    drivers = {disk.path.rstrip("0123456789") for disk in machine.disks}
+    return None if len(drivers) == 1 and first.endswith("0") and first[-2:-1].isalpha() else f"{first}a"
 
 
 def _host_files(
@@ -122,7 +129,7 @@ def _host_files(
         return HostFile(path, templates.render(f"host{path}", **values))
 
     console, network, nat = console_of(node), options.network, options.guests.mode == "nat"
-    entries = boot_entries(node, _named(storage))
+    entries = boot_entries(node, _named(machine, storage))
     yield render("/boot.cfg", entries=entries, menu_timeout=options.menu_timeout, console=console)
     gateway = network.gateway or ""
     yield render(

@@ -88,11 +88,11 @@ def test_consoles() -> None:
     serial, second, screen = (menu(CASES[name]) for name in ("serial", "second-port", "screen"))
     assert (serial.consdev, second.consdev, screen.consdev) == ("com0", "com1", "pc")
     assert serial.entries[0].commands == (
-        "load /netbsd-XEN3_DOM0.gz root=sd0a", "multiboot /xen.gz dom0_mem=1G,max:1G console=com1 com1=115200",
+        "load /netbsd-XEN3_DOM0.gz", "multiboot /xen.gz dom0_mem=1G,max:1G console=com1 com1=115200",
     )  # fmt: skip
     assert second.entries[0].commands[1].endswith("console=com2 com2=115200")
     assert screen.entries[0].commands == (
-        "load /netbsd-XEN3_DOM0.gz console=pc root=sd0a", "multiboot /xen.gz dom0_mem=1G,max:1G",
+        "load /netbsd-XEN3_DOM0.gz console=pc", "multiboot /xen.gz dom0_mem=1G,max:1G",
     )  # fmt: skip
     both = menu(CASES["both"]).entries[0].commands[1]
     assert both.endswith("console=com1,vga com1=115200")
@@ -112,15 +112,20 @@ def test_arguments_are_on_the_layer_that_reads_them() -> None:
     assert "dom0_mem=512M,max:512M" in CASES["half-a-gib"].files["/boot.cfg"]
 
 
-def test_the_root_is_named_for_a_disk_and_found_for_a_mirror() -> None:
-    for bus, name in (("lsilogic", "sd0"), ("ide", "wd0")):
-        assert f"root={name}a" in CASES[f"bus-{bus}"].files["/boot.cfg"]
-        assert f"/dev/{name}a\t/\tffs" in CASES[f"bus-{bus}"].files["/etc/fstab"]
+def test_the_root_is_a_disk_or_the_array_that_it_is_in() -> None:
+    for bus, name in (("lsilogic", "sd"), ("ide", "wd")):
+        assert f"/dev/{name}0a\t/\tffs" in CASES[f"bus-{bus}"].files["/etc/fstab"]
         mirrored = CASES[f"bus-{bus}-raid1"]
-        assert "root=" not in mirrored.files["/boot.cfg"]
         assert "/dev/raid0a\t/\tffs" in mirrored.files["/etc/fstab"]
-        assert f"/dev/{name}a\n/dev/{name[:2]}1a\n" in mirrored.files["/etc/raid0.conf"]
+        assert f"/dev/{name}0a\n/dev/{name}1a\n" in mirrored.files["/etc/raid0.conf"]
+        assert "root=" not in CASES[f"bus-{bus}"].files["/boot.cfg"] + mirrored.files["/boot.cfg"]
     assert "/dev/ld0a\n/dev/ld1a\n" in CASES["other-names"].files["/etc/raid0.conf"]
+
+
+def test_the_root_is_named_where_the_first_disk_may_be_another() -> None:
+    assert "root=wd0a" in CASES["mixed-buses"].files["/boot.cfg"]
+    assert "root=wd2a" in made(bus="ide", install={"devices": {"disk0": "wd2", "disk1": "wd1"}}).files["/boot.cfg"]
+    assert "root=wd10a" in made(bus="ide", install={"devices": {"disk0": "wd10"}}).files["/boot.cfg"]
 
 
 def test_cards_have_the_names_of_their_drivers() -> None:
@@ -267,7 +272,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("guest twice", {"install": {"xendomains": ["a", "a"]}}, "named twice"),
     ("device of another domain", {"xen": dom0(pciback_hide=("0001:03:00.0",))}, "domain 0 only"),
     ("long command for Xen", {"xen": dom0(arguments=("cpufreq=xen:performance,verbose",))}, "has room for 79"),
-    ("long command for dom0", {"kernel": KernelSettings(arguments=("x" * 50,))}, "has room for 79"),
+    ("long command for dom0", {"kernel": KernelSettings(arguments=("x" * 54,))}, "has room for 79"),
     ("too many devices", {"xen": dom0(pciback_hide=tuple(f"03:00.{n}" for n in range(6)))}, "has room for 79"),
 )  # fmt: skip
 
