@@ -277,3 +277,16 @@ def test_each_release_has_its_own_least(release: str, memory: float, disk: int) 
     found = refused.value.problems
     assert [problem.code for problem in found] == ["lab-memory-minimum", "lab-disk-minimum"]
     assert all("osinfo-db" in problem.hint for problem in found)
+
+
+def test_six_disks_need_a_bus_that_carries_them_and_the_kernel_knows() -> None:
+    text = (
+        "name: t\nnodes:\n  a: {{system: rhel, source: {{medium: x.iso}}, disks: [{disks}], "
+        "raid: [{{name: s, level: 10, disks: [disk0, disk1, disk2, disk3, disk4, disk5]}}]}}\n"
+    )
+    with pytest.raises(LabFileError) as refused:
+        parse_lab(text.format(disks=", ".join(["{size: 20GiB}"] * 6)).encode(), traits())
+    (problem,) = refused.value.problems
+    assert problem.code == "lab-bus-full" and problem.hint.endswith("such as bus: virtio")
+    (node,) = parse_lab(text.format(disks=", ".join(["{size: 20GiB, bus: virtio}"] * 6)).encode(), traits()).lab.nodes
+    assert "RAID10 over 6 disks" in Rhel().plan(node).answers[0].content
