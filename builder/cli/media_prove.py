@@ -22,6 +22,7 @@ from builder.secrets import redact
 
 T = TypeVar("T")
 FAILED, TIMED_OUT = 1, 4
+_WHERE = {"console": "on the console", "memory": "in its memory"}
 _FIRMWARE, _ATTACHED = ("bios", "uefi"), ("cd", "usb")
 _ISO = click.Path(path_type=Path)
 
@@ -107,23 +108,33 @@ def status_of(report: Report) -> int:
 
 def interruptible(work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread, so that Ctrl-C reaches us at once and it is told to stop and waited for."""
-    stop = threading.Event()
+    stop, go, done = threading.Event(), threading.Event(), threading.Event()
     results: list[T] = []
     errors: list[BaseException] = []
 
     def body() -> None:
+        go.wait()
         try:
-            results.append(work(stop))
+            if not stop.is_set():
+                results.append(work(stop))
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=body, name="proof", daemon=True)
-    thread.start()
     try:
-        thread.join()
+        thread.start()
+        go.set()
+        # Not join(): interrupted, Python 3.11's takes the thread for ended. In steps, because a signal that another
+        # thread got is acted on when this one wakes.
+        while not done.wait(0.5):
+            pass
     except BaseException:
         stop.set()
-        thread.join()
+        go.set()
+        if thread.ident is not None:  # else the interrupt came before the work
+            done.wait()
         raise
     if errors:
         raise errors[0]
@@ -184,7 +195,7 @@ def _boots(boots: tuple[BootResult, ...]) -> str:
     for boot in boots:
         awaited = (*boot.arguments, *boot.answers, *boot.texts)
         shown = sum(item.where is not None for item in awaited)
-        line = f"on the {boot.command_line_seen}" if boot.command_line_seen else "-"
+        line = _WHERE[boot.command_line_seen] if boot.command_line_seen else "-"
         rows.append([f"{boot.firmware} {boot.attached}", boot.outcome, boot.accelerator, f"{boot.seconds:.0f} s", line,
                      f"{shown} of {len(awaited)}"])  # fmt: skip
     table = columns(["boot", "outcome", "on", "took", "kernel's command line", "seen"], rows)

@@ -34,8 +34,8 @@ CAUSES = (
           cure="nestlab media inspect shows its boot entries and partitions"),
     Cause(pattern=r"isolinux\.bin missing or corrupt|Failed to load ldlinux\.c32|No DEFAULT or UI configuration",
           name="loader-broken", message="isolinux cannot start", cure="compare the medium with its source"),
-    Cause(pattern=r"Could not find kernel image|Invalid or corrupt kernel image", name="no-kernel",
-          message="isolinux finds no kernel", cure="nestlab media inspect shows what its menus name"),
+    Cause(pattern=r"\.\.\. failed: No such file|Could not find kernel image|Invalid or corrupt kernel image",
+          name="no-kernel", message="isolinux finds no kernel", cure="nestlab media inspect shows what its menus name"),
 )  # fmt: skip
 
 

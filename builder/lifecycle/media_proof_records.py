@@ -21,7 +21,7 @@ _UNITS = (1, 512, 2048)
 # The tables of folders move and grow when a folder is added. They are no boot record, but isoinfo tells them too.
 _FOLDER_TABLES = re.compile(r"path table", re.IGNORECASE)
 # How sfdisk and blkid tell which file they read: the two have different names.
-_OWN_NAME = re.compile(r"^(?:DEVNAME=|device: ).*|^/.*?(?=\d+ : )")
+_OWN_NAME = re.compile(r"^(?:DEVNAME=|device: ).*|^/.*?(?=\d+ : start=)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,9 @@ def _judge(tool: _Tool, source: Path, medium: Path, growth: int) -> Judge:
 
 
 def _read(tool: _Tool, program: str, path: Path) -> list[str]:
-    result = run([program, *tool.before, path, *tool.after], timeout=_TIMEOUT, env={"LC_ALL": "C"}, check=False)
+    result = run(
+        [program, *tool.before, path.absolute(), *tool.after], timeout=_TIMEOUT, env={"LC_ALL": "C"}, check=False
+    )
     if result.returncode not in tool.statuses:
         return [f"{tool.name} ended with status {result.returncode}"]
     said = result.stdout + (result.stderr if tool.fewer else "")  # sgdisk tells broken checksums there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ci.nightly import boots, injection, judges, kickstart_storage, kill9, media, programs, reproducibility
+from ci.nightly import boots, injection, judges, kickstart_storage, kill9, media, media_boots, programs, reproducibility
 from ci.nightly.part import DONE, Part, run_part
 
 PARTS: dict[str, Part] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Part] = {
         kill9.PART,
         reproducibility.PART,
         *media.PARTS,
+        media_boots.PART,
         *(make() for make in programs.PARTS),
     )
 }

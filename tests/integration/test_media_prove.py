@@ -38,8 +38,10 @@ def spoil(source: Path, to: Path, at: int) -> Path:
     return to
 
 
-def test_all_judges_read_a_copy_alike(source: Make, tmp_path: Path) -> None:
-    copy = tmp_path / "a copy, with 1.iso"
+def test_all_judges_read_a_copy_alike(source: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called, and from where it is named."""
+    monkeypatch.chdir(tmp_path)
+    copy = Path("a copy, with 1 : 2.iso")
     copy.write_bytes(source("xorriso").read_bytes())
     found = judged(source("xorriso"), copy)
     assert {tool: (judge.grown, judge.different, judge.missing) for tool, judge in found.items()} == dict.fromkeys(

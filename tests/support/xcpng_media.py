@@ -79,21 +79,21 @@ _GRUB_MODULES = ("iso9660", "part_gpt", "part_msdos", "fat", "search", "normal",
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What goes on a medium. `busybox` is a static program for the install.img."""
+    """What is started from a medium: Xen, a kernel, and the installer's memory root, packed."""
 
-    xen: Path
-    kernel: Path
-    busybox: Path
+    xen: bytes
+    kernel: bytes
+    image: bytes
 
 
-def debian_contents() -> Contents:
+def debian_contents(packing: str = "bzip2") -> Contents:
     """Of Debian's packages, unpacked once into the cache."""
     name = kernel_package(RELEASE)
     folder = unpacked(RELEASE, (name, "xen-hypervisor-4.17-amd64", "busybox-static"))
     return Contents(
-        folder / "boot/xen-4.17-amd64.gz",
-        folder / f"boot/vmlinuz-{name.removeprefix('linux-image-')}",
-        folder / "bin/busybox",
+        (folder / "boot/xen-4.17-amd64.gz").read_bytes(),
+        (folder / f"boot/vmlinuz-{name.removeprefix('linux-image-')}").read_bytes(),
+        PACKERS[packing](install_image(folder / "bin/busybox")),
     )
 
 
@@ -109,7 +109,7 @@ def install_image(busybox: Path) -> bytes:
     return out.getvalue()
 
 
-def build_xcpng(folder: Path, contents: Contents, packing: str = "bzip2") -> Path:
+def build_xcpng(folder: Path, contents: Contents) -> Path:
     """The medium, made as the vendor does: genisoimage, then isohybrid with its EFI partition."""
     root = folder / "tree"
     for name in ("boot/isolinux", "EFI/xenserver", "EFI/BOOT", "Packages", "repodata"):
@@ -125,9 +125,9 @@ def build_xcpng(folder: Path, contents: Contents, packing: str = "bzip2") -> Pat
         root / "boot/efiboot.img",
         {"EFI/BOOT/BOOTX64.EFI": loader.read_bytes(), "EFI/xenserver/grub.cfg": _GRUB_CFG.encode()},
     )
-    shutil.copy(contents.xen, root / "boot/xen.gz")
-    shutil.copy(contents.kernel, root / "boot/vmlinuz")
-    (root / "install.img").write_bytes(PACKERS[packing](install_image(contents.busybox)))
+    (root / "boot/xen.gz").write_bytes(contents.xen)
+    (root / "boot/vmlinuz").write_bytes(contents.kernel)
+    (root / "install.img").write_bytes(contents.image)
     (root / ".treeinfo").write_text(_TREEINFO)
     out = folder / "xcpng.iso"
     boot = ("-c", "boot/isolinux/boot.cat", "-b", "boot/isolinux/isolinux.bin")

@@ -153,6 +153,7 @@ def test_files_on_the_medium_are_not_waited_for(memory: int) -> None:
         ("Boot failed: Could not read from CDROM (code 0009)", "not-bootable"),
         ("isolinux.bin missing or corrupt.", "loader-broken"),
         ("Could not find kernel image: /vmlinuz", "no-kernel"),
+        ("g gone... failed: No such file or directory", "no-kernel"),
     ],
 )
 def test_lines_that_end_a_boot(line: str, cause: str) -> None:
