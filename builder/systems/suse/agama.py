@@ -13,6 +13,7 @@ from typing import Any
 
 from builder.model.lab import Node
 from builder.model.plan import File
+from builder.systems.guests.files import guest_packages
 from builder.systems.suse.arguments import plain_line
 from builder.systems.suse.files import Script, Scripts, agama_user
 from builder.systems.suse.network import Interface
@@ -49,7 +50,7 @@ def profile(
         "bootloader": {"timeout": 3, "extraKernelParams": " ".join(plain_line(node, release))},
         "storage": _storage(storage),
         "network": {"connections": [_connection(each, options) for each in interfaces]},
-        "software": _software(options, release),
+        "software": _software(node, options, release),
         **_accounts(options),
         "files": [_file(each) for each in (*files, *_time_servers(options))],
         "scripts": {
@@ -165,8 +166,8 @@ def _connection(interface: Interface, options: SuseInstall) -> dict[str, Any]:
     return made
 
 
-def _software(options: SuseInstall, release: Release) -> dict[str, Any]:
-    wanted = [*release.packages]
+def _software(node: Node, options: SuseInstall, release: Release) -> dict[str, Any]:
+    wanted = [*release.packages, *guest_packages(node)]
     wanted += ["sudo"] if any(user.admin for user in options.users) else []
     wanted += ["chrony"] if options.ntp else []
     wanted += ["firewalld"] if options.firewall else []

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from builder.model.lab import Node
 from builder.model.plan import File
 from builder.render.templates import Templates
+from builder.systems.guests.files import guest_packages
 from builder.systems.machine import Machine
 from builder.systems.suse.arguments import dom0_line, hypervisor_line, plain_line, serial_command
 from builder.systems.suse.files import Scripts, members, services_off, services_on
@@ -54,7 +55,7 @@ def profile(
         "nameservers": options.network.nameservers,
         "modules": release.modules if options.modules is None else options.modules,
         "patterns": (*release.patterns, *options.patterns),
-        "packages": list(_packages(options, release)),
+        "packages": list(_packages(node, options, release)),
         "services_on": services_on(options),
         "services_off": services_off(options),
         "groups": list(members(options).items()),
@@ -143,8 +144,8 @@ def _kind(interface: Interface) -> Iterator[tuple[str, str]]:
         yield "vlan_id", str(interface.vlan)
 
 
-def _packages(options: SuseInstall, release: Release) -> Iterator[str]:
-    wanted = [*release.packages]
+def _packages(node: Node, options: SuseInstall, release: Release) -> Iterator[str]:
+    wanted = [*release.packages, *guest_packages(node)]
     wanted += ["sudo"] if any(user.admin for user in options.users) else []
     wanted += ["chrony"] if options.ntp else []
     yield from dict.fromkeys((*wanted, *options.packages))

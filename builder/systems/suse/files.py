@@ -9,6 +9,7 @@ from builder.errors import LabError
 from builder.model.lab import Node
 from builder.model.plan import File
 from builder.render.templates import Templates
+from builder.systems.guests.files import guest_files
 from builder.systems.suse.arguments import grub_variables
 from builder.systems.suse.options import Hook, SuseInstall
 from builder.systems.suse.releases import Release
@@ -52,6 +53,7 @@ def host_files(node: Node, options: SuseInstall, templates: Templates) -> tuple[
         if user.admin:
             rule = f"{user.name} ALL=(ALL) NOPASSWD: ALL\n"
             made.append(File(path=f"/etc/sudoers.d/nestlab-{user.name}", content=rule, mode=0o440))
+    made += guest_files(node, templates.overrides)
     for each in options.files:
         if each.path in {file.path for file in made}:
             raise LabError(f"{node.name}: install.files: {each.path} is there already", hint="give it another path")

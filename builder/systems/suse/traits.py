@@ -5,6 +5,7 @@ from __future__ import annotations
 from builder.model.lab import Value
 from builder.model.plan import Minimum, SystemTraits
 from builder.model.units import GIB
+from builder.systems.guests import hosts
 
 
 def _options() -> type[Value]:
@@ -39,4 +40,5 @@ TRAITS = SystemTraits(
     buses={"bios": "sata", "uefi": "sata"},
     footprint=4 * GIB,
     install=_options,
+    guests=hosts.SUSE.traits,
 )

@@ -13,9 +13,11 @@ from builder.systems.debian.system import Debian
 from builder.systems.guests.files import guest_files, guest_packages, started_with_host
 from builder.systems.guests.hosts import HOSTS
 from builder.systems.guests.start import disk_names
+from builder.systems.suse.system import Suse
 from tests.support.debian import install_node
 from tests.support.domains import CASES, file_disk, guest, host, made, vif, volume
 from tests.support.repo import ROOT, some
+from tests.support.suse import suse_node
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -130,3 +132,14 @@ def test_an_installed_host_gets_the_files_and_packages_too() -> None:
         assert f"put {file.mode:04o} {file.path}" in answers["nestlab/late.sh"].splitlines()
     (packages,) = (line for line in answers["preseed.cfg"].splitlines() if "pkgsel/include" in line)
     assert {"grub-xen-host", "debootstrap"} <= set(packages.split())
+
+
+@pytest.mark.parametrize("release", ["15.6", "16.0"])
+def test_suse_carries_the_files_and_packages(release: str) -> None:
+    it = guest(manager="libvirt", autostart=True)
+    node = suse_node(release, guests=(it,))
+    (answer,) = Suse().plan(node).answers
+    for file in some(guest_files(node)):
+        assert file.path in answer.content
+    assert "/boot/vmlinuz" in answer.content
+    assert all(name in answer.content for name in guest_packages(node))
