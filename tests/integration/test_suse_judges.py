@@ -18,7 +18,7 @@ from lxml import etree
 
 from tests.support.debs import unpacked
 from tests.support.repo import ROOT
-from tests.support.suse import CASES, RELEASES, YAST
+from tests.support.suse import CASES, RELEASES, YAST, scripts_of
 from tests.support.suse_right import RIGHT
 from tests.support.xl import read_xl
 
@@ -111,14 +111,6 @@ def files_of(name: str) -> dict[str, str]:
     return {each.findtext(f"{NS}file_path") or "": each.findtext(f"{NS}file_contents") or "" for each in files}
 
 
-def scripts_of(name: str) -> dict[str, str]:
-    text = CASES[name].text
-    if text.startswith("{"):
-        return {each["name"]: each["content"] for stage in json.loads(text)["scripts"].values() for each in stage}
-    scripts = etree.fromstring(text.encode()).iter(f"{NS}script")
-    return {each.findtext(f"{NS}filename") or "": each.findtext(f"{NS}source") or "" for each in scripts}
-
-
 @pytest.mark.parametrize("release", RELEASES)
 def test_xls_own_parser_reads_its_settings(release: str, tmp_path: Path) -> None:
     conf = tmp_path / "xl.conf"
@@ -159,7 +151,7 @@ def test_systemd_takes_the_unit_of_the_disks_time_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["15.6-full", "16.0-full", "16.0-uefi-raid10x4", "sles15-by-id", "sles15-bios-plain"])
 def test_shellcheck_has_nothing_to_say_of_our_scripts(name: str) -> None:
-    ours = {key: text for key, text in scripts_of(name).items() if key.endswith(".sh")}
+    ours = {key: text for key, text in scripts_of(CASES[name].plan).items() if key.endswith(".sh")}
     assert {"finish.sh", "volume.sh", "done.sh", "mark-answers.sh", "mark-disks.sh"} <= set(ours)
     for key, text in ours.items():
         done = subprocess.run(
@@ -171,7 +163,7 @@ def test_shellcheck_has_nothing_to_say_of_our_scripts(name: str) -> None:
 def test_the_boot_settings_of_agama_are_read_back_by_a_shell(tmp_path: Path) -> None:
     """The part of our script that writes /etc/default/grub, run on a file of SUSE's kind, and the file read as
     grub2-mkconfig does: by a shell."""
-    script = scripts_of("16.0-full")["finish.sh"]
+    script = scripts_of(CASES["16.0-full"].plan)["finish.sh"]
     start, end = script.index("sed -i -E"), script.index("grub2-mkconfig")
     grub = tmp_path / "grub"
     grub.write_text('GRUB_DEFAULT=0\nGRUB_CMDLINE_XEN_DEFAULT="vga=gfx"\nGRUB_TIMEOUT=8\nGRUB_TERMINAL="gfxterm"\n')

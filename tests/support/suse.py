@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from lxml import etree
 
 from builder.model.lab import DiskBus, KernelSettings, MediumSource, Node, RaidArray, RaidLevel
 from builder.model.plan import SystemPlan
@@ -17,6 +20,7 @@ from tests.support.rhel import HASH, KEY, RSA, text_file
 YAST = ("15.6", "sles15")
 AGAMA = ("16.0", "sles16")
 RELEASES = (*YAST, *AGAMA)
+YAST_NAMES = "{http://www.suse.com/1.0/yast2ns}"
 EXPERIMENT = "NLS115"
 """The warning that every Agama profile has."""
 
@@ -55,6 +59,19 @@ class Case:
     def text(self) -> str:
         (answer,) = self.plan.answers
         return answer.content
+
+
+def scripts_of(made: SystemPlan) -> dict[str, str]:
+    """Scripts of the answers by their names, as json and lxml read them."""
+    (answer,) = made.answers
+    if answer.name.endswith(".json"):
+        return {
+            each["name"]: each["content"] for stage in json.loads(answer.content)["scripts"].values() for each in stage
+        }
+    scripts = etree.fromstring(answer.content.encode()).iter(f"{YAST_NAMES}script")
+    return {
+        each.findtext(f"{YAST_NAMES}filename") or "": each.findtext(f"{YAST_NAMES}source") or "" for each in scripts
+    }
 
 
 NETWORK: Mapping[str, Any] = {

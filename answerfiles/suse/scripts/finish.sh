@@ -55,8 +55,12 @@ entry=$(sed -n "s/.*'\(xen-gnulinux-simple-[^']*\)'.*/\1/p" "$config" | head -n 
 [ -n "$entry" ] || fail 'no boot entry starts Xen'
 grub2-set-default "$entry" || fail 'grub2-set-default'
 
-# What came on the volume was copied from outside: it has the owner of the installer.
+# What came on the volume was copied from outside: its keys were set aside, and it has the owner of the installer.
 if [ -e /root/.ssh ]; then
+    if [ -e /root/.ssh/authorized_keys.volume ]; then
+        cat /root/.ssh/authorized_keys.volume >> /root/.ssh/authorized_keys
+        rm /root/.ssh/authorized_keys.volume
+    fi
     chown -R root:root /root/.ssh
     chmod 0700 /root/.ssh
     if [ -e /root/.ssh/authorized_keys ]; then chmod 0600 /root/.ssh/authorized_keys; fi
