@@ -25,6 +25,7 @@ _MODULES = Path("/usr/lib/syslinux/modules/bios")
 _MODULE_NAMES = ("ldlinux.c32", "libcom32.c32", "mboot.c32")
 _GRUB = Path("/usr/lib/grub")
 _IPXE = (Path("/usr/lib/ipxe/undionly.kpxe"), Path("/usr/lib/ipxe/ipxe.efi"))
+_CORE_EFI = f"{GRUB_FOLDER}/x86_64-efi/core.efi"
 _MAKE_GRUB = 120
 """Seconds that grub-mknetdir may take; it takes one."""
 
@@ -68,6 +69,11 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, ma
     if not app.quiet:
         rows = [[name, (out / name).stat().st_size] for name in sorted({*tree.texts, *tree.taken, *loaders})]
         click.echo(columns(["file", "size"], rows))
+        files = {"BIOS": _PXELINUX.name, "UEFI": _CORE_EFI}
+        named = [f"{name} for {firmware}" for firmware, name in files.items() if (out / name).exists()]
+        click.echo(
+            f"boot file for DHCP to name: {', '.join(named)}" if named else "no loader for PXE is installed here"
+        )
     seeds = [] if made.volume is None else [p for p in made.volume.files if p.count("/") > 1]
     for line in (*made.remarks, *tree.notes, *(f"{path} is on the second volume only" for path in seeds)):
         click.echo(f"note: {line}", err=True)
@@ -111,4 +117,7 @@ def _write_grub(out: Path) -> None:
     if shutil.which("grub-mknetdir") is None or not _GRUB.is_dir():
         return
     if any((_GRUB / platform).is_dir() for platform in ("i386-pc", "x86_64-efi")):
-        run(["grub-mknetdir", f"--net-directory={out}", f"--subdir={GRUB_FOLDER}"], timeout=_MAKE_GRUB)
+        run(
+            ["grub-mknetdir", f"--net-directory={out}", f"--subdir={GRUB_FOLDER}", "--locales=", "--fonts="],
+            timeout=_MAKE_GRUB,
+        )
