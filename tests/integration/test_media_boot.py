@@ -20,6 +20,7 @@ from builder.media.sinks import write_file
 from builder.media.view import SECTOR
 from tests.integration import media_sources as media
 from tests.integration.media_sources import Make, source_fixture  # noqa: F401 - a fixture
+from tests.support.xcpng_media import Contents, build_xcpng
 
 pytestmark = pytest.mark.integration
 
@@ -247,49 +248,14 @@ def test_fat_without_room_is_refused(tmp_path: Path) -> None:
 # -- the real layout of XCP-ng media
 
 
-def xcpng(tmp_path: Path) -> Path:
-    root = tmp_path / "xcpng"
-    for folder in ("boot/isolinux", "EFI/xenserver", "EFI/BOOT", "Packages", "repodata"):
-        (root / folder).mkdir(parents=True)
-    for name in ("isolinux.bin",):
-        (root / "boot/isolinux" / name).write_bytes((media.ISOLINUX / name).read_bytes())
-    (root / "boot/isolinux/mboot.c32").write_bytes((media.MODULES / "mboot.c32").read_bytes())
-    (root / "boot/isolinux/isolinux.cfg").write_text(
-        "default install\nlabel install\n  kernel mboot.c32\n  append /boot/xen.gz dom0_mem=max:8192M com1=115200,8n1 "
-        "--- /boot/vmlinuz xencons=hvc console=tty0 --- /install.img\n"
-    )
-    menu = (
-        'menuentry "install" {\n  multiboot2 /boot/xen.gz dom0_mem=max:8192M\n'
-        "  module2 /boot/vmlinuz xencons=hvc console=tty0\n  module2 /install.img\n}\n"
-    )
-    (root / "EFI/xenserver/grub.cfg").write_text(menu)
-    media.fat_image(root / "boot/efiboot.img", {"EFI/xenserver/grub.cfg": menu.encode()})
-    (root / "boot/xen.gz").write_bytes(b"\x1f\x8b" + media.noise(9000, "xen"))
-    (root / "boot/vmlinuz").write_bytes(media.noise(9000, "vmlinuz"))
-    (root / "install.img").write_bytes(b"BZh9" + media.noise(400_001, "install"))
-    (root / ".treeinfo").write_text(
-        "[platform]\nname = XCP\nversion = 3.4.0\n[branding]\nname = XCP-ng\nversion = 8.3.0\n[build]\nnumber = 1\n"
-    )
-    out = tmp_path / "xcpng.iso"
-    boot = (
-        "-c",
-        "boot/isolinux/boot.cat",
-        "-b",
-        "boot/isolinux/isolinux.bin",
-        "-no-emul-boot",
-        "-boot-load-size",
-        "4",
-        "-boot-info-table",
-    )
-    efi = ("-eltorito-alt-boot", "-e", "boot/efiboot.img", "-no-emul-boot")
-    media.sh("genisoimage", "-quiet", "-o", out, "-V", "XCP-ng 8.3", "-R", "-J", "-joliet-long", *boot, *efi, root)
-    media.sh("isohybrid", "--uefi", out)
-    return out
-
-
 def test_xcpng_media(tmp_path: Path) -> None:
     """Arguments by layer in all three menus; bzip2 install.img gets its overlay behind, by mboot.c32 and GRUB."""
-    src, out = xcpng(tmp_path), tmp_path / "out.iso"
+    contents = Contents(
+        xen=b"\x1f\x8b" + media.noise(9000, "xen"),
+        kernel=media.noise(9000, "vmlinuz"),
+        image=b"BZh9" + media.noise(400_001, "install"),
+    )
+    src, out = build_xcpng(tmp_path, contents), tmp_path / "out.iso"
     report = inspect(src)
     assert (report.installer.family, report.installer.name, report.installer.release) == ("xcpng", "XCP-ng", "8.3.0")
     assert [(m.path, m.loader, m.image is None) for m in report.menus] == [
@@ -303,7 +269,7 @@ def test_xcpng_media(tmp_path: Path) -> None:
     write_file(plan_edits(src, [overlay, arguments]), out)
     for menu in inspect(out).menus:
         entry = menu.entries[0]
-        assert entry.arguments == ("xencons=hvc", "console=tty0", "answerfile=file:///answerfile.xml", "install"), (
+        assert entry.arguments == ("console=tty0", "console=hvc0", "answerfile=file:///answerfile.xml", "install"), (
             menu.path
         )
         assert entry.hypervisor_arguments[-1] == "no-real-mode"
