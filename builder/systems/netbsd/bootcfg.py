@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from builder.errors import LabError
 from builder.model.lab import Node
-from builder.model.units import GIB, MIB
+from builder.model.units import GIB
+from builder.systems.dom0 import memory
 
 XEN = "/xen.gz"
 DOM0 = "/netbsd-XEN3_DOM0.gz"
@@ -48,7 +49,7 @@ def console_of(node: Node) -> Console:
 def hypervisor_arguments(node: Node) -> tuple[str, ...]:
     """What follows `multiboot /xen.gz`."""
     xen = node.xen
-    size = f"{xen.dom0_memory // GIB}G" if xen.dom0_memory % GIB == 0 else f"{xen.dom0_memory // MIB}M"
+    size = memory(xen.dom0_memory) if xen.dom0_memory % GIB else f"{xen.dom0_memory // GIB}G"
     made = [f"dom0_mem={size},max:{size}"]
     if xen.dom0_max_vcpus != node.cpus:  # as many as there are is what Xen gives without a word
         made.append(f"dom0_max_vcpus={xen.dom0_max_vcpus}")

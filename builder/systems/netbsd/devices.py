@@ -32,9 +32,8 @@ def machine_of(node: Node, options: NetbsdInstall) -> Machine:
             f"{node.name}: install.cards names {len(cards)} cards, and the node has {len(macs)}",
             hint="the management card first, then those of networks:",
         )
-    for what, names in (("cards", cards), ("devices", tuple(options.devices.values()))):
-        if len(set(names)) != len(names):
-            raise LabError(f"{node.name}: install.{what} gives one name twice", hint="each has a name of its own")
+    if len(set(cards)) != len(cards):
+        raise LabError(f"{node.name}: install.cards gives one name twice", hint="each has a name of its own")
     if not options.cards and "e1000" in models and "e1000e" in models:
         raise LabError(
             f"{node.name}: cards of e1000 and e1000e are all called wm, in an order that depends on their slots",
@@ -75,6 +74,9 @@ def _disks(node: Node, options: NetbsdInstall) -> tuple[MachineDisk, ...]:
             )
     names = dict(zip((disk.name for disk in free), _numbered(_DISKS[disk.bus] for disk in free), strict=True))
     names |= options.devices
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            raise LabError(f"{node.name}: two disks are called {name}", hint="name all of them in install.devices")
     return tuple(_disk(disk, names[disk.name]) for disk in node.disks)
 
 
