@@ -24,7 +24,7 @@ class User(Value):
     password: CryptHash | None = Field(None, description="A crypt hash; without one, only keys let the user in.")
     keys: tuple[SshKey, ...] = Field((), max_length=MOST, description="Public ssh keys that let the user in.")
     groups: tuple[Account, ...] = Field((), max_length=MOST, description="More groups of the user.")
-    admin: Bool = Field(False, description="In group wheel, and may use sudo without a password.")
+    admin: Bool = Field(False, description="In group wheel or sudo, and may use sudo without a password.")
 
 
 class Repository(Value):
