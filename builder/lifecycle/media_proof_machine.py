@@ -27,7 +27,7 @@ from builder.model.runtime import Accelerator
 from builder.paths import Busy, Places, locked, private_dir
 from builder.run import need, stream
 
-_PREFIX = "proof-"
+_PREFIX, _LOCK = "proof-", "proofs.lock"
 _DAY = 86400.0
 _QMP_SECONDS = 10.0
 
@@ -35,21 +35,41 @@ _QMP_SECONDS = 10.0
 @contextlib.contextmanager
 def proof_folder(places: Places) -> Iterator[Path]:
     """A private folder for one proof, gone afterwards. Takes away what killed proofs left, too."""
-    reap_proofs(places)
     private_dir(places.runtime)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=places.runtime))
-    try:
-        with locked(folder / "lock"):
+    with contextlib.ExitStack() as held:
+        with _alone(places):
+            _reap(places)
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=places.runtime))
+            held.enter_context(locked(folder / "lock"))
+        try:
             yield folder
-    finally:
-        leftovers(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            places.runtime.rmdir()
+        finally:
+            leftovers(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                places.runtime.rmdir()
 
 
 def reap_proofs(places: Places) -> tuple[str, ...]:
     """End and remove what killed proofs left; returns the names of their folders. Running ones are not touched."""
+    if not any(places.runtime.glob(f"{_PREFIX}*")):
+        return ()
+    with _alone(places):
+        return _reap(places)
+
+
+@contextlib.contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """No other proof's folder is made or taken away meanwhile: a new one has no held lock for a moment."""
+    path = places.runtime / _LOCK
+    with locked(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _reap(places: Places) -> tuple[str, ...]:
     reaped = []
     for folder in sorted(places.runtime.glob(f"{_PREFIX}*")):
         with contextlib.suppress(Busy, OSError), locked(folder / "lock", wait=False):

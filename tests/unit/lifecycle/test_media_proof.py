@@ -6,6 +6,7 @@ import mmap
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -297,3 +298,25 @@ def test_a_lock_is_what_tells_a_running_proof(tmp_path: Path) -> None:
     with locked(places.runtime / "proof-x/lock"):
         assert reap_proofs(places) == ()
     assert reap_proofs(places) == ("proof-x",)
+
+
+def test_proofs_that_begin_and_end_at_once_do_not_reap_each_other(tmp_path: Path) -> None:
+    places = Places(tmp_path / "s", tmp_path / "c", tmp_path / "r")
+    lost: list[Path] = []
+    seen: list[Path] = []
+
+    def proofs() -> None:
+        for _ in range(30):
+            with proof_folder(places) as folder:
+                seen.append(folder)
+                if not (folder / "lock").exists():
+                    lost.append(folder)
+                reap_proofs(places)
+
+    threads = [threading.Thread(target=proofs) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (lost, len(set(seen))) == ([], 120)
+    assert not any(places.runtime.glob("*"))
