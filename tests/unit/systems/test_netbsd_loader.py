@@ -87,6 +87,7 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLN022", "root=wd0a", "console=pc root=wd0a", ()),
     ("NLN023", "menu=Prompt:prompt", "menu=Prompt:;prompt", ()),
     ("NLN023", "menu=Prompt:prompt", "menu=Prompt:", ()),
+    ("NLN023", "menu=Prompt:prompt", "menu=Prompt:ls;;;prompt", ()),
     ("NLN024", "XEN3_DOM0", "XEN3PAE_DOM0", ()),
 )
 

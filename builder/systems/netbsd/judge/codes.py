@@ -65,7 +65,12 @@ _BOOT_CFG: Mapping[str, Code] = {
         _ALL,
         _HOWTO,
     ),
-    "NLN023": Code(True, "An entry begins with ; or has no command: the loader may look at it for ever.", _ALL, _MENU),
+    "NLN023": Code(
+        True,
+        "An entry has no command, begins with ; or has nothing between two of them: the loader's loop may not end.",
+        _ALL,
+        _MENU,
+    ),
     "NLN024": Code(
         True, "The PAE kernels are those of 32-bit hosts. On amd64 dom0's kernel is netbsd-XEN3_DOM0.", _ALL, _DOM0
     ),

@@ -103,8 +103,8 @@ def _sums(config: BootConfig, report: Report) -> None:
 
 def _entry(entry: Entry, report: Report) -> None:
     loaded = False
-    if not entry.commands or not entry.commands[0]:
-        report.add("NLN023", f"the entry {entry.description!r} begins with no command", "name one", line=entry.line)
+    if not all(entry.commands or ("",)):
+        report.add("NLN023", f"the entry {entry.description!r} has an empty command", "name one", line=entry.line)
     for piece in entry.pieces:
         command, size = piece.rstrip(" "), len(piece.encode())
         if size > MOST_COMMAND:
