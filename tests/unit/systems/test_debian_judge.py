@@ -148,6 +148,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD053", "d-i grub-installer/bootdev string /dev/sda\n", "", ()),
     ("NLD054", "bootdev string /dev/sda\n", "bootdev string /dev/sdb\n", ()),
     ("NLD054", "bootdev string /dev/sda\n", "bootdev string /dev/sda1\n", ("NLD050",)),
+    ("NLD059", "choose_interface select auto", "choose_interface select eth7", ()),
+    ("NLD059", "choose_interface select auto", "choose_interface select 52:54:00:00:00:99", ()),
     ("NLD061", "d-i time/zone string UTC\n", "d-i time/zone string UTC\n" + ARRAYS, ()),
     ("NLD080", "in-target true", "in-target sh -c 'true", ()),
     ("NLD081", "in-target true", "in-target true" + " && in-target true" * 20, ()),
@@ -212,6 +214,11 @@ def test_what_depends_on_the_disks() -> None:
     label = "d-i partman-partitioning/default_label string msdos\n"
     assert codes(RIGHT + label, target=machine(size=3 * TIB)) == ["NLD034", "NLD058"]
     assert codes(RIGHT + label) == []
+
+
+@pytest.mark.parametrize("card", ["eth1", "52:54:00:00:00:02", "enp3s0"])
+def test_cards_that_are_there_or_that_nobody_can_tell(card: str) -> None:
+    assert codes(RIGHT.replace("choose_interface select auto", f"choose_interface select {card}")) == []
 
 
 def test_a_second_disk_with_method_regular() -> None:

@@ -116,6 +116,7 @@ CODES: Mapping[str, Code] = {
         True, "Disks over 2 TiB get GPT even when msdos is asked for: partitions are missing or numbered otherwise.",
         "partman-partitioning 159, disk-label.sh",
     ),
+    "NLD059": _code(True, "The machine has no such network card: the installer would look for it in vain.", _LAB),
     "NLD060": _code(True, "Method raid ends at once without arrays.", _AUTO_RAID),
     "NLD061": _code(False, "Arrays are passed over with another method.", _AUTO_RAID),
     "NLD062": _code(True, "An array's description has six fields at least.", _AUTO_RAID),

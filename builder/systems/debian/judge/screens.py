@@ -29,11 +29,7 @@ def judge_screens(answers: Answers, report: Report, target: Target | None) -> No
         report.add("NLD010", 0, "the installer would wait at its last screen",
                    "add: d-i finish-install/reboot_in_progress note")  # fmt: skip
     if target is not None:
-        if len(target.disks) > 1 and not answers.value("partman-auto/disk"):
-            report.add("NLD010", 0, "the installer would ask for the disk", "add: d-i partman-auto/disk string ...")
-        if len(target.cards) > 1 and not answers.value("netcfg/choose_interface"):
-            report.add("NLD010", 0, "the installer would ask for the network card",
-                       "add: d-i netcfg/choose_interface select ...")  # fmt: skip
+        _machine(answers, report, target)
     for module in _OF_METHOD.get(answers.value("partman-auto/method"), ()):
         if answers.value(f"{module}/confirm_nooverwrite") != "true":
             report.add("NLD010", 0, f"the installer would ask whether to write the disks for {module}",
@@ -55,6 +51,19 @@ def judge_screens(answers: Answers, report: Report, target: Target | None) -> No
         report.add("NLD016", answers.line("debian-installer/exit/poweroff"),
                    "a machine that starts from its medium first would install itself again",
                    "d-i debian-installer/exit/poweroff boolean true, or start from the disk first")  # fmt: skip
+
+
+def _machine(answers: Answers, report: Report, target: Target) -> None:
+    if len(target.disks) > 1 and not answers.value("partman-auto/disk"):
+        report.add("NLD010", 0, "the installer would ask for the disk", "add: d-i partman-auto/disk string ...")
+    card = answers.value("netcfg/choose_interface")
+    if not card and len(target.cards) > 1:
+        report.add("NLD010", 0, "the installer would ask for the network card",
+                   "add: d-i netcfg/choose_interface select ...")  # fmt: skip
+    known = {"auto", *(name for each in target.cards for name in (each.device, each.mac))}
+    if card and card.lower() not in known and (card.startswith("eth") or ":" in card):
+        report.add("NLD059", answers.line("netcfg/choose_interface"), f"the machine has no card {card}",
+                   f"auto, or one of {', '.join(each.mac for each in target.cards)}")  # fmt: skip
 
 
 def _accounts(answers: Answers, report: Report) -> None:
