@@ -55,11 +55,12 @@ def profile(
         "nameservers": options.network.nameservers,
         "modules": release.modules if options.modules is None else options.modules,
         "patterns": (*release.patterns, *options.patterns),
-        "packages": list(_packages(node, options, release)),
+        "packages": list(_packages(node, options, release, given[1])),
         "services_on": services_on(options),
         "services_off": services_off(options),
         "groups": list(members(options).items()),
         "accounts": list(_accounts(options)),
+        "folders": _folders(given[0]),
         "files": given[0],
         "all_scripts": given[1],
         "cdata": cdata,
@@ -144,10 +145,19 @@ def _kind(interface: Interface) -> Iterator[tuple[str, str]]:
         yield "vlan_id", str(interface.vlan)
 
 
-def _packages(node: Node, options: SuseInstall, release: Release) -> Iterator[str]:
+def _folders(files: tuple[File, ...]) -> list[str]:
+    """Folders of the files: YaST makes none for a file, but those that are named themselves, with a slash at their end
+    (AutoinstFile.rb, Write)."""
+    folders = {file.path.rpartition("/")[0] for file in files}
+    return sorted(f"{folder}/" for folder in folders - {"", "/etc", "/root"})
+
+
+def _packages(node: Node, options: SuseInstall, release: Release, scripts: Scripts) -> Iterator[str]:
     wanted = [*release.packages, *guest_packages(node)]
     wanted += ["sudo"] if any(user.admin for user in options.users) else []
     wanted += ["chrony"] if options.ntp else []
+    # The service that runs init-scripts is in this package, which YaST adds for a second stage only.
+    wanted += ["autoyast2-installation"] if scripts.first_boot else []
     yield from dict.fromkeys((*wanted, *options.packages))
 
 

@@ -57,6 +57,8 @@ def host_files(node: Node, options: SuseInstall, templates: Templates) -> tuple[
     for each in options.files:
         if each.path in {file.path for file in made}:
             raise LabError(f"{node.name}: install.files: {each.path} is there already", hint="give it another path")
+        if not each.file.content:
+            raise LabError(f"{node.name}: install.files: {each.file.path} is empty", hint="YaST writes no empty files")
         made.append(File(path=each.path, content=carried(each.file.content, each.file.path), mode=int(each.mode, 8)))
     return tuple(made)
 

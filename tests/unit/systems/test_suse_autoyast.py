@@ -196,7 +196,10 @@ def test_everything_that_can_be_said_reaches_the_profile() -> None:
     }  # fmt: skip
     assert {path: values(profile, path) for path in said} == said
     assert {"vim", "tcpdump", "chrony", "sudo"} <= set(values(profile, "software/packages/package"))
-    files = dict(zip(values(profile, "files/file/file_path"), values(profile, "files/file/file_contents"), strict=True))
+    named = values(profile, "files/file/file_path")
+    written = [path for path in named if not path.endswith("/")]
+    files = dict(zip(written, values(profile, "files/file/file_contents"), strict=True))
+    assert {f"{path.rpartition('/')[0]}/" for path in written} - {"/etc/"} == set(named) - set(written)
     assert set(files) == {
         "/etc/xen/xl.conf", "/etc/systemd/system/xen-LIBXL_HOTPLUG_TIMEOUT.service", "/etc/xen/web", "/etc/motd",
         "/etc/modprobe.d/50-nestlab-loop.conf", "/etc/dracut.conf.d/50-nestlab-pciback.conf",
@@ -230,6 +233,7 @@ def test_copies_of_the_boot_loader_go_to_the_other_disks() -> None:
     (script,) = profile.findall(f"{NS}scripts/{NS}init-scripts/{NS}script")
     for number in (1, 2):
         assert f"/dev/disk/by-id/ata-QEMU_HARDDISK_disk{number}-part1" in one(script, "source")
+    assert "autoyast2-installation" in values(profile, "software/packages/package")
     assert "/dev/disk/by-id/wwn-0x5000-part1" in one(script, "source") and "disk0-part" not in one(script, "source")
     assert not root(CASES["15.6-uefi-plain"].text).findall(f"{NS}scripts/{NS}init-scripts")
 

@@ -215,6 +215,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("service on and off", "15.6", {"install": {"services_on": ["a"], "services_off": ["a"]}}, "to be on and off"),
     ("our file", "15.6", {"install": {"files": [{"path": "/etc/xen/xl.conf", "file": text_file("x")}]}},
      "there already"),
+    ("empty file", "15.6", {"install": {"files": [{"path": "/etc/x", "file": text_file("")}]}}, "is empty"),
     ("script of another system", "15.6", {"install": {"post": [{"file": text_file("a\r\n", "x.sh")}]}},
      r"x\.sh holds the line ends of another system"),
     ("control character", "16.0", {"install": {"post": [{"file": text_file("a\x1bb")}]}},

@@ -95,6 +95,13 @@ CODES: Mapping[str, Code] = {
         _YAST,
         "yast-users d3b80a85 src/lib/y2users/autoinst/reader.rb, read_users and read_groups",
     ),
+    "NLS023": Code(
+        True,
+        "init-scripts are run by a service of the package autoyast2-installation, which YaST adds for a second "
+        "stage alone. Without both, the scripts lie there and nothing runs them.",
+        _YAST,
+        f"{_AY} Profile.rb, softwareCompat; autoinst_scripts2_finish.rb; package/autoyast2.spec",
+    ),
     "NLS030": Code(
         True,
         "The word is the hypervisor's and stands on dom0's line. The names invite it: xen_kernel_append is the "
@@ -165,6 +172,12 @@ CODES: Mapping[str, Code] = {
         "The unit that sets the time-out of libxl's disk scripts is written, and nothing starts it.",
         _YAST,
         "README.SUSE of the package xen, Adjusting LIBXL_HOTPLUG_TIMEOUT at runtime",
+    ),
+    "NLS042": Code(
+        False,
+        "A file without contents is passed over. A path that ends with a slash is a folder, and is made.",
+        _YAST,
+        f"{_AY} AutoinstFile.rb, Write",
     ),
     **STORAGE_CODES,
     "NLS080": Code(True, "The machine has no card of that name.", _ALL, f"{_NET} autoinst/interfaces_reader.rb"),

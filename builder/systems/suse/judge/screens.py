@@ -83,9 +83,17 @@ def _scripts(root: Element, report: Report) -> None:
                 report.add("NLS016", script.line, f"two scripts are called {name}", "give each a name of its own")
             if script.truth("feedback"):
                 report.add("NLS015", script.line, f"the script {name} shows its output and waits", "leave feedback out")
+        if stage == "init-scripts" and section is not None and second is False and not _runs_init_scripts(root):
+            report.add("NLS023", section.line, "nothing runs init-scripts: their service is not installed",
+                       "add the package autoyast2-installation")  # fmt: skip
         if stage == "post-scripts" and section is not None and section.children and second is False:
             report.add("NLS018", section.line, "post-scripts run in the second stage, and there is none",
                        "use chroot-scripts or init-scripts")  # fmt: skip
+
+
+def _runs_init_scripts(root: Element) -> bool:
+    packages = root.at("software", "packages")
+    return packages is not None and any(each.text == "autoyast2-installation" for each in packages.children)
 
 
 def _end(root: Element, report: Report) -> None:

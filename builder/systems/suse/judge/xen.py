@@ -96,6 +96,8 @@ def _files(root: Element, report: Report) -> None:
     if _UNIT in files and name not in named:
         report.add("NLS041", files[_UNIT].line, f"{name} is written and not enabled", "name it in <enable>")
     for path, file in files.items():
+        if not path.endswith("/") and not file.value("file_contents") and not file.value("file_location"):
+            report.add("NLS042", file.line, f"{path} is empty, and not written", "give it a line, or a script makes it")
         if _GUESTS.fullmatch(path):
             for interfaces in _VIF.findall(file.value("file_contents")):
                 _guest(interfaces, path, file.line, report)
