@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.lab import Guest, GuestDisk, GuestMake, Node, Vif
+from builder.model.lab import Guest, GuestDisk, GuestMake, MediumSource, Node, Vif
 from builder.model.plan import File
 from builder.model.units import GIB, MIB
 from builder.systems.guests.files import guest_files
-from tests.support.nodes import debian_node, xen
+from tests.support.nodes import debian_node, disk, nic, xen
 
 KEY = f"ssh-ed25519 {'A' * 60} o'brien"
 MIRROR = "http://mirror.example/pub/"
@@ -52,10 +52,24 @@ def vif(number: int = 1, bridge: str = "xenbr0") -> Vif:
     return Vif(mac=f"00:16:3e:00:00:{number:02x}", bridge=bridge)
 
 
-def host(*guests: Guest, system: str = "debian", release: str = "12") -> Node:
-    return debian_node(
-        name="dom0", system=system, release=release, guests=guests, xen=xen(pciback_hide=("03:00.0", "0001:04:00.1"))
-    )
+_MEDIUM: Mapping[str, Any] = {
+    "source": MediumSource(path="/media/install.iso"),
+    "disks": (disk(size=40 * GIB, bus="ide"),),
+}
+_HOSTS: Mapping[str, Mapping[str, Any]] = {
+    "suse": {**_MEDIUM, "release": "15.6", "disks": (disk(size=40 * GIB, bus="sata"),)},
+    "netbsd": {**_MEDIUM, "release": "10"},
+}
+
+
+def host(*guests: Guest, system: str = "debian", release: str | None = None) -> Node:
+    """A host of that system with these guests, by default of a release that all of them fit."""
+    values: dict[str, Any] = {"release": "12", **_HOSTS.get(system, {}), "nics": (nic(1),)}
+    if release is not None:
+        values["release"] = release
+    netbsd = {"bridge": "bridge0", "pciback_hide": ("03:00.0",)}
+    values["xen"] = xen(**(netbsd if system == "netbsd" else {"pciback_hide": ("03:00.0", "0001:04:00.1")}))
+    return debian_node(**{**values, "name": "dom0", "system": system, "guests": guests})
 
 
 @dataclass(frozen=True)

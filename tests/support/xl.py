@@ -51,8 +51,9 @@ for key in sys.argv[4:] if status == 0 else ():
     text, number, items, count = P(), C.c_long(), C.c_void_p(), C.c_int()
     if lib.xlu_cfg_get_list(config, key.encode(), C.byref(items), C.byref(count), 1) == 0:
         found["lists"][key] = [lib.xlu_cfg_get_listitem(items, at).decode() for at in range(count.value)]
-    elif lib.xlu_cfg_get_long(config, key.encode(), C.byref(number), 1) == 0:
-        found["numbers"][key] = number.value
+    elif key in ("vcpus", "memory", "maxmem", "vnc"):
+        if lib.xlu_cfg_get_long(config, key.encode(), C.byref(number), 1) == 0:
+            found["numbers"][key] = number.value
     elif lib.xlu_cfg_get_string(config, key.encode(), C.byref(text), 1) == 0:
         found["strings"][key] = text.value.decode()
 formats = {2: "qcow2", 4: "raw"}
