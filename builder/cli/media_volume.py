@@ -12,7 +12,6 @@ from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
 from builder.cli.media_edits import ISO, Asked, for_node, local_files, small_file, text_file
 from builder.cli.options import templates_option
-from builder.cli.options import templates_option
 from builder.cli.output import bytes_text
 from builder.errors import UsageError
 from builder.media.author import (
@@ -40,7 +39,6 @@ VOLUME_MAX = 64 << 20
 @click.option("--network-config", type=ISO, metavar="FILE", help="Of NoCloud.")
 @click.option("--label", metavar="NAME", help="Label, when it has to be another.")
 @click.option("--add", "adds", multiple=True, metavar="LOCAL:/PATH", help="More files, or a folder's.")
-@templates_option
 @templates_option
 @pass_app
 def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path | None, autoyast: Path | None,
