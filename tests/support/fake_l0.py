@@ -1,0 +1,181 @@
+"""The programs of L0s that cannot be had here (xl, xe, qm, pvesh, esxcli, vim-cmd, vmkfstools, vmrun, vdiskmanager,
+virsh, ip): stand-ins that write every call down and remember what was made, so that scripts can be run again and again.
+
+They are fakes: they know the few commands of the exported scripts, end with an error for any other, and prove nothing
+about the real ones but that these are called in an order in which they could work. Calls of xe are judged by
+`xe_rules`, which is not made of the code that writes them.
+"""
+
+# ruff: noqa: T201 - these are programs, and print what programs print
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support import fake_vmware, fake_xe
+
+State = dict[str, Any]
+NAMES = (
+    "xl", "xe", "qm", "pvesh", "virsh", "ip", "esxcli", "vim-cmd", "vmkfstools", "vmrun", "vmware-vdiskmanager",
+    "hostname", "sleep",
+)  # fmt: skip
+
+
+def install(folder: Path) -> dict[str, str]:
+    """The stand-ins in a folder of their own, and the environment to run scripts with."""
+    programs = folder / "bin"
+    programs.mkdir()
+    root = Path(__file__).resolve().parents[2]
+    for name in NAMES:
+        path = programs / name
+        path.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -S -m tests.support.fake_l0 {name} "$@"\n')
+        path.chmod(0o755)
+    (folder / "state.json").write_text("{}")
+    return {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "FAKE_L0": str(folder),
+        "LIMIT": "3",
+        "PAUSE": "1",
+    }
+
+
+def calls(folder: Path, name: str) -> list[list[str]]:
+    """Every call of one program, without its name."""
+    log = folder / "calls"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return [line[1:] for line in lines if line[0] == name]
+
+
+def state(folder: Path) -> State:
+    found: State = json.loads((folder / "state.json").read_text())
+    return found
+
+
+def xl(words: list[str], now: State) -> int:
+    """A domain that was made from install.cfg ends when it has been asked for twice."""
+    running: dict[str, int] = now.setdefault("xl", {})
+    if words[0] == "create":
+        text = Path(words[-1]).read_text()
+        name = next(line for line in text.splitlines() if line.startswith("name = ")).split('"')[1]
+        assert name not in running, "it runs already"
+        running[name] = 2 if words[-1].endswith("install.cfg") else -1
+        return 0
+    name = words[1]
+    if words[0] == "domid":
+        if running.get(name) == 0:
+            del running[name]
+        elif running.get(name, -1) > 0:
+            running[name] -= 1
+        return 0 if name in running else 1
+    if words[0] == "destroy":
+        del running[name]
+        return 0
+    return 0 if words[0] == "cd-eject" and name in running else 2
+
+
+def ip(words: list[str], now: State) -> int:
+    links: dict[str, dict[str, str]] = now.setdefault("ip", {})
+    assert words[0] == "link"
+    verb, rest = words[1], words[2:]
+    name = rest[rest.index("name") + 1] if "name" in rest else rest[rest.index("dev") + 1]
+    if verb == "show":
+        return 0 if name in links else 1
+    if verb == "add":
+        assert name not in links and len(name) <= 15
+        links[name] = {"on": rest[rest.index("link") + 1]} if "link" in rest else {}
+    elif verb == "set":
+        for key in ("mtu", "master"):
+            if key in rest:
+                links[name][key] = rest[rest.index(key) + 1]
+    elif verb == "delete":
+        for gone in [each for each, link in links.items() if each == name or link.get("on") == name]:
+            del links[gone]
+    return 0
+
+
+def qm(words: list[str], now: State) -> int:
+    machines: dict[str, dict[str, str]] = now.setdefault("qm", {})
+    verb, number = words[0], words[1] if len(words) > 1 else ""
+    if verb == "list":
+        print("      VMID NAME                 STATUS     MEM(MB)    BOOTDISK(GB) PID")
+        for each, machine in machines.items():
+            print(f"{each:>10} {machine['--name']:<20} {machine['status']:<10} 8192 100.00 0")
+    elif verb == "create":
+        assert number not in machines
+        machines[number] = {"status": "stopped", **dict(zip(words[2::2], words[3::2], strict=True))}
+    elif verb == "set":
+        machines[number].update(zip(words[2::2], words[3::2], strict=True))
+    elif verb == "config":
+        print(f"name: {machines[number]['--name']}\ntags: {machines[number]['--tags']}")
+    elif verb == "status":
+        print(f"status: {machines[number]['status']}")
+    elif verb in ("start", "stop"):
+        wanted = "running" if verb == "start" else "stopped"
+        assert machines[number]["status"] != wanted
+        machines[number]["status"] = wanted
+    elif verb == "destroy":
+        assert machines.pop(number)["status"] == "stopped"
+    else:
+        return 2
+    return 0
+
+
+def pvesh(words: list[str], now: State) -> int:
+    bridges: dict[str, list[str]] = now.setdefault("pvesh", {})
+    verb, path = words[0], words[1]
+    if path == "/cluster/nextid":
+        print(100 + len(now.get("qm", {})))
+    elif verb == "create":
+        bridges[words[words.index("--iface") + 1]] = words[2:]
+    elif verb == "delete":
+        del bridges[path.rpartition("/")[2]]
+    elif verb == "get":
+        return 0 if path.rpartition("/")[2] in bridges else 2
+    return 0
+
+
+def virsh(words: list[str], now: State) -> int:
+    """Domains and networks by name; what their XML says is judged by libvirt itself, elsewhere."""
+    kind = "networks" if words[0].startswith("net-") else "domains"
+    known: dict[str, bool] = now.setdefault(kind, {})
+    verb, name = words[0].removeprefix("net-"), words[-1]
+    if verb == "list":
+        print("\n".join(each for each, active in known.items() if active))
+    elif verb == "define":
+        known.setdefault(Path(name).read_text().split("<name>")[1].split("</name>")[0], False)
+    elif verb in ("info", "dominfo"):
+        return 0 if name in known else 1
+    elif verb in ("start", "destroy"):
+        assert known[words[1]] != (verb == "start"), f"{verb} of {words[1]}"
+        known[words[1]] = verb == "start"
+    elif verb == "undefine":
+        assert known.pop(words[1]) is False
+    elif verb != "change-media":
+        return 2
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    folder = Path(os.environ["FAKE_L0"])
+    name, *words = argv
+    with (folder / "calls").open("a") as log:
+        log.write(json.dumps(argv) + "\n")
+    now = state(folder)
+    if name == "sleep":
+        return 0
+    if name == "hostname":
+        print("pve")
+        return 0
+    known = {"xl": xl, "ip": ip, "qm": qm, "pvesh": pvesh, "virsh": virsh, "xe": fake_xe.xe, **fake_vmware.PROGRAMS}
+    status = known[name](words, now)
+    (folder / "state.json").write_text(json.dumps(now))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

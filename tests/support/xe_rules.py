@@ -1,0 +1,92 @@
+"""xe's rules, restated apart from the code that writes calls: a judge of one call at a time.
+
+From xapi's table of commands (cli_frontend.ml) and of fields (records.ml) at 1.249-lcm (XCP-ng 8.2), v24.19.2 (8.3) and
+of August 2026; for what is listed here the three agree. Commands about machines take `uuid=` to select one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# Command: parameters that must be given, and those that may.
+COMMANDS: dict[str, tuple[set[str], set[str]]] = {
+    "vm-clone": ({"new-name-label"}, {"new-name-description", "uuid"}),
+    "vm-destroy": ({"uuid"}, set()),
+    "vm-start": (set(), {"uuid", "force", "on", "paused"}),
+    "vm-shutdown": (set(), {"uuid", "force"}),
+    "vm-cd-eject": (set(), {"uuid"}),
+    "vm-memory-limits-set": ({"static-min", "static-max", "dynamic-min", "dynamic-max"}, {"uuid"}),
+    "vbd-create": ({"vm-uuid", "device"}, {"vdi-uuid", "bootable", "type", "mode", "unpluggable"}),
+    "vdi-create": ({"sr-uuid", "name-label", "virtual-size"}, {"sm-config", "sharable", "tags", "type"}),
+    "vdi-destroy": ({"uuid"}, set()),
+    "vdi-import": ({"uuid", "filename"}, {"format", "progress"}),
+    "vif-create": ({"device", "network-uuid", "vm-uuid"}, {"mac"}),
+    "network-create": ({"name-label"}, {"name-description", "MTU", "bridge", "managed"}),
+    "network-destroy": ({"uuid"}, set()),
+}
+CLASSES = ("vm", "template", "vdi", "vbd", "vif", "network", "sr")
+# Fields that lists are filtered by, and those that can be set; maps are written `map:key`.
+FIELDS = {
+    "vm": {"uuid", "name-label", "other-config", "power-state"},
+    "template": {"uuid", "name-label"},
+    "vdi": {"uuid", "name-label", "other-config"},
+    "vbd": {"uuid", "vm-uuid", "type", "empty"},
+    "network": {"uuid", "name-label", "bridge", "other-config"},
+    "sr": {"uuid", "name-label"},
+}
+SETTABLE = {
+    "vm": {"name-label", "name-description", "is-a-template", "VCPUs-max", "VCPUs-at-startup", "PV-bootloader",
+           "HVM-boot-policy", "HVM-boot-params", "platform", "other-config"},
+    "vdi": {"name-label", "name-description", "other-config"},
+    "network": {"name-label", "name-description", "MTU", "other-config"},
+}  # fmt: skip
+MAPS = {"platform", "other-config", "HVM-boot-params"}
+
+
+def problems(words: Sequence[str]) -> list[str]:
+    """What xe would have against a call, without its own name."""
+    if not words:
+        return ["no command"]
+    command, found, given = words[0], [], {}
+    for word in words[1:]:
+        if word.startswith("--"):
+            given[word[2:]] = "true"
+            continue
+        key, equals, value = word.partition("=")
+        if not equals:
+            found.append(f"{word!r} is no parameter")
+        elif key in given:
+            found.append(f"{key} is given twice")
+        given[key] = value
+    generated = re.fullmatch(rf"({'|'.join(CLASSES)})-(list|param-get|param-set|param-remove)", command)
+    if generated:
+        return [*found, *_generated(generated[1], generated[2], given)]
+    if command not in COMMANDS:
+        return [f"no such command: {command}"]
+    required, optional = COMMANDS[command]
+    found += [f"{command}: {key} is missing" for key in sorted(required - set(given))]
+    found += [
+        f"{command}: unknown parameter {key}" for key in given if key.partition(":")[0] not in required | optional
+    ]
+    if command.startswith("vm-") and "uuid" not in given:
+        found.append(f"{command}: no machine is selected")
+    return [*found, *(f"{key} is empty" for key, value in given.items() if not value)]
+
+
+def _generated(kind: str, what: str, given: dict[str, str]) -> list[str]:
+    if what == "list":
+        known = FIELDS[kind] | {"params", "minimal"}
+        return [f"{kind}-list: unknown field {key}" for key in given if key.partition(":")[0] not in known]
+    found = [] if given.get("uuid") else [f"{kind}-{what}: uuid is missing"]
+    if what != "param-set":
+        known = {"uuid", "param-name", "param-key"}
+        found += [] if "param-name" in given else [f"{kind}-{what}: param-name is missing"]
+        return found + [f"{kind}-{what}: unknown parameter {key}" for key in given if key not in known]
+    for key in given:
+        field, colon, _ = key.partition(":")
+        if key != "uuid" and field not in SETTABLE.get(kind, set()):
+            found.append(f"{kind}-param-set: {field} cannot be set")
+        elif (field in MAPS) != bool(colon):
+            found.append(f"{kind}-param-set: {key}: maps, and nothing else, are set key by key")
+    return found
