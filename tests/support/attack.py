@@ -70,7 +70,7 @@ class Attack:
         found = self._shapes(plan, node.release)
         if SHAPING.fullmatch(field.name):
             return
-        if field.name.endswith("guests[].name"):
+        if field.name.endswith(("guests[].name", "cards[]")):
             found, before = _named(found, value), _named(before, field.value)
         other = sorted(path for path in {*found, *before} if found.get(path) != before.get(path))
         assert other == [], f"{field.name} = {value!r} changed what these files say: {other}"
@@ -86,7 +86,7 @@ class Attack:
 
 def _named(shapes: Mapping[str, Shape], value: str) -> dict[str, Shape]:
     """Files that are called after the value are called the same."""
-    return {re.sub(rf"/{re.escape(value)}(?=[./-]|\Z)", "/*", path): found for path, found in shapes.items()}
+    return {re.sub(rf"(?<=[/.]){re.escape(value)}(?=[./-]|\Z)", "*", path): found for path, found in shapes.items()}
 
 
 def values(field: Field) -> st.SearchStrategy[str]:
