@@ -3,23 +3,32 @@ at once, and nothing is left of one that was interrupted or killed."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from builder.errors import HostLacks
 from builder.lifecycle import media_proof_records as records
+from builder.lifecycle.media_proof_expect import found_answers
 from builder.lifecycle.media_proof_model import Judge
+from builder.media.bill import changed_paths, injected
+from builder.media.compare import compare
+from builder.media.edits import Edit, How, Overlay, Put
+from builder.media.initrd import OverlayFile
+from builder.media.plan import plan_edits
+from builder.media.sinks import write_file
 from tests.integration import media_sources as media
 from tests.integration.media_sources import Make, source_fixture  # noqa: F401 - a fixture
 from tests.support.lab import Bench, bench
+from tests.support.xcpng_media import Contents, build_xcpng
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +90,45 @@ def test_missing_judges_are_named(source: Make, monkeypatch: pytest.MonkeyPatch)
         judged(source("xorriso"), source("xorriso"))
     assert caught.value.exit_code == 3
     assert caught.value.hint == "apt-get install xorriso genisoimage fdisk gdisk util-linux"
+
+
+# -- what is awaited
+
+KICKSTART = b"# a kickstart\ntext\nreboot\n" * 300
+
+
+@pytest.mark.parametrize("how", ["append", "second"])
+def test_what_was_put_in_is_awaited(how: How, source: Make, tmp_path: Path) -> None:
+    """Files in the initrd must be unpacked by the kernel; one on the medium is the installer's to read."""
+    more = b"long enough to be told"
+    files = (OverlayFile("/ks.cfg", KICKSTART), OverlayFile("/etc/more", more), OverlayFile("/s", b"s"))
+    edits: list[Edit] = [
+        Overlay(files, how=how),
+        Put("/answers.xml", b"<answers/>" * 9),
+        Put("/big.rpm", media.noise(2 << 20, "b")),
+    ]
+    assert awaited(source("xorriso"), edits, tmp_path) == {
+        "/ks.cfg": (KICKSTART, True),
+        "/etc/more": (more, True),
+        "/answers.xml": (b"<answers/>" * 9, False),
+    }
+
+
+def test_files_behind_a_guard_are_found_again(tmp_path: Path) -> None:
+    contents = Contents(b"\x1f\x8bxen", b"kernel", gzip.compress(media.noise(50_001, "image")))
+    vendor = build_xcpng(tmp_path / "vendor", contents)
+    edits: list[Edit] = [Overlay((OverlayFile("/answerfile.xml", KICKSTART),))]
+    assert awaited(vendor, edits, tmp_path) == {"/answerfile.xml": (KICKSTART, True)}
+
+
+def awaited(vendor: Path, edits: Sequence[Edit], folder: Path) -> dict[str, tuple[bytes, bool]]:
+    out, work = folder / "out.iso", folder / "work"
+    work.mkdir()
+    write_file(plan_edits(vendor, edits), out)
+    files = injected(vendor, out, changed_paths(compare(vendor, out)))
+    found = {answer.path: (answer.content, answer.required) for answer in found_answers(out, files, work)}
+    assert not list(work.iterdir())
+    return found
 
 
 # -- machines
