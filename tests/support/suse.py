@@ -144,7 +144,7 @@ def _cases() -> dict[str, Case]:
             xen=xen(dom0_memory=2 * GIB, dom0_vcpus_pin=True, loglvl="all", guest_loglvl="all", noreboot=True,
                     pciback_hide=("03:00.0", "0001:04:00.1"), arguments=("cpufreq=xen:performance",)),
         )  # fmt: skip
-        made[f"{release}-full"] = Case(full, ("NLS017",) if release in YAST else ())
+        made[f"{release}-full"] = Case(full, ("NLS017",))
         by_id = {"disk_names": "by-id", "devices": {"disk3": "/dev/disk/by-id/wwn-0x5000"}}
         made[f"{release}-by-id"] = Case(suse_node(release, 4, 10, firmware="uefi", install=by_id))
         made[f"{release}-one-part"] = Case(suse_node(release, install={"layout": "plain", "label": "msdos"}))

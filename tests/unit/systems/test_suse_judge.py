@@ -177,11 +177,12 @@ def test_findings_say_where() -> None:
 
 ARGUMENTS: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
     ("15.6", ("autoyast=label://OEMDRV/autoinst.xml", "console=tty0", "console=ttyS0,115200"), []),
-    ("16.0", ("inst.auto=label://OEMDRV/autoinst.json", "console=ttyS0"), []),
-    ("16.0", ("autoyast=x", "console=ttyS0"), ["NLS090", "NLS091"]),
+    ("16.0", ("inst.auto=label://OEMDRV/autoinst.json", "inst.finish=poweroff", "console=ttyS0"), []),
+    ("16.0", ("inst.auto=x", "inst.finish=reboot", "console=ttyS0"), ["NLS017"]),
+    ("16.0", ("autoyast=x", "console=ttyS0"), ["NLS017", "NLS090", "NLS091"]),
     ("15.6", ("inst.auto=x", "inst.finish=halt", "console=ttyS0"), ["NLS090", "NLS091", "NLS091"]),
     ("sles15", ("autoyast=x", "console=ttyS0", "console=tty0"), ["NLS092"]),
-    ("sles16", ("inst.auto=x",), ["NLS092"]),
+    ("sles16", ("inst.auto=x", "inst.finish=halt"), ["NLS092"]),
 )
 
 

@@ -24,7 +24,7 @@ from builder.systems.suse.releases import RELEASES
 from builder.systems.suse.system import Suse
 from tests.support.nodes import disk, nic, xen
 from tests.support.rhel import HASH, text_file
-from tests.support.suse import CASES, YAST, scripts_of, suse_node
+from tests.support.suse import AGAMA, CASES, EXPERIMENT, YAST, scripts_of, suse_node
 from tests.support.suse import RELEASES as NAMES
 
 SUSE = Suse()
@@ -54,6 +54,14 @@ def test_the_answers_get_to_the_installer(release: str) -> None:
     else:
         assert answer.name == "autoinst.json" and words[0] == "inst.auto=label://OEMDRV/autoinst.json"
         assert "inst.finish=poweroff" in words and not any(word.startswith("autoyast") for word in words)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_case_is_told_what_is_expected(name: str) -> None:
+    case = CASES[name]
+    found = [finding.code for finding in case.plan.findings]
+    assert sorted(found) == sorted((*case.warned, *((EXPERIMENT,) if case.node.release in AGAMA else ())))
+    assert SystemPlan.model_validate_json(case.plan.model_dump_json()) == case.plan
 
 
 def test_other_ways_of_delivery() -> None:

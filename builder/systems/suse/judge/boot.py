@@ -36,6 +36,12 @@ def judge_arguments(arguments: Sequence[str], release: str) -> tuple[Finding, ..
     wanted = ("inst.auto",) if agama else ("autoyast", "ay", "autoyast2")
     if not set(wanted) & set(names):
         report.add("NLS090", 0, "no answers are named", f"write {wanted[0]}=label://OEMDRV/...")
+    finish = next(
+        (argument.partition("=")[2] for argument in arguments if argument.startswith("inst.finish=")), "reboot"
+    )
+    if agama and finish == "reboot":
+        report.add("NLS017", 0, "a machine that starts from its medium first would install itself again",
+                   "write inst.finish=poweroff, or start from the disk first")  # fmt: skip
     consoles = [argument for argument in arguments if argument.startswith("console=")]
     if not consoles or not consoles[-1].startswith(("console=ttyS", "console=hvc")):
         last = consoles[-1] if consoles else "no console="

@@ -68,8 +68,8 @@ CODES: Mapping[str, Code] = {
     "NLS017": Code(
         False,
         "At the end the machine starts again. Where the medium comes first, it is installed again, and again.",
-        _YAST,
-        f"{_AY} AutoinstGeneral.rb, mode halt",
+        _ALL,
+        f"{_AY} AutoinstGeneral.rb, mode halt; agama d2870eef agama-autoinstall/src/main.rs, inst.finish",
     ),
     "NLS018": Code(
         True, "It belongs to the second stage, which the profile leaves out.", _YAST, f"{_AY} autosetup_helpers.rb"
