@@ -93,6 +93,11 @@ def test_a_format_string_is_no_command_line() -> None:
     assert list(command_lines(b"Kernel command line: %s\0bad Command line: \0")) == []
 
 
+def test_a_hypervisor_s_line_has_its_mark_with_or_without_a_time() -> None:
+    said = b"(XEN) [2026-01-02 03:04:05] Command line: x\r\n(XEN) Bootloader: y\r\n[    0.0] Command line: z\r\n"
+    assert list(command_lines(said)) == [(True, "x"), (False, "z")]
+
+
 # -- what was seen
 
 
