@@ -129,8 +129,8 @@ def test_a_folder_that_somebody_keeps_removing_can_be_locked_in(tmp_path: Path) 
     remover.start()
     try:
         for _ in range(2000):
-            with locked(folder / "lock"):
-                pass
+            with locked(folder / "lock") as fd:
+                assert fd > 0
     finally:
         over.set()
         remover.join()
