@@ -12,6 +12,7 @@ from builder.cli.codes import CODES
 from builder.cli.output import columns, fields, output_option, show
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
+from builder.hypervisors.settings import ANY
 
 if TYPE_CHECKING:
     from builder.hypervisors.settings import Setting
@@ -134,5 +135,8 @@ def _place(row: Setting) -> str:
 
 
 def _told(row: Setting) -> str:
+    from builder.cli.proofs import proof
+
     against = f" But: {row.contradicted}" if row.contradicted else ""
-    return f"{row.value}: {row.says} ({row.source}).{against}"
+    wanted = {"l0": row.hypervisor} if row.system == ANY else {"l0": row.hypervisor, "system": row.system}
+    return f"{row.value}: {row.says} ({row.source}).{against} Proof: {proof(wanted)}."

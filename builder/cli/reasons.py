@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from builder.cli.proofs import proof
 from builder.hypervisors.fit import size_of
 from builder.hypervisors.settings import Documented, Setting
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.lab import ImageSource, Node
 from builder.model.units import show_size
-from builder.paths import data_dir
 
-_STRENGTHS = ("rendered", "judged", "booted", "installed", "verified")
 # Settings of the L0 itself, which `nestlab doctor` looks at.
 _OF_THE_HOST = "kvm."
 
@@ -23,7 +21,7 @@ def reasons(plan: LabPlan) -> list[dict[str, str]]:
 
 
 def _documented(plan: NodePlan) -> Iterator[dict[str, str]]:
-    node, proof = plan.node, proof_of(plan)
+    node, proven = plan.node, proof_of(plan)
     for row in Documented("kvm", node.system).rows:
         if row.key.startswith("proxmox."):
             continue
@@ -33,7 +31,7 @@ def _documented(plan: NodePlan) -> Iterator[dict[str, str]]:
             "documented": f"{'at least ' if row.rule == 'least' else ''}{row.value}"
             + ("" if own else f" (for {row.system})"),
             "verdict": verdict(node, row), "why": row.says, "source": row.source,
-            "against": row.contradicted or "-", "proof": proof,
+            "against": row.contradicted or "-", "proof": proven,
         }  # fmt: skip
 
 
@@ -68,21 +66,7 @@ def verdict(node: Node, row: Setting) -> str:
 
 
 def proof_of(plan: NodePlan) -> str:
-    """The strongest thing recorded for this system, release, path and firmware on this machine's copy of the proofs.
-
-    Proofs are in the repository, not in installed packages. Whether one is stale is told by the matrix in the README.
-    """
+    """The strongest thing recorded for such a node on KVM."""
     node = plan.node
     path = "image" if isinstance(node.source, ImageSource) else "medium"
-    wanted = (node.system, node.release, path, node.firmware)
-    folder = data_dir("ci") / "proofs"
-    found = []
-    for file in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        record = json.loads(file.read_text("utf-8"))
-        for claim in record.get("claims", ()):
-            if (claim["system"], claim["release"], claim["path"], claim["firmware"]) == wanted:
-                said = f"{claim['proof']} {claim['date']} ({claim['l0']}, {claim['accelerator']}; commit "
-                found.append((_STRENGTHS.index(claim["proof"]), claim["date"], f"{said}{record.get('commit', '?')})"))
-    if found:
-        return max(found)[2]
-    return "not run" if folder.is_dir() else "recorded in the repository only"
+    return proof({"system": node.system, "release": node.release, "path": path, "firmware": node.firmware, "l0": "kvm"})

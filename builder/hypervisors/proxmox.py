@@ -61,7 +61,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     order = [*disks[:1], *(["ide2"] if machine.installs else [])]
     options: list[object] = [
         "--ostype", "l26", "--machine", node.machine, "--bios", "ovmf" if node.firmware == "uefi" else "seabios",
-        "--cpu", documented["proxmox.cpu"] if node.cpu_model == "host-passthrough" else "x86-64-v2-AES",
+        "--cpu", documented["proxmox.cpu"],
         "--sockets", 1, "--cores", node.cpus, "--memory", mib(node.memory), "--balloon", 0,
         "--scsihw", documented["proxmox.scsihw"], "--serial0", "socket",
     ]  # fmt: skip

@@ -19,7 +19,7 @@ install() {
     if [ -e "$3" ]; then
         return 0
     fi
-    running "$1" || xl create -- "$2"
+    running "$1" || xl create "$2"
     waited=0
     while running "$1"; do
         [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: xl console $1"
@@ -31,7 +31,7 @@ install() {
 
 # start NAME CONFIG
 start() {
-    running "$1" || xl create -- "$2"
+    running "$1" || xl create "$2"
 }
 
 # stop NAME

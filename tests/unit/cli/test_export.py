@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from builder.cli.boundary import guarded
+from builder.cli.proofs import proof
 from builder.cli.reasons import proof_of, reasons
 from builder.cli.render import MARKER
 from builder.hypervisors import EXPORTERS
@@ -149,11 +150,19 @@ def test_plan_tells_what_is_other_than_documented() -> None:
     assert rows["memory", "8GiB (for xcpng)"] == rows["disks.size", "at least 50GiB (for xcpng)"] == "below it"
 
 
-def test_proofs_are_those_that_were_recorded() -> None:
-    proof = proof_of(plan_lab(lab(debian_node()), load_system).nodes[0])
-    assert proof.startswith("verified 20") and "commit" in proof
-    other = debian_node(release="12", firmware="uefi", disks=(disk(bus="ide"),))
-    assert proof_of(plan_lab(lab(other), load_system).nodes[0]) != proof
+def test_proofs_are_those_that_were_recorded(tmp_path: Path, capsys: Capture) -> None:
+    assert "(debian 13, image, BIOS on kvm by tcg; commit " in proof_of(
+        plan_lab(lab(debian_node()), load_system).nodes[0]
+    )
+    assert run("explain", "vhv.enable") == 0
+    assert "Proof: not run." in capsys.readouterr().out
+    claim = {"system": "s", "release": "1", "path": "image", "firmware": "bios", "l0": "xen", "accelerator": "",
+             "proof": "judged", "date": "2026-01-02"}  # fmt: skip
+    later = {**claim, "proof": "booted", "date": "2026-01-01"}
+    (tmp_path / "a.json").write_text(json.dumps({"commit": "abc", "claims": [claim, later]}))
+    assert proof({"system": "s"}, tmp_path) == "booted 2026-01-01 (s 1, image, BIOS on xen; commit abc)"
+    assert proof({"system": "t"}, tmp_path) == "not run"
+    assert proof({"system": "s"}, tmp_path / "none") == "recorded in the repository only"
 
 
 def test_settings_are_one_matrix(capsys: Capture) -> None:
