@@ -24,7 +24,7 @@ from builder.model.units import KIB, MIB, BadValue, parse_mib, parse_size
 from builder.model.worded import Worded
 from builder.model.words import describe, shorten, written
 
-__all__ = ["KibSize", "LocalFile", "LocalText", "MibSize", "Worded", "in_kib", "in_mib", "read_install"]
+__all__ = ["KibSize", "LocalFile", "LocalText", "MibSize", "Worded", "in_kib", "in_mib", "read_install", "seen_from"]
 
 MAX_FILE = MIB
 _FOLDER = "folder"
@@ -72,7 +72,16 @@ def _local_text(value: Any, info: ValidationInfo) -> Any:
     hint = "write the path of a file, relative to the lab file"
     if not isinstance(value, str) or not value or folder is None:
         raise BadValue("lab-wrong-type", f"expected the path of a file, found {describe(value)}", hint)
-    return {"path": value, "content": _read_text(FilePath(folder) / FilePath(value).expanduser(), value)}
+    return {"path": value, "content": _read_text(seen_from(folder, value), value)}
+
+
+def seen_from(folder: FilePath, said: str) -> FilePath:
+    """The file that a lab file in this folder names. ~ and ~somebody are home folders; where there is nobody of that
+    name, the file is looked for as it is written."""
+    try:
+        return folder / FilePath(said).expanduser()
+    except RuntimeError:
+        return folder / said
 
 
 def _read_text(file: FilePath, said: str) -> str:

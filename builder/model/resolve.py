@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from builder.model.guests import XEN_PREFIX, guest_of
-from builder.model.install import read_install
+from builder.model.install import read_install, seen_from
 from builder.model.lab import (
     Disk,
     ImageSource,
@@ -247,8 +247,8 @@ def _source(said: SourceLayer | None, traits: SystemTraits, folder: FilePath) ->
     if said is None:
         return ImageSource() if "image" in traits.sources else MediumSource(path="")
     if said.medium is not None:
-        return MediumSource(path=str(folder / FilePath(said.medium).expanduser()))
-    return ImageSource(path=None if said.image is None else str(folder / FilePath(said.image).expanduser()))
+        return MediumSource(path=str(seen_from(folder, said.medium)))
+    return ImageSource(path=None if said.image is None else str(seen_from(folder, said.image)))
 
 
 def _expires(text: str) -> int:

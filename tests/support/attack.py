@@ -29,7 +29,7 @@ LONGEST = 300
 # Settings on whose value it depends what is said, so that only the readers' consent is asked for: the host's consoles,
 # what is logged, and addresses of another kind.
 SHAPING = re.compile(
-    r"nodes\.\*\.(xen\.(com1|console|loglvl|guest_loglvl)|release|system)|.*\.arguments|.*(url|mirror|sources|packages|kernel|served_at"
+    r"nodes\.\*\.(xen\.(com1|console|loglvl|guest_loglvl)|release|system)|.*\.arguments|.*(url|mirror|sources|drivers|files\[\]\.path|packages|kernel|served_at"
     r"|address|addresses|gateway|interpreter|proxy|xendomains)(\[\]|\.\*\[\])?"
 )
 
@@ -84,9 +84,20 @@ class Attack:
         return {path: shape(self.system, path, content, release) for path, content in files_of(plan)}
 
 
+# Where files are called after what is in them: guests, and cards of NetBSD.
+_CALLED = re.compile(
+    r"(?P<where>.*/(?:etc/xen|auto|libxl|autostart|guests)/|.*/ifconfig\.)(?P<name>[^/.]+)(?P<rest>.*)"
+)
+
+
 def _named(shapes: Mapping[str, Shape], value: str) -> dict[str, Shape]:
     """Files that are called after the value are called the same."""
-    return {re.sub(rf"(?<=[/.]){re.escape(value)}(?=[./-]|\Z)", "*", path): found for path, found in shapes.items()}
+    named = {}
+    for path, found in shapes.items():
+        called = _CALLED.fullmatch(path)
+        own = called is not None and called["name"] in (value, f"{value}-install")
+        named[f"{called['where']}*{called['name'][len(value) :]}{called['rest']}" if called and own else path] = found
+    return named
 
 
 def values(field: Field) -> st.SearchStrategy[str]:

@@ -241,6 +241,8 @@ WHOLE = (
      "lab-vlan-address", "trunk: [5, 6]"),
     ("part of a MiB for the installer", _installed("      swap: ¦1025KiB\n"), "lab-size", "4GiB or 512MiB"),
     ("file that is not there", _installed("      script: ¦nowhere.sh\n"), "lab-local-file", "the lab file's folder"),
+    ("file of somebody who is not there", _installed("      script: ¦~nobody-here/x.sh\n"), "lab-local-file",
+     "the lab file's folder"),
     ("folder as a file", _installed("      script: ¦/\n"), "lab-local-file", "text file"),
     ("device as a file", _installed("      script: ¦/dev/zero\n"), "lab-local-file", "text file"),
     ("contents as a file", _installed("      script: ¦{path: x, content: y}\n"), "lab-wrong-type", "path of a file"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.install import in_kib, in_mib
+from builder.model.install import in_kib, in_mib, seen_from
 from builder.model.lab import Node
 from builder.model.load import read_lab
 from tests.support.lab_files import SYSTEMS, Installer, lab_of, problems_of
@@ -68,3 +68,9 @@ def test_a_shared_mistake_is_told_once_where_it_stands() -> None:
 def test_sizes_keep_their_unit() -> None:
     assert in_mib(Installer(swap="1.5GiB").swap) == 1536
     assert in_kib("64KiB") == 64
+
+
+def test_a_home_of_nobody_is_a_folder_of_that_name(tmp_path: Path) -> None:
+    assert seen_from(tmp_path, "~nobody-here/x.iso") == tmp_path / "~nobody-here/x.iso"
+    assert seen_from(tmp_path, "~/x.iso") == Path.home() / "x.iso"
+    assert seen_from(tmp_path, "/x.iso") == Path("/x.iso")
