@@ -20,7 +20,9 @@ RECIPE = Recipe(
     packages=(
         *("linux-image-amd64", "mdadm", "lvm2", "e2fsprogs", "xfsprogs", "dosfstools", "fdisk", "parted"),
         *("gir1.2-blockdev-3.0", "python3-blockdev", "python3-bytesize", "python3-gi", "python3-parted"),
-        *("python3-pyudev", "python3-requests", "python3-selinux", "python3-dasbus"),
+        *("python3-pyudev", "python3-requests", "python3-selinux"),
+        # what anaconda's storage service imports
+        *("gir1.2-nm-1.0", "python3-dasbus", "python3-requests-file", "python3-systemd"),
         *(f"libblockdev-{name}3" for name in ("crypto", "dm", "fs", "loop", "lvm", "mdraid", "mpath", "part", "swap")),
     ),
     files=(

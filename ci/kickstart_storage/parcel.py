@@ -1,7 +1,8 @@
 """What the test machine has no package for, as one tar: blivet, pykickstart, our own programs, anaconda if it is there.
 
-anaconda is on no index of packages. Its storage service runs from a checkout of its source; the folder is named by the
-environment variable NESTLAB_ANACONDA.
+anaconda is on no index of packages. Its storage service runs from a checkout of its source, of a version that goes with
+the pykickstart of ci/requirements.lock and the blivet of blivet.txt (anaconda-40.22.3.34 does, which is Enterprise
+Linux 10's); the folder is named by the environment variable NESTLAB_ANACONDA.
 """
 
 from __future__ import annotations
