@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +27,11 @@ Kind = Literal["plain", "rock ridge", "joliet", "enhanced"]
 MAX_DIR = 32 << 20
 MAX_ALL_DIRS = 128 << 20
 MAX_RECORDS = 400_000
+_MENU_MAX = 1 << 16
+# Extent and size of a record, each little-endian with its big-endian twin behind it.
+_PLACE = struct.Struct("<I4xI")
+# Whether a record's names, in bytes or in UCS-2, may end as a boot menu's does.
+_LIKE_MENU = re.compile(rb"\.\0?c\0?(?:f\0?g|o\0?n)", re.IGNORECASE).search
 
 
 @dataclass(slots=True, eq=False)
@@ -257,8 +264,7 @@ class Tree:
                 raise damaged(f"the directory at block {folder.extent + self.base} holds a broken record at {at}")
             seen += 1
             if seen > 2:
-                extent = int.from_bytes(data[at + 2 : at + 6], "little")
-                bytes_ = int.from_bytes(data[at + 10 : at + 14], "little")
+                extent, bytes_ = _PLACE.unpack_from(data, at + 2)
                 end = extent + (bytes_ + SECTOR - 1) // SECTOR
                 if bytes_ and end > limit:
                     raise damaged(f"a record in the directory at block {folder.extent + self.base} points past the end")
@@ -267,7 +273,7 @@ class Tree:
                 elif bytes_:
                     files.setdefault(extent, []).append((bytes_, folder))
                     index.end = max(index.end, end)
-                    if bytes_ <= 1 << 16 and _like_menu(data[at + 33 : at + length]):
+                    if bytes_ <= _MENU_MAX and _LIKE_MENU(data, at + 33, at + length):
                         candidates.append((folder, base + at))
             at += length
         index.count += seen - 2
@@ -289,12 +295,6 @@ class Tree:
             names.append("?" if at.own is None else self.name(at.own))
             at = at.parent
         return "/".join(reversed(names))
-
-
-def _like_menu(names: bytes) -> bool:
-    """Whether a record's names, of whichever kind, may end as a boot menu's does."""
-    plain = names.replace(b"\0", b"").lower()
-    return b".cfg" in plain or b".con" in plain
 
 
 def parts(path: str) -> list[str]:
