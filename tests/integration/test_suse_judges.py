@@ -2,8 +2,8 @@
 
 The grammar that jing and xmllint hold profiles against is ours (tests/schemas/autoyast.rnc), restated: YaST's own
 schema is under the GPL and not part of this project. By hand, on 2026-11-21, all cases here were held against YaST's
-own sections too (of yast-autoinstallation e94d61ec, and of the modules of that day), and against Agama's schemas of its
-branch SLE-16 and of its main branch: nothing was found.
+own sections too (of yast-autoinstallation e94d61ec, and of the modules of that day), read by YaST's own reader of XML
+(yast-yast2 a393fc9e0), and held against Agama's schemas of its branch SLE-16 and of its main branch: nothing was found.
 """
 
 from __future__ import annotations

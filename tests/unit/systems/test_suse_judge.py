@@ -37,6 +37,7 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLS004", "<boot_mbr>", '<boot_mbr t="boolean">', ()),
     ("NLS005", '<show t="boolean">true', '<show t="boolean">yes', ()),
     ("NLS005", "<bridge>yes", "<bridge>true", ()),
+    ("NLS006", "  <report>", "  <report>x", ()),
     ("NLS010", '<confirm t="boolean">false', '<confirm t="boolean">true', ()),
     ("NLS010", '<confirm t="boolean">', "<confirm>", ("NLS004",)),
     ("NLS010", '<confirm t="boolean">false</confirm>', "", ()),

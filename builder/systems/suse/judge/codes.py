@@ -38,6 +38,12 @@ CODES: Mapping[str, Code] = {
     "NLS005": Code(
         True, "The value is not of its type, or is none of the words that are known.", _YAST, f"{_AY} common.rnc"
     ),
+    "NLS006": Code(
+        True,
+        "Text stands beside elements, in one that is neither marked as a map nor as a list: YaST reads no further.",
+        _YAST,
+        "yast-yast2 a393fc9e0 library/xml/src/modules/XML.rb, detect_type",
+    ),
     "NLS010": Code(
         True,
         "confirm is true when nothing is said: the installer stops at its summary.",

@@ -1,7 +1,7 @@
 """Reads a profile as YaST does: local names, the type that each element is given, and the line where it stands.
 
 Types are given by `config:type`, `type` or `t`; an element without one is a string, or a map when it holds elements
-(yast-ruby-bindings, XMLSerializer; the schema's common.rnc names the three spellings).
+(yast-yast2 a393fc9e0, library/xml/src/modules/XML.rb: parse_node and detect_type).
 """
 
 from __future__ import annotations

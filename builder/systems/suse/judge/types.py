@@ -20,6 +20,9 @@ def judge_types(root: Element, report: Report) -> None:
 
 
 def _children(element: Element, rules: Mapping[str, Rule], report: Report) -> None:
+    if element.text and element.children and element.type is None:
+        report.add("NLS006", element.line, f"<{element.name}> holds elements, and '{element.text[:40]}' beside them",
+                   "leave the text out")  # fmt: skip
     for child in element.children:
         rule = rules.get(child.name)
         if rule is None:
