@@ -70,8 +70,8 @@ else:
     assert sink != "reflink" or done.how == "reflink", "no blocks were shared"
 end = time.perf_counter()
 print(json.dumps({
-    "seconds": end - begin, "cpu": time.process_time() - spent, "plan": planned - begin, "written": plan.written, "read": plan.bytes_read,
-    "first_byte": first, "rss": peak(),
+    "seconds": end - begin, "cpu": time.process_time() - spent, "plan": planned - begin,
+    "written": plan.written, "read": plan.bytes_read, "first_byte": first, "rss": peak(),
 }))
 """
 
