@@ -56,7 +56,7 @@ def carry_out(case: Case, image: Image, anaconda: Anaconda | None = None) -> Out
         # The first synchronisation would keep the disks busy for as long as the case takes; members stay thin.
         _told(host, "modprobe md_mod; cd /proc/sys/dev/raid; echo 0 >speed_limit_min; echo 1 >speed_limit_max")
         with outcome.step("carry out"):
-            outcome.told = _told(host, f"cd {HOME}; {program}", timeout=400)
+            outcome.told = _told(host, f"cd {HOME}; {program}", timeout=900)
         with outcome.step("report"):
             outcome.before = json.loads(_told(host, f"python3 {HOME}/report.py {' '.join(disks)}"))
             versions = dict(line.split("=", 1) for line in _told(host, f"sh {HOME}/versions").splitlines())
@@ -72,7 +72,7 @@ def carry_out(case: Case, image: Image, anaconda: Anaconda | None = None) -> Out
     return outcome
 
 
-def _told(host: SshHost, script: str, *, stdin: bytes = b"", timeout: float = 120) -> str:
+def _told(host: SshHost, script: str, *, stdin: bytes = b"", timeout: float = 300) -> str:
     done = host.run(["sh", "-ec", script], stdin=stdin, timeout=timeout)
     if done.returncode:
         raise RuntimeError(f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"[-6000:])

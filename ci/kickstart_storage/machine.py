@@ -27,8 +27,8 @@ from builder.model.runtime import SshTarget, Wiring
 from builder.model.units import GIB
 from builder.paths import Places
 
-START = 240
-"""Seconds until ssh answers: 15 on an idle host."""
+START = 400
+"""Seconds until ssh answers; 30 on a host that does little else."""
 
 
 def with_root(node: Node) -> Node:

@@ -25,7 +25,7 @@ def carry(case: str, by: str, desk: Desk) -> Figures:
     report = desk.folder / f"{case}{'-anaconda' if by == ANACONDA else ''}.json"
     report.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "ci.kickstart_storage", case, "--json", str(report)]
-    status = status_of([*argv, *(["--anaconda"] if by == ANACONDA else [])], timeout=1200, env={}, log=desk.log)
+    status = status_of([*argv, *(["--anaconda"] if by == ANACONDA else [])], timeout=1800, env={}, log=desk.log)
     if not report.exists():
         return {"ok": False, "by": by, "wrong": [f"the program ended with {status}: see {desk.log.name}"]}
     found = json.loads(report.read_text("utf-8"))
