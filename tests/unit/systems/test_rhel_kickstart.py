@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ def test_keys_by_the_means_of_the_release(release: str) -> None:
         assert [(each.username, each.key) for each in handler.sshkey.sshUserList] == [
             ("root", RSA), ("alice", RSA), ("bob", RSA),
         ]  # fmt: skip
-        assert "authorized_keys" not in text.split("# What came on the volume")[0]
+        assert ">> /root/.ssh/authorized_keys" not in text
     else:
         for home in ("/root", "/home/alice", "/home/bob"):
             assert f"echo '{RSA}' >> {home}/.ssh/authorized_keys\n" in text
@@ -213,3 +214,23 @@ def test_management_by_the_sixth_version_alone() -> None:
     handler, _ = parsed(kickstart(rhel_node("el9", 1, None, install={"network": network})), "el9")
     (line,) = [data for data in handler.network.network if data.device]
     assert (line.ipv6, line.ipv6gateway, line.noipv4) == ("fd00::5/64", "fd00::1", True)
+
+
+@pytest.mark.parametrize("release", HANDLERS)
+def test_keys_of_the_volume_and_of_the_kickstart_both_let_root_in(release: str, tmp_path: Path) -> None:
+    """The script itself, on a tree in place of the new system in which anaconda has written a key of its own."""
+    handler, _ = parsed(kickstart(rhel_node(release)), release)
+    (script,) = [each.script for each in handler.scripts if "nestlab-volume" in each.script]
+    sysroot = RELEASES[release].sysroot
+    volume, keys = tmp_path / "volume", tmp_path / "host/root/.ssh/authorized_keys"
+    seed = volume / "seed/root/.ssh/authorized_keys"
+    for path, text in ((seed, "ssh-rsa LAB\n"), (keys, "ssh-rsa OWN\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    label = "NESTLAB" if release == "el6" else "OEMDRV"
+    places = {sysroot: tmp_path / "host", f"/dev/disk/by-label/{label}": volume, "/tmp/nestlab-volume": volume,
+              "/tmp/nestlab-keys": tmp_path / "kept", "/dev/console": tmp_path / "console"}  # fmt: skip
+    for place, path in places.items():
+        script = script.replace(place, str(path))
+    subprocess.run(["sh", "-c", f"mount() {{ :; }}\numount() {{ :; }}\n{script}"], check=True)
+    assert keys.read_text() == "ssh-rsa LAB\nssh-rsa OWN\n"
