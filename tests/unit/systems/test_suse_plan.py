@@ -22,12 +22,14 @@ from builder.systems.suse.explained import CODES, DEAD
 from builder.systems.suse.options import SuseInstall
 from builder.systems.suse.releases import RELEASES
 from builder.systems.suse.system import Suse
+from tests.conftest import GOLDEN
 from tests.support.nodes import disk, nic, xen
 from tests.support.rhel import HASH, text_file
 from tests.support.suse import AGAMA, CASES, EXPERIMENT, YAST, scripts_of, suse_node
 from tests.support.suse import RELEASES as NAMES
 
 SUSE = Suse()
+KEPT = ("15.6-full", "15.6-bond", "sles15-registered", "16.0-full", "sles16-uefi-raid10x4")
 NS = "{http://www.suse.com/1.0/yast2ns}"
 
 
@@ -293,6 +295,10 @@ def test_settings_of_old_documents_are_explained() -> None:
     assert set(CODES) <= set(codes())
 
 
-@pytest.mark.parametrize("name", ["15.6-full", "15.6-bond", "sles15-registered", "16.0-full", "sles16-uefi-raid10x4"])
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in (GOLDEN / "suse").iterdir()} == set(KEPT)
+
+
+@pytest.mark.parametrize("name", KEPT)
 def test_answers_are_what_they_were(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"suse/{name}{Path(CASES[name].plan.answers[0].name).suffix}", CASES[name].text)
