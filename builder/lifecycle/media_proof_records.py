@@ -20,8 +20,8 @@ _TIMEOUT = 300
 _UNITS = (1, 512, 2048)
 # The tables of folders move and grow when a folder is added. They are no boot record, but isoinfo tells them too.
 _FOLDER_TABLES = re.compile(r"path table", re.IGNORECASE)
-# How sfdisk and blkid tell which file they read: the two have different names.
-_OWN_NAME = re.compile(r"^(?:DEVNAME=|device: ).*|^/.*?(?=\d+ : start=)")
+# How sfdisk and blkid tell which file they read (the two have different names), and sfdisk's advice for editing.
+_NO_FIELD = re.compile(r"^(?:DEVNAME=|device: |grain: ).*|^/.*?(?=\d+ : start=)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def _read(tool: _Tool, program: str, path: Path) -> list[str]:
     if result.returncode not in tool.statuses:
         return [f"{tool.name} ended with status {result.returncode}"]
     said = result.stdout + (result.stderr if tool.fewer else "")  # sgdisk tells broken checksums there
-    lines = [_OWN_NAME.sub("", line.strip()) for line in said.splitlines()]
+    # Columns are as wide as their numbers.
+    lines = [" ".join(_NO_FIELD.sub("", line.strip()).split()) for line in said.splitlines()]
     return [line for line in lines if line and (not tool.only or re.search(tool.only, line))]
 
 

@@ -21,7 +21,7 @@ from builder.lifecycle.media_proof_expect import found_answers
 from builder.lifecycle.media_proof_model import Judge
 from builder.media.bill import changed_paths, injected
 from builder.media.compare import compare
-from builder.media.edits import Edit, How, Overlay, Put
+from builder.media.edits import Arguments, Edit, How, Overlay, Put
 from builder.media.initrd import OverlayFile
 from builder.media.plan import plan_edits
 from builder.media.sinks import write_file
@@ -38,6 +38,21 @@ MBR_TYPE, GPT_GUID, VOLUME_ID, VOLUME_DATE = 446 + 4, 512 + 56, 16 * 2048 + 40, 
 def judged(source: Path, spoilt: Path) -> dict[str, Judge]:
     found = records.compare_records(source, spoilt, spoilt.stat().st_size - source.stat().st_size)
     return {judge.tool: judge for judge in found}
+
+
+@pytest.mark.parametrize("layout", media.HYBRID)
+def test_edits_of_every_layout_are_no_difference(layout: str, source: Make, tmp_path: Path) -> None:
+    """Also where partitions move to a new end, and folders are added."""
+    edits: list[Edit] = [
+        Put("/new/folder/answer.xml", b"<a/>"),
+        Put("/big.bin", media.noise(700_000, "big")),
+        Overlay((OverlayFile("/x", b"y"),), how="append"),
+        Arguments(kernel=("inst.ks=cdrom:/answer.xml",)),
+    ]
+    write_file(plan_edits(source(layout), edits), tmp_path / "out.iso")
+    found = judged(source(layout), tmp_path / "out.iso")
+    assert {tool: judge.different for tool, judge in found.items() if judge.different} == {}
+    assert found["xorriso"].grown >= 2
 
 
 def spoil(source: Path, to: Path, at: int) -> Path:
