@@ -118,6 +118,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("small disks", {"small": 1}, "leave 0 MB for guests"),
     ("array of data disks", {"disks": 3, "raid": (RaidArray(name="data", level=1, disks=("disk1", "disk2")),)},
      "does not hold the first disk"),
+    ("one of two disks", {"disks": 2}, "depends on which one answers first"),
     ("unknown disk", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
     ("a dot in an array", {"disks": 2, "level": 1, "install": {"devices": {"disk0": "/dev/disk/by-id/ata-1.5"}}},
      "ends an array's description at a dot"),
@@ -153,6 +154,13 @@ def test_what_cannot_work_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(LabError, match=why) as caught:
         Debian().plan(node)
     assert caught.value.hint
+
+
+def test_some_of_the_disks_are_told_apart_by_their_identity() -> None:
+    case = Case(install_node(disks=3, install={"disk_names": "by-id"}))
+    assert case.values["partman-auto/disk"] == "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk0"
+    named = Case(install_node(disks=2, bus="virtio"))
+    assert named.values["partman-auto/disk"] == "/dev/vda"
 
 
 def test_a_4kn_disk_may_be_installed_on_with_uefi_and_never_imaged() -> None:
