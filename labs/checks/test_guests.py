@@ -1,0 +1,103 @@
+"""Guests that a lab file declares, asked of their running host: what xl makes of each, and that they run.
+
+A guest that starts with the host has to be there. One whose RAM disk lies below /run/nestlab is given it here, and is
+run to its end: what it prints is in that RAM disk alone.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+
+import pytest
+import testinfra.host
+
+from builder.model.lab import Guest, Node
+
+Host = testinfra.host.Host
+
+OURS = "/run/nestlab/"
+INIT = """\
+#!/bin/busybox sh
+/bin/busybox mount -t sysfs sysfs /sys
+echo "guest: {nonce}"
+echo "address: $(/bin/busybox cat /sys/class/net/eth0/address)"
+echo "disks: $(/bin/busybox ls /sys/block | /bin/busybox tr '\\n' ' ')"
+exec /bin/busybox poweroff -f
+"""
+
+
+def of_xl(node: Node) -> list[Guest]:
+    return [guest for guest in node.guests if guest.manager == "xl"]
+
+
+def test_xl_reads_every_guest_as_it_was_declared(host: Host, node: Node) -> None:
+    """By `xl -N`, which takes a configuration apart and starts nothing."""
+    assert of_xl(node)
+    for guest in of_xl(node):
+        told = host.check_output("xl -N create /etc/xen/%s.cfg", guest.name)
+        config = json.loads(told[told.index("{") :])
+        info = config["b_info"]
+        assert (config["c_info"]["name"], config["c_info"]["type"]) == (guest.name, guest.type)
+        assert info["target_memkb"] == guest.memory >> 10
+        assert info["max_memkb"] == (guest.maxmem or guest.memory) >> 10
+        assert info["max_vcpus"] == guest.vcpus
+        assert [disk["pdev_path"] for disk in config.get("disks", [])] == [disk.path for disk in guest.disks]
+        assert [(nic["mac"], nic["bridge"]) for nic in config.get("nics", [])] == [
+            (vif.mac, vif.bridge) for vif in guest.vifs
+        ]
+
+
+def test_guests_that_start_with_the_host_run(host: Host, node: Node, patience: float) -> None:
+    started = [guest for guest in of_xl(node) if guest.autostart]
+    if not started:
+        pytest.skip("no guest starts with this host")
+    for guest in started:
+        link = f"/etc/xen/auto/{guest.name}"
+        assert host.check_output("readlink %s", link) == f"/etc/xen/{guest.name}.cfg"
+        deadline = time.monotonic() + 60 * patience
+        while host.run("xl domid %s", guest.name).failed and time.monotonic() < deadline:
+            time.sleep(1)
+        name, domid, memory, vcpus, *_ = host.check_output("xl list %s", guest.name).splitlines()[1].split()
+        assert (name, int(memory), int(vcpus)) == (guest.name, guest.memory >> 20, guest.vcpus)
+        for number, vif in enumerate(guest.vifs):
+            assert f"vif{domid}.{number}" in host.check_output("ls /sys/class/net/%s/brif", vif.bridge).split()
+
+
+def test_a_guest_runs_to_its_end(host: Host, node: Node, patience: float) -> None:
+    mine = [guest for guest in of_xl(node) if guest.type == "pv" and (guest.ramdisk or "").startswith(OURS)]
+    if not mine:
+        pytest.skip("no guest waits for its RAM disk")
+    for guest in mine:
+        nonce = secrets.token_hex(16)
+        told = run_to_its_end(host, guest, nonce, 60 * patience)
+        assert f"guest: {nonce}" in told, told
+        assert [line for line in told if line.startswith("address: ")] == [f"address: {guest.vifs[0].mac}"]
+        assert host.run("xl domid %s", guest.name).failed, "the guest is still there"
+
+
+def run_to_its_end(host: Host, guest: Guest, nonce: str, seconds: float) -> list[str]:
+    """What a guest whose RAM disk is made here says on its console."""
+    ramdisk = str(guest.ramdisk)
+    folder = host.check_output("mktemp -d %sguest.XXXXXX", prepared(host))
+    try:
+        host.check_output("cd %s && mkdir -p root/bin root/sys root/dev root/proc", folder)
+        host.check_output("printf '%%s' %s > %s/root/init", INIT.format(nonce=nonce), folder)
+        host.check_output(
+            "cd %s/root && chmod 755 init && cp /bin/busybox bin/ && mknod dev/console c 5 1"
+            " && find . | busybox cpio -o -H newc > %s",
+            folder, ramdisk,
+        )  # fmt: skip
+        # A console ends with its input, too: this one is open for reading and writing, and so never ends.
+        told = host.run(
+            "cd %s && mkfifo in && timeout %s xl create -c /etc/xen/%s.cfg <>in", folder, f"{seconds:.0f}", guest.name
+        )
+        return str(told.stdout).replace("\r", "").splitlines()
+    finally:
+        host.run("xl destroy %s; rm -rf %s %s", guest.name, folder, ramdisk)
+
+
+def prepared(host: Host) -> str:
+    host.check_output("mkdir -p %s", OURS)
+    return OURS
