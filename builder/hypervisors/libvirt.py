@@ -14,6 +14,8 @@ from builder.model.lab import Lab, Nic, Node
 from builder.model.plan import File, Finding
 from builder.model.runtime import NicPorts, UefiFirmware, Wiring
 
+# What remove.sh asks for. It is not the mark of running labs: nothing of nestlab's will reap the domain.
+EXPORT_MARK = "urn:nestlab:export:1"
 _OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 
@@ -54,12 +56,15 @@ def network_xml(lab: Lab, name: str, mtu: int) -> str:
 
 
 def exported_domain(machine: Machine, lab: Lab, site: Site) -> str:
-    """The domain as libvirt's own daemon runs it. It does not carry nestlab's mark: nothing of ours will reap it."""
+    """The domain as libvirt's own daemon runs it."""
     node = _with_choices(machine.node, site)
     root = ET.fromstring(domain_xml(node, _wiring(machine, lab, site)))  # noqa: S314 - it was made a moment ago
-    for tag in ("metadata", f"{{{QEMU_NAMESPACE}}}commandline"):
-        for element in root.findall(tag):
-            root.remove(element)
+    for element in root.findall(f"{{{QEMU_NAMESPACE}}}commandline"):
+        root.remove(element)
+    metadata = root.find("metadata")
+    assert metadata is not None
+    metadata.clear()
+    ET.SubElement(metadata, "nestlab:export", {"xmlns:nestlab": EXPORT_MARK, "lab": lab.name})
     devices = root.find("devices")
     assert devices is not None
     for nic, interface in zip(node.nics, devices.findall("interface"), strict=True):
@@ -160,7 +165,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
             create.append(call("present", f"{site.folder}/{machine.medium}"))
             eject.append(call("eject", machine.name, "hdc" if machine.node.machine == "pc" else "sdcd"))
             finish.append(call("finish", machine.name))
-        create.append(f"define {here(f'{machine.node.name}/domain.xml')}")
+        create.append(f"{call('define', machine.name)} {here(f'{machine.node.name}/domain.xml')}")
         start.append(call("start", machine.name))
         remove.append(call("remove", machine.name))
     networks = [call("unnetwork", network_name(lab, each.name)) for each in lab.networks]

@@ -111,18 +111,18 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
     start, eject, stop, marks = [], [], [], []
     for machine in nodes:
         node = machine.node.name
-        mark = f"{site.folder}/{machine.name}.installed"
+        started, mark = f"{site.folder}/{machine.name}.started", f"{site.folder}/{machine.name}.installed"
         for number, disk in enumerate(machine.disks):
             path = f"{site.folder}/{disk}.img"
             known = machine.from_image(number)
             create.append(call("present", path) if known else call("blank", path, machine.disk_at(number)))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))
-            start.append(f"{call('install', machine.name)} {here(f'{node}/install.cfg')} {call(mark)}")
+            start.append(f"{call('install', machine.name)} {here(f'{node}/install.cfg')} {call(started, mark)}")
             eject.append(call("eject", machine.name, "hdb", mark))
             marks.append(call("rm", "-f", "--", mark))
-        start.append(f"{call('start', machine.name)} {here(f'{node}/host.cfg')}")
-        stop.append(call("stop", machine.name))
+        start.append(f"{call('up', machine.name)} {here(f'{node}/host.cfg')} {call(started)}")
+        stop.append(call("stop", machine.name, started))
     disks = [call("rm", "-f", "--", f"{site.folder}/{disk}.img") for machine in nodes for disk in machine.disks]
     return [
         script("create.sh", f"Makes disks and networks of the lab {lab.name} in dom0.", create),

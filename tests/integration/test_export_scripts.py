@@ -105,7 +105,7 @@ def test_a_lab_is_made_started_and_removed(name: str, tmp_path: Path) -> None:
     l0.run("remove.sh")
     gone = l0.state
     assert "demo-ready" not in json.dumps(gone) and "nestlab-demo" not in json.dumps(gone)
-    assert [path.name for path in l0.folder.rglob("*") if path.name.endswith((".vmx", ".installed"))] == []
+    assert [path.name for path in l0.folder.rglob("*") if path.name.endswith((".vmx", ".installed", ".started"))] == []
     assert (l0.folder / "demo-host.iso").exists(), "media are kept"
     l0.run("remove.sh")
     assert l0.state == gone, "removed again"
@@ -178,14 +178,42 @@ def test_what_was_left_half_made_is_made_anew(name: str, tmp_path: Path) -> None
     assert l0.state == whole or name == "xe"  # disks' file names and numbers are as they were
 
 
-def test_another_machine_of_that_name_is_not_touched(tmp_path: Path) -> None:
-    l0 = L0(tmp_path, "proxmox")
-    theirs = {"qm": {"7": {"--name": "demo-host", "--tags": "production", "status": "running"}}}
+THEIRS: dict[str, tuple[dict[str, Any], str]] = {
+    "proxmox": ({"qm": {"7": {"--name": "demo-host", "--tags": "production", "status": "running"}}}, "not nestlab's"),
+    "libvirt": ({"domains": {"demo-host": True}, "ours": [], "networks": {}}, "was not exported by nestlab"),
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_another_machine_of_that_name_is_not_touched(name: str, tmp_path: Path) -> None:
+    l0 = L0(tmp_path, name)
+    theirs, said = THEIRS[name]
     (l0.fakes / "state.json").write_text(json.dumps(theirs))
     for script in ("create.sh", "remove.sh"):
         done = l0.run(script, check=False)
-        assert done.returncode == 1 and "is not nestlab's" in done.stderr
-    assert fake_l0.state(l0.fakes)["qm"]["7"] == theirs["qm"]["7"]
+        assert done.returncode == 1 and said in done.stderr
+    kind = next(iter(theirs))
+    found = fake_l0.state(l0.fakes)[kind]
+    assert all(found[key] == value for key, value in theirs[kind].items())
+
+
+def test_another_domain_under_xl_is_not_touched(tmp_path: Path) -> None:
+    l0 = L0(tmp_path, "xl")
+    (l0.fakes / "state.json").write_text(json.dumps({"xl": {"demo-ready": -1}}))
+    l0.run("create.sh")
+    done = l0.run("start.sh", check=False)
+    assert done.returncode == 1 and "demo-ready runs already, and was not started from here" in done.stderr
+    l0.run("remove.sh")
+    assert fake_l0.state(l0.fakes)["xl"] == {"demo-ready": -1}
+
+
+def test_another_machine_on_esxi_is_not_touched(tmp_path: Path) -> None:
+    l0 = L0(tmp_path, "esxi")
+    theirs = {"name": "demo-host", "power": "on", "file": "production/web.vmx"}
+    (l0.fakes / "state.json").write_text(json.dumps({"machines": {"90": theirs}}))
+    for script in ("create.sh", "start.sh", "remove.sh"):
+        l0.run(script)
+    assert fake_l0.state(l0.fakes)["machines"] == {"90": theirs}
 
 
 def test_what_is_missing_on_the_l0_is_named(tmp_path: Path) -> None:

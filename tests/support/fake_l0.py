@@ -147,14 +147,21 @@ def virsh(words: list[str], now: State) -> int:
     if verb == "list":
         print("\n".join(each for each, active in known.items() if active))
     elif verb == "define":
-        known.setdefault(Path(name).read_text().split("<name>")[1].split("</name>")[0], False)
+        text = Path(name).read_text()
+        made = text.split("<name>")[1].split("</name>")[0]
+        known.setdefault(made, False)
+        if "urn:nestlab:export:1" in text:
+            now["ours"] = sorted({*now.get("ours", []), made})
     elif verb in ("info", "dominfo"):
         return 0 if name in known else 1
+    elif verb == "metadata":
+        return 0 if words[1] in now["ours"] else 1
     elif verb in ("start", "destroy"):
         assert known[words[1]] != (verb == "start"), f"{verb} of {words[1]}"
         known[words[1]] = verb == "start"
     elif verb == "undefine":
         assert known.pop(words[1]) is False
+        now["ours"] = [each for each in now.get("ours", []) if each != words[1]]
     elif verb != "change-media":
         return 2
     return 0

@@ -42,12 +42,12 @@ def vim_cmd(words: list[str], now: State) -> int:
     if verb == "getallvms":
         print("Vmid   Name   File   Guest OS   Version   Annotation")
         for number, machine in machines.items():
-            print(f"{number}   {machine['name']}   [datastore1] x.vmx   centos7_64Guest   vmx-10")
+            print(f"{number}   {machine['name']}   [datastore1] {machine['file']}   centos7_64Guest   vmx-10")
     elif verb == "registervm":
         number = str(1 + len(machines))
         found = re.search(r'^displayName = "(.*)"$', Path(words[1]).read_text(), re.MULTILINE)
         assert found
-        machines[number] = {"name": found[1], "power": "off"}
+        machines[number] = {"name": found[1], "power": "off", "file": words[1].partition("/volumes/")[2] or words[1]}
         print(number)
     elif verb == "power.getstate":
         print(f"Retrieved runtime info\nPowered {machines[words[1]]['power']}")

@@ -42,10 +42,11 @@ unvswitch() {
     fi
 }
 
-# id_of NAME: the host's number of a machine, nothing when there is none.
+# id_of NAME: the host's number of the machine whose file is in a folder of that name, as create.sh makes it; nothing
+# when there is none. Another machine of that name is none of ours.
 id_of() {
     listed=$(vim-cmd vmsvc/getallvms)
-    printf '%s\n' "$listed" | awk -v name="$1" '$2 == name { print $1 }'
+    printf '%s\n' "$listed" | awk -v name="$1" '$2 == name && index($0, name "/" name ".vmx") { print $1 }'
 }
 
 # register NAME FILE

@@ -4,6 +4,7 @@ need virsh "apt-get install libvirt-clients libvirt-daemon-system"
 need qemu-img "apt-get install qemu-utils"
 LIBVIRT_DEFAULT_URI=${LIBVIRT_DEFAULT_URI:-qemu:///system}
 export LIBVIRT_DEFAULT_URI
+MARK=urn:nestlab:export:1
 
 # nesting: whether this host's KVM passes hardware virtualization on, and has the paging it needs.
 nesting() {
@@ -48,8 +49,18 @@ unnetwork() {
     fi
 }
 
-# define FILE
-define() { virsh define --validate "$1"; }
+# ours NAME: fails for a domain that another made.
+ours() {
+    virsh metadata "$1" "$MARK" >/dev/null 2>&1 || fail "the domain $1 is there, and was not exported by nestlab"
+}
+
+# define NAME FILE
+define() {
+    if virsh dominfo "$1" >/dev/null 2>&1; then
+        ours "$1"
+    fi
+    virsh define --validate "$2"
+}
 
 running() {
     active=$(virsh list --name)
@@ -84,6 +95,7 @@ eject() {
 # remove NAME
 remove() {
     if virsh dominfo "$1" >/dev/null 2>&1; then
+        ours "$1"
         if running "$1"; then
             virsh destroy "$1"
         fi

@@ -14,34 +14,41 @@ present() {
 
 running() { xl domid "$1" >/dev/null 2>&1; }
 
-# install NAME CONFIG MARK: starts the installer once and waits until it ends its domain.
+# up NAME CONFIG STARTED: the domain, which is ours when the file STARTED says so; another one of that name is an error.
+up() {
+    if running "$1"; then
+        [ -e "$3" ] || fail "the domain $1 runs already, and was not started from here"
+    else
+        xl create "$2"
+        : >"$3"
+    fi
+}
+
+# install NAME CONFIG STARTED INSTALLED: starts the installer once and waits until it ends its domain.
 install() {
-    if [ -e "$3" ]; then
+    if [ -e "$4" ]; then
         return 0
     fi
-    running "$1" || xl create "$2"
+    up "$1" "$2" "$3"
     waited=0
     while running "$1"; do
         [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: xl console $1"
         sleep "$PAUSE"
         waited=$((waited + PAUSE))
     done
-    : >"$3"
+    rm -f -- "$3"
+    : >"$4"
 }
 
-# start NAME CONFIG
-start() {
-    running "$1" || xl create "$2"
-}
-
-# stop NAME
+# stop NAME STARTED
 stop() {
-    if running "$1"; then
+    if [ -e "$2" ] && running "$1"; then
         xl destroy "$1"
     fi
+    rm -f -- "$2"
 }
 
-# eject NAME DEVICE MARK: an empty drive while the node installs. The installed host starts without one.
+# eject NAME DEVICE INSTALLED: an empty drive while the node installs. The installed host starts without one.
 eject() {
     if [ ! -e "$3" ] && running "$1"; then
         xl cd-eject "$1" "$2"

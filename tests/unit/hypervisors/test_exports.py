@@ -83,7 +83,7 @@ def test_xl_has_what_is_documented() -> None:
     assert keys(installing)["on_reboot"] == "destroy" and keys(later)["on_reboot"] == "restart"
     assert "vdev=hdb, devtype=cdrom" in installing and "cdrom" not in later
     start = files["start.sh"].content
-    assert start.index("install demo-host") < start.index("start demo-host")
+    assert start.index("install demo-host") < start.index("up demo-host")
 
 
 def test_xl_with_more_disks_begins_with_the_one_that_a_bios_starts_from() -> None:
