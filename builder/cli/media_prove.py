@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.output import bytes_text, columns, fields, output_option, show
+from builder.cli.output import blanked, bytes_text, columns, fields, output_option, show
 from builder.cli.progress import listening
-from builder.errors import UsageError
+from builder.errors import LabError, UsageError
 from builder.events import EventLog
 from builder.lifecycle.media_proof_model import BootResult, Files, Judge, ProofRequest, Report, Way
 from builder.model.units import parse_size
@@ -72,8 +73,8 @@ def prove(
     """
     ways = [Way.model_validate({"firmware": f, "attached": a}) for f in _FIRMWARE for a in _ATTACHED
             if f in (firmware or _FIRMWARE) and a in (attached or _ATTACHED)]  # fmt: skip
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(f"{out} cannot be written as a file", hint="--out names a file in a folder that is there")
+    if out is not None:
+        check_out(out)
     request = ProofRequest(
         iso=iso, source=source, ways=tuple(ways), kernel=kernel, hypervisor=hypervisor, files=files, texts=texts,
         memory=memory, timeout_scale=timeout_scale, jobs=jobs, kept=None if out is None else kept_beside(out),
@@ -85,11 +86,27 @@ def prove(
         report = interruptible(lambda stop: make(request, app.places, log.emit, stop))
     plain = report.model_dump(mode="json")
     if out is not None:
-        as_json = out.suffix == ".json"
-        write_atomic(out, redact(json.dumps(plain, indent=1, ensure_ascii=False) if as_json else text(report)) + "\n")
+        told = (
+            json.dumps(blanked(plain), indent=1, ensure_ascii=False) if out.suffix == ".json" else redact(text(report))
+        )
+        try:
+            write_atomic(out, told + "\n")
+        except OSError as error:
+            raise LabError(f"cannot write {out}: {error.strerror}", hint="make room there") from None
     if how != "jsonl":
         show(plain, how, lambda: text(report))
     return status_of(report)
+
+
+def check_out(out: Path) -> None:
+    """Raises UsageError when a report cannot be written there: told before boots that take minutes."""
+    folder = out.absolute().parent
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{out} cannot be written as a file", hint="--out names a file in a folder that is there")
+    try:
+        kept_beside(out).mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{kept_beside(out)} cannot be made: {error.strerror}", hint="it holds the consoles") from None
 
 
 def kept_beside(report: Path) -> Path:

@@ -26,22 +26,22 @@ def output_option(*more: str) -> Callable[[F], F]:
 def show(value: Any, how: str, table: Callable[[], str]) -> None:
     """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read."""
     if how == "json":
-        click.echo(json.dumps(_blanked(value), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=False))
     elif how == "yaml":
         import yaml
 
-        text = yaml.dump(_blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        text = yaml.dump(blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
         click.echo(text, nl=False)
     elif text := table():
         click.echo(text)
 
 
-def _blanked(value: Any) -> Any:
+def blanked(value: Any) -> Any:
     """The value with the secrets in its texts blanked: in the finished document that could break its syntax."""
     if isinstance(value, dict):
-        return {key: _blanked(inner) for key, inner in value.items()}
+        return {key: blanked(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_blanked(inner) for inner in value]
+        return [blanked(inner) for inner in value]
     return redact(value) if isinstance(value, str) and ("$" in value or "://" in value or "-----" in value) else value
 
 

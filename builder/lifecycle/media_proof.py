@@ -105,7 +105,7 @@ class _Proof:
         read = Step(id="read", name="read", version=1, kind="live")
         compared = [Step(id=name, name=name, version=1, kind="live") for name in ("files", "records")]
         before = [read, *compared] if self.vendor is not None else [read]
-        needs = ("files",) if self.vendor is not None else ()
+        needs = ("read", "files") if self.vendor is not None else ("read",)
         probe = Step(id="accelerator", name="accelerator", version=1, kind="live", needs=needs)
         boots = [
             Step(
@@ -200,15 +200,17 @@ class _Proof:
             return masked(result)
         if kept is None:
             kept = self.places.state / "failures" / f"media-{self.digests['medium'].sha256[:12]}"
-        kept.mkdir(parents=True, exist_ok=True)
-        name = f"{result.firmware}-{result.attached}"
-        found = {}
-        if (folder / "console.log").exists():
-            said = (folder / "console.log").read_text("utf-8", "replace")
-            write_atomic(kept / f"{name}.log", redact(said, secrets_in(result.command_line)), mode=0o600)
-            found["console"] = str(kept / f"{name}.log")
-        if screenshot:
-            found["screenshot"] = str(shutil.copyfile(folder / "screen.png", kept / f"{name}.png"))
+        name, found = f"{result.firmware}-{result.attached}", {}
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+            if (folder / "console.log").exists():
+                said = (folder / "console.log").read_text("utf-8", "replace")
+                write_atomic(kept / f"{name}.log", redact(said, secrets_in(result.command_line)), mode=0o600)
+                found["console"] = str(kept / f"{name}.log")
+            if screenshot:
+                found["screenshot"] = str(shutil.copyfile(folder / "screen.png", kept / f"{name}.png"))
+        except OSError as error:
+            raise LabError(f"cannot keep the console in {kept}: {error.strerror}", hint="make room there") from None
         return masked(result).model_copy(update=found)
 
     def _report(self) -> Report:

@@ -249,6 +249,7 @@ def test_a_killed_proof_takes_its_machine_along_and_reap_the_rest(here: Bench, m
         (("{iso}", "--expect-file", "missing.xml"), 2, "cannot read missing.xml"),
         (("{iso}", "--out", "."), 2, "cannot be written as a file"),
         (("{iso}", "--out", "no/such/folder/report"), 2, "cannot be written as a file"),
+        (("{iso}", "--out", "/proc/report.json"), 2, "/proc/report.boots cannot be made"),
         (("{iso}", "--memory", "1TiB"), 3, "MiB of memory and this host has"),
         (("{iso}", "--memory", "1MiB"), 2, "between 64 MiB and 1 TiB"),
     ],
