@@ -9,7 +9,7 @@ from functools import partial
 from builder.systems import traits
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 
-EXAMPLES = 600
+EXAMPLES = 1500
 
 
 def attack(system: str, desk: Desk) -> Figures:

@@ -13,7 +13,7 @@ from tests.support.readers import Unread, of_preseed, of_shell, of_xl, of_xml, s
 
 pytestmark = pytest.mark.integration
 SYSTEMS = tuple(traits())
-EXAMPLES = 60
+EXAMPLES = 90
 
 # Texts that no lab of one node has, or that are short for another that it has.
 ELSEWHERE = {
@@ -30,8 +30,9 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attack]:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_hostile_values_are_refused_or_inert(system: str, attacks: dict[str, Attack]) -> None:
     attacks[system].run(EXAMPLES, same=True)
-    assert attacks[system].counts["refused"] > EXAMPLES // 4
-    assert attacks[system].counts["accepted"] > EXAMPLES // 20
+    counts = attacks[system].counts
+    assert counts["refused"] > EXAMPLES // 4
+    assert counts["accepted"] > EXAMPLES // 20
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

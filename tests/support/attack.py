@@ -44,15 +44,20 @@ class Attack:
         self.accepted: collections.Counter[str] = collections.Counter()
 
     def run(self, examples: int, *, same: bool) -> None:
-        """So many values. `same`: the same ones each time. Raises AssertionError for one that did harm."""
+        """So many values at least, shared evenly among the settings. `same`: the same ones each time. Raises
+        AssertionError for one that did harm."""
+        each = -(-examples // len(self.labs.fields))
+        for field in self.labs.fields:
+            self._attack(field, each, same=same)
 
+    def _attack(self, field: Field, examples: int, *, same: bool) -> None:
         @settings(
             max_examples=examples, deadline=None, derandomize=same, database=None,
             phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        @given(st.sampled_from(self.labs.fields).flatmap(lambda field: st.tuples(st.just(field), values(field))))
-        def attack(case: tuple[Field, str]) -> None:
-            self.one(*case)
+        @given(values(field))
+        def attack(value: str) -> None:
+            self.one(field, value)
 
         attack()
 
