@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from pathlib import PurePosixPath
 
 import pytest
 import testinfra.host
@@ -22,8 +23,7 @@ INIT = """\
 #!/bin/busybox sh
 /bin/busybox mount -t sysfs sysfs /sys
 echo "guest: {nonce}"
-echo "address: $(/bin/busybox cat /sys/class/net/eth0/address)"
-echo "disks: $(/bin/busybox ls /sys/block | /bin/busybox tr '\\n' ' ')"
+echo "devices:" /sys/bus/xen/devices/v*-*
 exec /bin/busybox poweroff -f
 """
 
@@ -62,6 +62,7 @@ def test_guests_that_start_with_the_host_run(host: Host, node: Node, patience: f
         name, domid, memory, vcpus, *_ = host.check_output("xl list %s", guest.name).splitlines()[1].split()
         assert (name, int(memory), int(vcpus)) == (guest.name, guest.memory >> 20, guest.vcpus)
         for number, vif in enumerate(guest.vifs):
+            assert vif.mac in host.check_output("xl network-list %s", guest.name)
             assert f"vif{domid}.{number}" in host.check_output("ls /sys/class/net/%s/brif", vif.bridge).split()
 
 
@@ -73,7 +74,10 @@ def test_a_guest_runs_to_its_end(host: Host, node: Node, patience: float) -> Non
         nonce = secrets.token_hex(16)
         told = run_to_its_end(host, guest, nonce, 60 * patience)
         assert f"guest: {nonce}" in told, told
-        assert [line for line in told if line.startswith("address: ")] == [f"address: {guest.vifs[0].mac}"]
+        (devices,) = (line.split()[1:] for line in told if line.startswith("devices: "))
+        cards = [PurePosixPath(device).name for device in devices if "/vif-" in device]
+        assert cards == [f"vif-{number}" for number in range(len(guest.vifs))]
+        assert sum("/vbd-" in device for device in devices) == len(guest.disks)
         assert host.run("xl domid %s", guest.name).failed, "the guest is still there"
 
 
