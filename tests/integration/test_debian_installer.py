@@ -235,6 +235,70 @@ def test_the_installers_script_makes_the_arrays(name: str, trees: dict[str, Path
         assert line.split()[-count:] == on
 
 
+_PARTED = """\
+db_get() { case "$1" in */new_vg_name) RET=$GROUP ;; */guided_size) RET=$SIZE ;; *) RET= ;; esac; }
+db_fget() { RET=true; }
+db_set() { :; }
+db_subst() { :; }
+db_progress() { :; }
+db_metaget() { :; }
+db_input() { echo asked "$2"; }
+db_go() { :; }
+open_dialog() { :; }
+close_dialog() { :; }
+turn=0
+read_line() {
+	for name in "$@"; do eval "$name="; done
+	case "$1" in
+	num) turn=$((turn + 1)); [ $((turn % 2)) = 0 ] || { id=0-9; size=9; fs=unknown; } ;;
+	esac
+}
+vg_get_info() { FREEPE=all; }
+stop_parted_server() { :; }
+restart_partman() { :; }
+autopartitioning_failed() { echo failed; exit 1; }
+"""
+
+
+@pytest.mark.parametrize("name", ["12-bios-lvm", "13-uefi-lvm", "12-bios-raid10x4", "13-by-id", "13-full"])
+def test_partman_makes_two_volumes_and_leaves_the_rest_to_guests(name: str, trees: dict[str, Path]) -> None:
+    """perform_recipe_by_lvm itself, on a group of 90 GB: lvcreate is asked for two sizes, not for all of it."""
+    case = CASES[name]
+    tree, parts = trees[case.release], components(case.release)
+    library = tree / "lib/partman/lib"
+    library.mkdir(parents=True, exist_ok=True)
+    base = (parts / "partman-base/lib/partman/lib/base.sh").read_text()
+    (library / "base.sh").write_text(base.replace(". /usr/share/debconf/confmodule\n", ""))
+    shutil.copy(parts / "partman-auto/lib/partman/lib/recipes.sh", library / "recipes.sh")
+    lvm = (parts / "partman-lvm/lib/partman/lib/lvm-base.sh").read_text()
+    (library / "lvm-base.sh").write_text(f"{lvm}\n{_PARTED}")
+    shutil.copy(parts / "partman-auto-lvm/bin/perform_recipe_by_lvm", tree / "perform")
+    (tree / "recipe").write_text(case.values["partman-auto/expert_recipe"])
+    for folder in ("proc", "volume-stubs", "var/lib/partman/devices"):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / "proc/meminfo").write_text("MemTotal:        1048576 kB\n")
+    (tree / "tmp/volumes").unlink(missing_ok=True)
+    vgs = '#!/bin/sh\ncase "$*" in *extent_size*) echo "  4194.30K" ;; *) echo "  90000000.00" ;; esac\n'
+    for program, text in {
+        "vgs": vgs, "lvcreate": '#!/bin/sh\necho "$*" >>/tmp/volumes\n', "update-dev": "#!/bin/sh\n",
+        "log-output": '#!/bin/sh\nshift 2\nexec "$@"\n',
+    }.items():  # fmt: skip
+        (tree / "volume-stubs" / program).write_text(text)
+        (tree / "volume-stubs" / program).chmod(0o755)
+    group, size = (case.values[f"partman-auto-lvm/{key}"] for key in ("new_vg_name", "guided_size"))
+    script = f"export PATH=/volume-stubs:$PATH GROUP='{group}' SIZE='{size}'; sh /perform '{group}' /recipe"
+    done = in_initrd(tree, script)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "asked partman-auto-lvm/guided_size\n")
+    wanted = [
+        (row[0], row[row.index("lv_name{") + 1]) for row in expanded(case, tree, "lvm", 90_000) if "$lvmok{" in row
+    ]
+    made = [line.split() for line in (tree / "tmp/volumes").read_text().splitlines()]
+    assert [(words[-2], words[-1]) for words in made] == [(volume, group) for _, volume in wanted]
+    for words, (megabytes, _) in zip(made, wanted, strict=True):
+        extents = int(words[words.index("-l") + 1])
+        assert 0 <= int(megabytes) * 10**6 - extents * 4_194_300 < 4_194_300
+
+
 def stubbed(tree: Path, names: Sequence[str]) -> None:
     """Programs that write down how they were called, and do nothing."""
     for name in names:
