@@ -162,6 +162,8 @@ def virsh(words: list[str], now: State) -> int:
     elif verb == "undefine":
         assert known.pop(words[1]) is False
         now["ours"] = [each for each in now.get("ours", []) if each != words[1]]
+    elif verb == "domblklist":
+        print(" Target   Source\n------\n hdc      /x.iso")
     elif verb != "change-media":
         return 2
     return 0

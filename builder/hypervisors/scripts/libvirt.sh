@@ -83,8 +83,15 @@ finish() {
     start "$1"
 }
 
-# eject NAME DEVICE
+# eject NAME DEVICE: an empty drive, now and at the next start.
 eject() {
+    if ! virsh dominfo "$1" >/dev/null 2>&1; then
+        return 0
+    fi
+    drives=$(virsh domblklist "$1")
+    if printf '%s\n' "$drives" | awk -v drive="$2" '$1 == drive && $2 == "-" { empty = 1 } END { exit !empty }'; then
+        return 0
+    fi
     if running "$1"; then
         virsh change-media "$1" "$2" --eject --force --live --config
     else
