@@ -8,7 +8,7 @@ from builder.images.workshop import plain_names
 
 
 def test_folders_with_ordinary_names_are_told_as_they_are() -> None:
-    said = {"CACHE": "/home/kim/.cache/nestlab/dib", "JOB": "/home/kim/.cache/nestlab/work/build-1"}
+    said = {"CACHE": "/home/kim/.cache/nestlab/dib", "JOB": "/home/kim/.cache/nestlab/builds/build-1"}
     assert plain_names(said, [Path(path) for path in said.values()]) == {**said, "PLAIN": ""}
 
 
