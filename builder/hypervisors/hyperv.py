@@ -21,7 +21,7 @@ class HyperV:
     """`nestlab export --to hyperv`."""
 
     l0 = L0(
-        target="hyperv", hypervisor="hyperv", title="Hyper-V",
+        target="hyperv", title="Hyper-V",
         site=Site(folder="C:\\nestlab\\{lab}", uplink="Default Switch"),
         buses={"ide": len(_IDE)}, nics={"legacy": 4}, releases=("2016", "2019", "2022", "2025", "10", "11"),
         image=("vhdx", "subformat=dynamic", "vhdx"),
@@ -44,7 +44,7 @@ def machine_value(machine: Machine, lab: Lab, site: Site) -> dict[str, object]:
     node = machine.node
     documented = Documented("hyperv", node.system, site.release)
     disks = [
-        {"Path": _path(site, f"{disk}.vhdx"), "Size": machine.disk_at(number), "Image": machine.from_image(number),
+        {"Path": _path(site, f"{disk}.vhdx"), "Size": machine.disk_size(number), "Image": machine.from_image(number),
          "Controller": controller, "Location": location}
         for number, (disk, (controller, location)) in enumerate(zip(machine.disks, _IDE, strict=False))
     ]  # fmt: skip

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from pydantic import Field
-
 from builder.errors import LabError
 from builder.model.lab import Lab, MediumSource, Network, Nic, Node, Value
 from builder.model.plan import File, Finding
@@ -33,17 +31,16 @@ class Site(Value):
 
 
 class L0(Value):
-    """What an exporter can carry, for checks and help. `hypervisor` is the name in the table of settings.
+    """What an exporter can carry, for checks and help.
 
     `site` are the usual places of an L0 of that kind; `{lab}` in them is the lab's name. `buses` says how many disks
     each controller carries beside the CD-ROM, `nics` how many cards of a model a machine has, `releases` which L0
-    releases are told apart (the first is assumed), `private_vlans` whether access ports on a lab network can be made.
+    releases are told apart, `private_vlans` whether access ports on a lab network can be made.
     `own_devices`: the lab file's controllers and cards are this L0's, so that they are taken as they are; elsewhere the
     documented ones stand in for them. `image` is qemu-img's name of the disk format, with its options and suffix.
     """
 
     target: str
-    hypervisor: str
     title: str
     site: Site
     buses: Mapping[str, int]
@@ -52,24 +49,22 @@ class L0(Value):
     releases: tuple[str, ...] = ()
     private_vlans: bool = True
     own_devices: bool = False
-    firmwares: tuple[str, ...] = ("bios", "uefi")
 
 
 class Machine(Value):
     """A node as any L0 sees it. `name` is unique among labs; `disks` are names of disk files without a suffix;
-    `installs`: it starts from its medium first. `mtu` is by network, in bytes."""
+    `installs`: it starts from its medium first."""
 
     node: Node
     name: str
     disks: tuple[str, ...]
     installs: bool
-    mtu: Mapping[str, int] = Field(default_factory=dict)
 
     @property
     def medium(self) -> str:
         return f"{self.name}.iso"
 
-    def disk_at(self, number: int) -> int:
+    def disk_size(self, number: int) -> int:
         """The size of a disk, in bytes."""
         return self.node.disks[number].size
 
@@ -98,15 +93,14 @@ class Exporter(Protocol):
 
 def machines(lab: Lab) -> tuple[Machine, ...]:
     """Every node, those that others wait for first."""
-    mtu = {network.name: network.mtu for network in lab.networks}
-    return tuple(_machine(lab, node, mtu) for node in _in_order(lab.nodes))
+    return tuple(_machine(lab, node) for node in _in_order(lab.nodes))
 
 
-def _machine(lab: Lab, node: Node, mtu: Mapping[str, int]) -> Machine:
+def _machine(lab: Lab, node: Node) -> Machine:
     name = f"{lab.name}-{node.name}"
     return Machine(
         node=node, name=name, disks=tuple(f"{name}-{disk.name}" for disk in node.disks),
-        installs=isinstance(node.source, MediumSource), mtu={nic.network: mtu[nic.network] for nic in node.nics},
+        installs=isinstance(node.source, MediumSource),
     )  # fmt: skip
 
 

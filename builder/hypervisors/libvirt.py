@@ -23,7 +23,7 @@ class Libvirt:
     """`nestlab export --to libvirt`."""
 
     l0 = L0(
-        target="libvirt", hypervisor="kvm", title="libvirt (KVM)",
+        target="libvirt", title="libvirt (KVM)",
         site=Site(folder="/var/lib/libvirt/images/{lab}", uplink="default"),
         buses={"lsilogic": 28, "lsisas1068": 28, "ide": 3, "sata": 5, "virtio": 10},
         nics={"e1000": 13, "e1000e": 13, "rtl8139": 13, "virtio": 13}, image=("qcow2", "", "qcow2"), own_devices=True,
@@ -159,7 +159,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
         for number, disk in enumerate(machine.disks):
             path = f"{site.folder}/{disk}.qcow2"
             create.append(call("present", path) if machine.from_image(number)
-                          else call("blank", path, machine.disk_at(number)))  # fmt: skip
+                          else call("blank", path, machine.disk_size(number)))  # fmt: skip
             discard.append(call("rm", "-f", "--", path))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))

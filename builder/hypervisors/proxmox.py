@@ -26,7 +26,7 @@ class Proxmox:
     """`nestlab export --to proxmox`."""
 
     l0 = L0(
-        target="proxmox", hypervisor="kvm", title="Proxmox VE",
+        target="proxmox", title="Proxmox VE",
         site=Site(folder="/var/lib/vz/nestlab/{lab}", uplink="vmbr0", storage="local-lvm"),
         buses={"lsilogic": 7, "sata": 6, "ide": len(_IDE), "virtio": 16},
         nics={"e1000": 32, "e1000e": 32, "rtl8139": 32, "virtio": 32}, image=("qcow2", "", "qcow2"), own_devices=True,
@@ -36,12 +36,18 @@ class Proxmox:
         return "kvm"
 
     def check(self, lab: Lab, site: Site) -> tuple[Finding, ...]:  # noqa: ARG002 - the protocol's
-        """Sizes are whole GiB there."""
-        return tuple(
+        """Sizes are whole GiB there, and names are those of hosts."""
+        sizes = [
             Finding(code="l0-choice", severity="error", where=node.name, hint="write the size in whole GiB",
                     message=f"{node.name}: disk {disk.name}: Proxmox VE makes disks of whole GiB")
             for node in lab.nodes for disk in node.disks if disk.size % GIB
-        )  # fmt: skip
+        ]  # fmt: skip
+        names = [
+            Finding(code="l0-choice", severity="error", where=machine.node.name, hint="give lab or node a shorter name",
+                    message=f"{machine.node.name}: {machine.name} is longer than a name on Proxmox VE may be (63)")
+            for machine in machines(lab) if len(machine.name) > 63
+        ]  # fmt: skip
+        return (*sizes, *names)
 
     def export(self, lab: Lab, site: Site) -> tuple[File, ...]:
         nodes = machines(lab)
@@ -69,7 +75,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
         options += ["--efidisk0", f"{_word(site.storage)}:1,efitype=4m,pre-enrolled-keys=0"]
     lines = [call("begin", machine.name, *options)]
     for number, (place, disk) in enumerate(zip(disks, machine.disks, strict=True)):
-        size = f"{_word(site.storage)}:{machine.disk_at(number) // GIB}"
+        size = f"{_word(site.storage)}:{machine.disk_size(number) // GIB}"
         image = f"{_word(site.storage)}:0,import-from={_path(site.folder)}/{disk}.qcow2"
         lines.append(call("give", f"--{place}", image if machine.from_image(number) else size))
     if machine.installs:

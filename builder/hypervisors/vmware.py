@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from builder.hypervisors.l0 import L0, Machine, Site, machines, mib, network_name, segments
+from builder.hypervisors.l0 import L0, Machine, Site, bridge_name, machines, mib, network_name, segments
 from builder.hypervisors.preparing import prepare
 from builder.hypervisors.settings import Documented
 from builder.hypervisors.shell import call, here, lib, script
@@ -24,7 +24,7 @@ class Vmx:
     """`nestlab export --to vmx`: ESXi, or Workstation with `--l0 workstation`."""
 
     l0 = L0(
-        target="vmx", hypervisor="esxi", title="VMware",
+        target="vmx", title="VMware",
         site=Site(folder="/vmfs/volumes/datastore1/{lab}", uplink="vSwitch0"),
         buses={bus: len(units) for bus, (_, units) in _PER_CONTROLLER.items()},
         nics={"e1000": 10, "vmxnet3": 10}, releases=("esxi", "workstation"),
@@ -183,8 +183,8 @@ def _networks(lab: Lab, site: Site, kind: str) -> tuple[list[str], list[str]]:
     make = [call("portgroup", _management(lab), site.uplink, 0)]
     drop = [call("unportgroup", _management(lab), site.uplink)]
     for network, vlans in segments(lab):
-        switch = network_name(lab, network.name)
-        groups = [(switch, _ALL_TAGS), *((f"{switch}-{vlan}", vlan) for vlan in vlans)]
+        switch, group = bridge_name(lab, network.name), network_name(lab, network.name)  # a vSwitch's name is short
+        groups = [(group, _ALL_TAGS), *((f"{group}-{vlan}", vlan) for vlan in vlans)]
         make += [call("vswitch", switch, network.mtu), *(call("portgroup", g, switch, vlan) for g, vlan in groups)]
         drop += [*(call("unportgroup", g, switch) for g, _ in groups), call("unvswitch", switch)]
     return make, drop
@@ -200,7 +200,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...], kind: str) -> lis
         for number, disk in enumerate(machine.disks):
             path = f"{folder}/{disk}.vmdk"
             create.append(call("import", f"{site.folder}/{disk}.import.vmdk", path) if machine.from_image(number)
-                          else call("blank", path, machine.disk_at(number)))  # fmt: skip
+                          else call("blank", path, machine.disk_size(number)))  # fmt: skip
             discard.append(call("discard", path))
         if machine.installs:
             medium = f"{site.folder}/{machine.medium}"

@@ -19,7 +19,7 @@ class Xe:
     """`nestlab export --to xe`."""
 
     l0 = L0(
-        target="xe", hypervisor="xcpng", title="XCP-ng (xe)",
+        target="xe", title="XCP-ng (xe)",
         site=Site(folder="/root/nestlab/{lab}", uplink="xenbr0", storage="Local storage"),
         buses={"ide": len(_DISKS)}, nics={"e1000": 7, "rtl8139": 7}, releases=("8.2", "8.3"), private_vlans=False,
         image=("vpc", "subformat=dynamic,force_size=on", "vhd"),
@@ -54,7 +54,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     lines = [call("begin", machine.name, node.cpus, node.memory, node.firmware)]
     for number, (disk, device) in enumerate(zip(machine.disks, _DISKS, strict=False)):
         image = [f"{site.folder}/{disk}.vhd"] if machine.from_image(number) else []
-        lines.append(call("disk", disk, machine.disk_at(number), device, *image))
+        lines.append(call("disk", disk, machine.disk_size(number), device, *image))
     if machine.installs:
         lines.append(call("drive", machine.medium, _DRIVE))
     lines.append(f'card "$UPLINK" {call(0, node.management_mac)}')

@@ -23,7 +23,7 @@ class Xl:
     """`nestlab export --to xl`."""
 
     l0 = L0(
-        target="xl", hypervisor="xen", title="Xen (xl)",
+        target="xl", title="Xen (xl)",
         site=Site(folder="/var/lib/nestlab/{lab}", uplink="xenbr0"),
         buses={"ide": len(_MANY), "sata": len(_AHCI)}, nics={"e1000": 8, "rtl8139": 8},
         image=("raw", "", "img"),
@@ -115,7 +115,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
         for number, disk in enumerate(machine.disks):
             path = f"{site.folder}/{disk}.img"
             known = machine.from_image(number)
-            create.append(call("present", path) if known else call("blank", path, machine.disk_at(number)))
+            create.append(call("present", path) if known else call("blank", path, machine.disk_size(number)))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))
             start.append(f"{call('install', machine.name)} {here(f'{node}/install.cfg')} {call(started, mark)}")

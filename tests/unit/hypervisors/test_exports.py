@@ -183,7 +183,9 @@ def test_access_ports_get_a_bridge_of_their_vlan(target: str) -> None:
 def test_access_ports_elsewhere() -> None:
     tagged = lab(installed(nics=cards({"vlan": 100})))
     assert f"bridge={bridge(tagged, 'lan')},tag=100" in export("proxmox", tagged)["create.sh"].content
-    assert "portgroup nestlab-demo-lan-100 nestlab-demo-lan 100" in export("vmx", tagged)["create.sh"].content
+    assert (
+        f"portgroup nestlab-demo-lan-100 {bridge_name(tagged, 'lan')} 100" in export("vmx", tagged)["create.sh"].content
+    )
     assert "Vlan = 100" in export("hyperv", tagged)["create.ps1"].content
 
 

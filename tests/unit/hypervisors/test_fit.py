@@ -77,6 +77,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
     "half a GiB on Proxmox": (
         "proxmox", {"disks": (disk(size=100 * GIB + (1 << 29)),)}, {}, "l0-choice", "error", "whole GiB"
     ),
+    "a long name on Proxmox": ("proxmox", {"name": "n" * 32}, {"lab": "l" * 31}, "l0-choice", "error", "(63)"),
     "answers for vda on xl": ("xl", {"disks": disks(1, bus="virtio")}, {}, "l0-names", "warning", "name disks vd"),
     "answers for sda on NVMe": ("vmx", {}, {"bus": "nvme"}, "l0-names", "warning", "shows nvme"),
     "answers by id": ("xl", {"install": {"disk_names": "by-id"}}, {}, "l0-names", "warning", "by id"),
@@ -86,7 +87,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_findings(name: str) -> None:
     target, node, site, code, severity, words = CASES[name]
-    found = [one for one in findings(target, lab(installed(**node)), **site) if one.code == code]
+    made = lab(installed(**node), name=site.get("lab", "demo"))
+    choices = {key: value for key, value in site.items() if key != "lab"}
+    found = [one for one in findings(target, made, **choices) if one.code == code]
     assert [one.severity for one in found if words in one.message] == [severity], found
     if code in ("l0-refused", "l0-floor"):
         quoted = next(one.message for one in found if words in one.message)
