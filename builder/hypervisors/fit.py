@@ -166,7 +166,9 @@ def _names(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[F
         yield Finding(code="l0-names", severity="warning", where=node.name,
                       message=f"{node.name}: its answers name disks {written}..., and {l0.title} shows {shown}...",
                       hint="give the disks a bus of that kind in the lab file before the medium is built")  # fmt: skip
-    if node.install.get("disk_names") == "by-id":
+    # libvirt is given the very serials that `up` gives.
+    same = l0.target == "libvirt" and site.bus is None
+    if node.install.get("disk_names") == "by-id" and not same:
         yield Finding(code="l0-names", severity="warning", where=node.name, hint="leave disk_names out of install:",
                       message=f"{node.name}: its answers name disks by id, as QEMU makes them; {l0.title} has "
                       "others")  # fmt: skip

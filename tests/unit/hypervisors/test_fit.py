@@ -111,6 +111,12 @@ def test_floors_of_xcpng_do_not_bind_others() -> None:
     assert findings("vmx", lab(debian_node(disks=(disk(size=10 * GIB),)))) == ()
 
 
+def test_libvirt_shows_disks_by_the_ids_that_up_gives() -> None:
+    by_id = lab(installed(install={"disk_names": "by-id"}))
+    assert findings("libvirt", by_id) == ()
+    assert [one.code for one in findings("libvirt", by_id, bus="lsisas1068")] == ["l0-advised", "l0-names"]
+
+
 def test_every_code_is_explained_and_used() -> None:
     assert {case[3] for case in CASES.values()} == set(CODES) - {"l0-direct"}
 
