@@ -19,7 +19,8 @@ from builder.model.plan import Cause
 
 KERNEL_SECONDS = ANSWER_SECONDS = 60.0
 """Under emulation on an idle host, for media of usual size; scaled like the phases of labs."""
-_FIRST_LOOK, _LOOK_EVERY = 1.0, 3.0
+_FIRST_LOOK, _LOOK_EVERY, _SHARE = 1.0, 2.0, 4
+"""Seconds; and how many times longer than a look the pause after it is: looking takes time from the guest."""
 _TAIL = 15
 _PROGRESS_EVERY = 1.0
 CAUSES = (
@@ -71,7 +72,7 @@ class Watch:
     def memory(self, memory: GuestMemory) -> None:
         """Look through the guest's memory once."""
         waiting = {path: pages for path, pages in self._pages.items() if self.answers[path].where is None}
-        for of_hypervisor, said in look(memory, list(waiting.values())):
+        for of_hypervisor, said in look(memory, list(waiting.values()), lines=bool(self.kernel_missing())):
             self._command_line(said, "memory", of_hypervisor=of_hypervisor)
         for path, pages in waiting.items():
             if not pages.missing:
@@ -89,6 +90,10 @@ class Watch:
         """What else is still awaited, in words."""
         out = [f"{path} in the booted system" for path in sorted(self._required) if self.answers[path].where is None]
         return out + [f"/{seen.what}/ on the console" for seen in self.texts.values() if seen.where is None]
+
+    def wants_memory(self) -> bool:
+        """Whether something is left that the guest's memory could show."""
+        return bool(self.kernel_missing()) or any(seen.where is None for seen in self.answers.values())
 
     def elapsed(self) -> float:
         return round(time.monotonic() - self.began, 1)
@@ -193,7 +198,7 @@ class _Phase:
         """The memory when it is time to look: seldom while that takes long, and once more when all is lost."""
         began = time.monotonic()
         memory = None
-        if now or began - self.looked >= self.pause:
+        if self.watch.wants_memory() and (now or began - self.looked >= self.pause):
             with contextlib.suppress(OSError):
                 pid = self.machine.pid()
                 memory = GuestMemory(pid) if pid is not None else None
@@ -201,7 +206,7 @@ class _Phase:
         if memory is not None:
             memory.close()
             self.looked = time.monotonic()
-            self.pause = max(_LOOK_EVERY, 10 * (self.looked - began))
+            self.pause = max(_LOOK_EVERY, _SHARE * (self.looked - began))
 
     def _tail(self) -> list[str]:
         partial = [self.reader.partial] if self.reader.partial.strip() else []

@@ -75,7 +75,7 @@ class Pages:
 
 
 def _holds(chunk: bytes, page: bytes) -> bool:
-    needle = page[:_NEEDLE]
+    needle = page[:_NEEDLE].rstrip(b"\0")
     at = chunk.find(needle)
     while at >= 0:
         if at % PAGE == 0 and chunk[at : at + PAGE] == page:
@@ -97,11 +97,12 @@ def command_lines(chunk: bytes) -> Iterator[tuple[bool, str]]:
         at = chunk.find(_MARK, start)
 
 
-def look(memory: GuestMemory, files: Sequence[Pages]) -> list[tuple[bool, str]]:
-    """Go through the memory once: command lines that are there; `files` are struck off page by page."""
+def look(memory: GuestMemory, files: Sequence[Pages], *, lines: bool = True) -> list[tuple[bool, str]]:
+    """Go through the memory once: command lines that are there (if `lines`); `files` are struck off page by page."""
     found: list[tuple[bool, str]] = []
     for chunk in memory.chunks():
-        found += command_lines(chunk)
+        if lines:
+            found += command_lines(chunk)
         for file in files:
             if file.missing:
                 file.look(chunk)

@@ -139,6 +139,7 @@ def test_files_on_the_medium_are_not_waited_for(memory: int) -> None:
     )
     here = watch(answers=answers)
     assert here.answers_missing() == ["/in-initrd in the booted system"]
+    assert here.wants_memory() and not watch(texts=("x",)).wants_memory()
     os.pwrite(memory, ANSWER, 8 << 20)
     guest = GuestMemory(os.getpid())
     here.memory(guest)
