@@ -16,7 +16,7 @@ from builder.drivers.ssh_host import SshHost
 from builder.images.store import Image
 from builder.systems.machine import machine_of
 from ci.kickstart_storage.cases import Case, kickstart
-from ci.kickstart_storage.machine import START, connect, machine
+from ci.kickstart_storage.machine import machine
 from ci.kickstart_storage.parcel import Anaconda, parcel
 
 HOME = "/root/carry"
@@ -51,7 +51,8 @@ def carry_out(case: Case, image: Image, anaconda: Anaconda | None = None) -> Out
     program = "sh anaconda ks.cfg" if anaconda else f"python3 -W ignore execute.py ks.cfg {case.handler}"
     with tempfile.TemporaryDirectory(prefix="ks-", dir="/tmp") as folder, contextlib.ExitStack() as stack:
         with outcome.step("start"):
-            host = stack.enter_context(machine(node, image, Path(folder)))
+            running = stack.enter_context(machine(node, image, Path(folder)))
+            host = running.host
             _told(host, "tar -C /root -xf -", stdin=parcel(kickstart(node), anaconda))
         # The first synchronisation would keep the disks busy for as long as the case takes; members stay thin.
         _told(host, "modprobe md_mod; cd /proc/sys/dev/raid; echo 0 >speed_limit_min; echo 1 >speed_limit_max")
@@ -61,8 +62,7 @@ def carry_out(case: Case, image: Image, anaconda: Anaconda | None = None) -> Out
             outcome.before = json.loads(_told(host, f"python3 {HOME}/report.py {' '.join(disks)}"))
             versions = dict(line.split("=", 1) for line in _told(host, f"sh {HOME}/versions").splitlines())
         with outcome.step("restart"):
-            host.reboot(wait=START)
-            connect(host.target)
+            running.restart()
             _told(host, "udevadm settle")
         with outcome.step("report again"):
             outcome.after = json.loads(_told(host, f"python3 {HOME}/report.py {' '.join(disks)}"))

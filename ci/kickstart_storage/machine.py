@@ -14,7 +14,7 @@ from builder.drivers.ports import PortTable
 from builder.drivers.reaper import become_subreaper
 from builder.drivers.ssh import close_master, generate_keys, open_master, wait_banner
 from builder.drivers.ssh_host import SshHost
-from builder.drivers.virt import Libvirt, embed_uri
+from builder.drivers.virt import Domain, Libvirt, embed_uri
 from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
 from builder.images import tiny
@@ -38,8 +38,33 @@ def with_root(node: Node) -> Node:
     return node.model_copy(update={"disks": (root, *node.disks), "memory": GIB, "nics": ()})
 
 
+class Machine:
+    """One machine through its starts."""
+
+    def __init__(self, libvirt: Libvirt, xml: str, host: SshHost) -> None:
+        self.host = host
+        self._libvirt = libvirt
+        self._xml = xml
+        self._domain: Domain | None = None
+
+    def start(self) -> None:
+        self._domain = self._libvirt.start(self._xml)
+        connect(self.host.target)
+
+    def stop(self) -> None:
+        close_master(self.host.target)
+        if self._domain is not None:
+            self._domain.destroy()
+
+    def restart(self) -> None:
+        """Power off and on, once all is written: a shutdown would wait for the arrays' first synchronisation."""
+        self.host.run(["sync"], timeout=300)
+        self.stop()
+        self.start()
+
+
 @contextlib.contextmanager
-def machine(node: Node, image: Image, folder: Path) -> Iterator[SshHost]:
+def machine(node: Node, image: Image, folder: Path) -> Iterator[Machine]:
     """Running and answering to ssh. `folder` is short (sockets), and not empty afterwards: it holds the console."""
     assert image.disk is not None
     name = f"t-{node.name}-{uuid.uuid4().hex[:6]}"
@@ -82,10 +107,10 @@ def machine(node: Node, image: Image, folder: Path) -> Iterator[SshHost]:
             control_path=str(folder / "m"),
             host_key_alias=name,
         )
-        stack.callback(libvirt.start(domain_xml(whole, wiring)).destroy)
-        connect(target)
-        stack.callback(close_master, target)
-        yield SshHost(node.name, target)
+        running = Machine(libvirt, domain_xml(whole, wiring), SshHost(node.name, target))
+        stack.callback(running.stop)
+        running.start()
+        yield running
 
 
 def connect(target: SshTarget) -> None:

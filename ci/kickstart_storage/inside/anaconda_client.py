@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+import anaconda_stand_ins  # noqa: F401 - before anything of anaconda's
 from dasbus.typing import unwrap_variant
 from pyanaconda.core.kickstart.version import VERSION
 from pyanaconda.modules.boss.kickstart_manager.parser import VALID_SECTIONS_ANACONDA, SplitKickstartParser

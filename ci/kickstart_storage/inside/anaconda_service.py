@@ -1,22 +1,8 @@
-"""anaconda's storage service, as `python3 -m pyanaconda.modules.storage` starts it, with three imports answered here.
+"""anaconda's storage service, as `python3 -m pyanaconda.modules.storage` starts it."""
 
-They are of no concern to storage: a package that Debian does not have, the order of kernel packages' names, and whether
-an OSTree deployment brings bootupd.
-"""
-
+# mypy: disable-error-code="import-not-found"
 import runpy
-import sys
-import types
-from typing import Any
 
+import anaconda_stand_ins  # noqa: F401 - before anything of anaconda's
 
-def stand_in(name: str, **values: Any) -> None:
-    module = types.ModuleType(name)
-    module.__dict__.update(values)
-    sys.modules[name] = module
-
-
-stand_in("requests_ftp", FTPAdapter=object)
-stand_in("rpm", labelCompare=None)
-stand_in("pyanaconda.modules.payloads.payload.rpm_ostree.util", have_bootupd=lambda *_: False)
 runpy.run_module("pyanaconda.modules.storage", run_name="__main__")
