@@ -2,8 +2,8 @@
 
 Kernel, initrd and arguments are those of the medium's own boot entry, after the edits. The folder is laid out so that
 one tree serves PXELINUX (BIOS), GRUB (BIOS and UEFI) and iPXE, over TFTP and over HTTP. Sources: SYSLINUX wiki
-"PXELINUX" (pxelinux.cfg/01-MAC) and "Mboot.c32"; GRUB manual, "Network" ($net_default_mac); ipxe.org/cmd, where images
-of an initrd are named by `initrd=` for UEFI. Xen is left to the first two: iPXE cannot start it by UEFI.
+"PXELINUX" (pxelinux.cfg/01-MAC) and "Mboot.c32"; GRUB's search for grub.cfg-01-MAC, as its requests show; ipxe.org/cmd,
+where images of an initrd are named by `initrd=` for UEFI. Xen is left to the first two: iPXE cannot start it by UEFI.
 """
 
 from __future__ import annotations
@@ -94,27 +94,18 @@ def plan_netboot(plan: GraftPlan, name: str, *, macs: Sequence[str] = (), source
     places = {role: f"{name}/{path.rpartition('/')[2]}" for role, path in paths.items()}
     if len(set(places.values())) != len(places):
         places = {role: f"{name}/{role}" for role in paths}
+    # Both loaders look for their menu by the card's address themselves; a test for a file does not work over TFTP.
+    cards = [f"01-{mac.replace(':', '-')}" for mac in macs]
     texts = {
-        **{f"pxelinux.cfg/{'01-' + mac.replace(':', '-') if mac else 'default'}": pxelinux(name, entry, places)
-           for mac in macs or ("",)},
-        **{f"{GRUB_FOLDER}/{mac or 'default'}.cfg": grub(name, entry, places) for mac in macs or ("",)},
-        f"{GRUB_FOLDER}/grub.cfg": _CHOOSE,
+        **{f"pxelinux.cfg/{card}": pxelinux(name, entry, places) for card in cards or ["default"]},
+        **{f"{GRUB_FOLDER}/grub.cfg{f'-{card}' if card else ''}": grub(name, entry, places) for card in cards or [""]},
         f"{name}.ipxe": ipxe(entry, places),
-    }  # fmt: skip
+    }
     return NetBoot(texts, {places[role]: path for role, path in paths.items()}, bool(entry.hypervisor), notes)
 
 
 def _in_initrd(found: re.Match[str]) -> str:
     return f"{found[1]}file:{'//' if found[2] else ''}{found[3]}"
-
-
-_CHOOSE = f"""# Each host has its own menu, named by its first card's address.
-if [ -f /{GRUB_FOLDER}/$net_default_mac.cfg ]; then
-  source /{GRUB_FOLDER}/$net_default_mac.cfg
-elif [ -f /{GRUB_FOLDER}/default.cfg ]; then
-  source /{GRUB_FOLDER}/default.cfg
-fi
-"""
 
 
 def _entry(medium: Medium) -> tuple[Entry, str]:

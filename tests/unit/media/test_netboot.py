@@ -14,6 +14,7 @@ from builder.media.plan import plan_edits
 from tests.unit.media import made
 
 MAC = "52:54:00:12:34:56"
+GRUB = "boot/grub/grub.cfg-01-52-54-00-12-34-56"
 XEN_MENU = b"label i\n  kernel mboot.c32\n  append /boot/xen.gz a=1 --- /boot/vmlinuz b --- /install.img\n"
 XEN = {
     "/boot/isolinux/isolinux.cfg": XEN_MENU, "/boot/xen.gz": b"x", "/boot/vmlinuz": b"k",
@@ -44,7 +45,7 @@ def test_a_linux_installer(tmp_path: Path) -> None:
     assert made_tree.texts["pxelinux.cfg/01-52-54-00-12-34-56"] == (
         f"default host\nlabel host\n  kernel host/vmlinuz\n  append initrd=host/initrd.img,host/nestlab.img {words}\n"
     )
-    assert made_tree.texts[f"boot/grub/{MAC}.cfg"].splitlines()[2:4] == [
+    assert made_tree.texts[GRUB].splitlines()[2:4] == [
         "  linux /host/vmlinuz quiet 'net=a;b' inst.repo=http://192.0.2.1:8080/host.iso",
         "  initrd /host/initrd.img /host/nestlab.img",
     ]
@@ -63,7 +64,7 @@ def test_a_hypervisor(tmp_path: Path) -> None:
         "  kernel mboot.c32",
         "  append host/xen.gz a=1 com1=1 --- host/vmlinuz b c --- host/install.img",
     ]
-    assert made_tree.texts[f"boot/grub/{MAC}.cfg"].splitlines()[2:5] == [
+    assert made_tree.texts[GRUB].splitlines()[2:5] == [
         "  multiboot2 /host/xen.gz a=1 com1=1", "  module2 /host/vmlinuz b c", "  module2 /host/install.img",
     ]  # fmt: skip
     assert "chain pxelinux.0" in made_tree.texts["host.ipxe"]
@@ -71,7 +72,7 @@ def test_a_hypervisor(tmp_path: Path) -> None:
 
 def test_without_a_card_the_menus_are_everybodys(tmp_path: Path) -> None:
     texts = tree(tmp_path, XEN, [], mac="").texts
-    assert {"pxelinux.cfg/default", "boot/grub/default.cfg", "boot/grub/grub.cfg", "host.ipxe"} == set(texts)
+    assert {"pxelinux.cfg/default", "boot/grub/grub.cfg", "host.ipxe"} == set(texts)
 
 
 def test_release_6_knows_another_word(tmp_path: Path) -> None:
