@@ -18,7 +18,7 @@ from tests.support.xcpng_media import ANSWER, SAID, build_xcpng, debian_contents
 pytestmark = pytest.mark.e2e
 
 MAC = "52:54:00:12:34:56"
-SECONDS = 420
+SECONDS = 300
 """Xen and a kernel under emulation, on a machine that does other things as well."""
 BOOT_FILES = {"bios": "pxelinux.0", "uefi": "boot/grub/x86_64-efi/core.efi"}
 
