@@ -52,9 +52,9 @@ tests() {
 run_part() {
   case "$1" in
   lint) lint ;;
-  unit) tests unit 300 tests/unit tests/meta ;;
-  integration) tests integration 600 tests/integration ;;
-  e2e) tests e2e 1100 tests/e2e ;;
+  unit) tests unit 900 tests/unit tests/meta ;;
+  integration) tests integration 1800 tests/integration ;;
+  e2e) tests e2e 1800 tests/e2e ;;
   esac
 }
 
