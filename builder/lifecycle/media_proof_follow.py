@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from builder.drivers.console import POLL, ConsoleFollower
@@ -56,6 +56,8 @@ class Watch:
         self._patterns = {text: re.compile(text) for text in expected.texts}
         self._pages = {answer.path: Pages(answer.content) for answer in expected.answers}
         self._required = {answer.path for answer in expected.answers if answer.required}
+        self._lines: Counter[str] = Counter()
+        self._rank = (-1, 0)
         # A medium that boots no Linux is proven by texts alone.
         self._any_kernel = bool(expected.kernel or expected.answers or not expected.texts)
 
@@ -105,11 +107,13 @@ class Watch:
             self._mark(awaited, argument, where)
         if of_hypervisor:
             self.hypervisor_line = self.hypervisor_line or said
-        elif not self.kernel_line or (len(hits) == len(awaited) and not self._shows_all(self.kernel_line)):
-            self.kernel_line, self.kernel_where = said, where
-
-    def _shows_all(self, line: str) -> bool:
-        return all(has_argument(line, argument) for argument in self.kernel)
+            return
+        # Memory holds torn copies, too: of those that show most, the one that is there most often is whole.
+        self._lines[said] += 1
+        rank = (len(hits), self._lines[said])
+        if rank > self._rank:
+            self._rank, self.kernel_line = rank, said
+            self.kernel_where = self.kernel_where or where
 
     def _mark(self, awaited: dict[str, Seen], name: str, where: Where) -> None:
         if awaited[name].where is None:

@@ -91,6 +91,7 @@ def test_a_process_without_such_a_memory_is_said_so() -> None:
 
 def test_a_format_string_is_no_command_line() -> None:
     assert list(command_lines(b"Kernel command line: %s\0bad Command line: \0")) == []
+    assert list(command_lines(b"\0Invalid command line: hid or uid\0Bad Command line: ivrs\0")) == []
 
 
 def test_a_hypervisor_s_line_has_its_mark_with_or_without_a_time() -> None:
@@ -115,6 +116,15 @@ def test_arguments_are_awaited_by_layer() -> None:
     assert here.kernel_missing() == [] and here.answers_missing() == []
     assert here.kernel_line == 'console=hvc0 install "a=b c"' and here.kernel_where == "console"
     assert here.hypervisor_line == "install noreboot"
+
+
+def test_torn_copies_of_a_command_line_are_not_what_is_told(memory: int) -> None:
+    for at, text in ((1, b"quiet a=b leftover"), (2, b"quiet a=b"), (3, b"quie"), (4, b"quiet a=b")):
+        os.pwrite(memory, b"Command line: " + text + b"\0", at << 20)
+    here, guest = watch(kernel=("a=b",)), GuestMemory(os.getpid())
+    here.memory(guest)
+    guest.close()
+    assert (here.kernel_line, here.kernel_where, here.kernel_missing()) == ("quiet a=b", "memory", [])
 
 
 def test_without_expectations_any_kernel_will_do() -> None:
