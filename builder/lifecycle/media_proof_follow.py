@@ -71,14 +71,17 @@ class Watch:
                 self._mark(self.texts, name, "console")
         return next((cause for cause in CAUSES if re.search(cause.pattern, text)), None)
 
-    def memory(self, memory: GuestMemory) -> None:
-        """Look through the guest's memory once."""
+    def memory(self, memory: GuestMemory) -> Cause | None:
+        """Look through the guest's memory once; the cause when it says that this boot is lost."""
         waiting = {path: pages for path, pages in self._pages.items() if self.answers[path].where is None}
-        for of_hypervisor, said in look(memory, list(waiting.values()), lines=bool(self.kernel_missing())):
+        found = look(memory, list(waiting.values()), lines=bool(self.kernel_missing()))
+        for of_hypervisor, said in found.lines:
             self._command_line(said, "memory", of_hypervisor=of_hypervisor)
         for path, pages in waiting.items():
             if not pages.missing:
                 self._mark(self.answers, path, "memory")
+        self.last.extend(found.panics[:1])
+        return CAUSES[0] if found.panics else None
 
     def kernel_missing(self) -> list[str]:
         """What of the command lines is still awaited, in words."""
@@ -179,7 +182,7 @@ class _Phase:
         fatal = next((cause for line in lines if (cause := self.watch.line(line)) is not None), None)
         with self._memory(fatal is not None) as memory:
             if memory is not None:
-                self.watch.memory(memory)
+                fatal = self.watch.memory(memory) or fatal
         waits = bool(self.watch.kernel_missing() or self.watch.answers_missing())
         if fatal is not None and waits:
             raise NodeFailed(self.name, fatal.message, cause=fatal.name, phase=phase, last_lines=self._tail(),

@@ -45,7 +45,7 @@ def seen(*files: bytes) -> tuple[list[tuple[bool, str]], list[int]]:
     try:
         pages = [Pages(file) for file in files]
         found = look(guest, pages)
-        return found, [page.missing for page in pages]
+        return found.lines, [page.missing for page in pages]
     finally:
         guest.close()
 
@@ -125,6 +125,17 @@ def test_torn_copies_of_a_command_line_are_not_what_is_told(memory: int) -> None
     here.memory(guest)
     guest.close()
     assert (here.kernel_line, here.kernel_where, here.kernel_missing()) == ("quiet a=b", "memory", [])
+
+
+def test_a_panic_is_seen_though_the_console_is_silent(memory: int) -> None:
+    os.pwrite(memory, b"\0---[ end Kernel panic - not syncing: %s ]---\0", 1 << 20)
+    here, guest = watch(), GuestMemory(os.getpid())
+    assert here.memory(guest) is None
+    os.pwrite(memory, b"\x01---[ end Kernel panic - not syncing: IO-APIC + timer doesn't work! ]---\0", 2 << 20)
+    cause = here.memory(guest)
+    guest.close()
+    assert cause is not None and cause.name == "kernel-panic"
+    assert "IO-APIC" in here.last[-1]
 
 
 def test_without_expectations_any_kernel_will_do() -> None:
