@@ -17,6 +17,7 @@ from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
 from builder.events import EventLog
 from builder.lifecycle.media_proof_model import BootResult, Files, Judge, ProofRequest, Report, Way
+from builder.media.sinks.file import plain_target
 from builder.model.units import parse_size
 from builder.paths import write_atomic
 from builder.secrets import redact
@@ -99,9 +100,9 @@ def prove(
 
 
 def check_out(out: Path) -> None:
-    """Raises UsageError when a report cannot be written there: told before boots that take minutes."""
-    folder = out.absolute().parent
-    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    """Raises UsageError or MediaError when a report cannot be written there: told before boots that take minutes."""
+    folder = plain_target(out).parent
+    if not os.access(folder, os.W_OK):
         raise UsageError(f"{out} cannot be written as a file", hint="--out names a file in a folder that is there")
     try:
         kept_beside(out).mkdir(exist_ok=True)
