@@ -17,6 +17,7 @@ from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
 from builder.events import EventLog
 from builder.lifecycle.media_proof_model import BootResult, Files, Judge, ProofRequest, Report, Way
+from builder.media.errors import MediaError
 from builder.media.sinks.file import plain_target
 from builder.model.units import parse_size
 from builder.paths import write_atomic
@@ -100,10 +101,13 @@ def prove(
 
 
 def check_out(out: Path) -> None:
-    """Raises UsageError or MediaError when a report cannot be written there: told before boots that take minutes."""
-    folder = plain_target(out).parent
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{out} cannot be written as a file", hint="--out names a file in a folder that is there")
+    """Raises UsageError when a report cannot be written there: told before boots that take minutes."""
+    try:
+        writable = os.access(plain_target(out).parent, os.W_OK)
+    except MediaError as error:
+        raise UsageError(f"{out} cannot be written as a file: {error.message}", hint=error.hint) from None
+    if not writable:
+        raise UsageError(f"{out} cannot be written as a file", hint="its folder is not yours to write to")
     try:
         kept_beside(out).mkdir(exist_ok=True)
     except OSError as error:

@@ -15,7 +15,7 @@ import pytest
 from builder.model.plan import Recipe, SystemPlan
 from builder.paths import data_dir
 from builder.systems import load_system
-from tests.support.debs import unpacked
+from tests.support.debs import merged, unpacked
 from tests.support.nodes import debian_node, nic, tiny_node, xen
 from tests.support.xl import read_xl
 
@@ -43,14 +43,8 @@ def recipe(plan: SystemPlan) -> Recipe:
 @pytest.fixture(scope="module")
 def tree(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installed tree as far as systemd looks at it, with the recipe's files, and its units enabled by systemctl."""
-    root = tmp_path_factory.mktemp("tree")
-    packages = unpacked("12", ("systemd", "udev", "openssh-server", "xen-utils-common", "kmod", "dbus"))
-    shutil.copytree(packages, root, symlinks=True, dirs_exist_ok=True)
-    for name in ("bin", "lib", "sbin"):
-        if (root / name).is_dir():
-            shutil.copytree(root / name, root / "usr" / name, symlinks=True, dirs_exist_ok=True)
-            shutil.rmtree(root / name)
-        (root / name).symlink_to(f"usr/{name}")
+    packages = ("systemd", "udev", "openssh-server", "xen-utils-common", "kmod", "dbus")
+    root = merged("12", packages, tmp_path_factory.mktemp("tree"))
     for file in recipe.files:
         path = root / file.path.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,13 @@ own sections too (of yast-autoinstallation e94d61ec, and of the modules of that 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
-from tests.support.debs import unpacked
+from tests.support.debs import merged
 from tests.support.repo import ROOT
 from tests.support.suse import CASES, RELEASES, YAST, scripts_of
 from tests.support.suse_right import RIGHT
@@ -122,8 +121,7 @@ def test_xls_own_parser_reads_its_settings(release: str, tmp_path: Path) -> None
 def test_systemd_takes_the_unit_of_the_disks_time_out(tmp_path: Path) -> None:
     """Beside units of the names that it orders itself by, which are Xen's own."""
     unit = "etc/systemd/system/xen-LIBXL_HOTPLUG_TIMEOUT.service"
-    root = tmp_path / "root"
-    shutil.copytree(unpacked("12", ("systemd", "udev")), root, symlinks=True)
+    root = merged("12", ("systemd", "udev"), tmp_path / "root")
     (root / unit).parent.mkdir(parents=True, exist_ok=True)
     (root / unit).write_text(files_of(FULL)[f"/{unit}"])
     for name in ("xenstored", "xen-init-dom0", "xencommons"):

@@ -34,6 +34,18 @@ def unpacked(release: str, packages: Sequence[str]) -> Path:
     return folder
 
 
+def merged(release: str, packages: Sequence[str], root: Path) -> Path:
+    """A copy of `unpacked` whose /bin, /sbin and /lib are links into /usr, as on installed systems: newer programs
+    look nowhere else."""
+    shutil.copytree(unpacked(release, packages), root, symlinks=True, dirs_exist_ok=True)
+    for name in ("bin", "sbin", "lib"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, root / "usr" / name, symlinks=True, dirs_exist_ok=True)
+            shutil.rmtree(root / name)
+        (root / name).symlink_to(f"usr/{name}")
+    return root
+
+
 def _cache() -> Path:
     return Places.from_environment(os.environ).cache / "test-packages"
 

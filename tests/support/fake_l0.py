@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def install(folder: Path) -> dict[str, str]:
     root = Path(__file__).resolve().parents[2]
     for name in NAMES:
         path = programs / name
-        path.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -S -m tests.support.fake_l0 {name} "$@"\n')
+        command = f"PYTHONPATH={shlex.quote(str(root))} exec {shlex.quote(sys.executable)} -S -m tests.support.fake_l0"
+        path.write_text(f'#!/bin/sh\n{command} {name} "$@"\n')
         path.chmod(0o755)
     (folder / "state.json").write_text("{}")
     return {

@@ -13,9 +13,12 @@ from pathlib import Path
 from builder.model.plan import File
 from builder.run import run
 from tests.support.debs import unpacked
+from tests.support.repo import ROOT
 
 XEN = {"12": "xen-hypervisor-4.17-amd64", "13": "xen-hypervisor-4.20-amd64"}
 KERNEL = "6.1.0-0-amd64"
+STAND_INS = ROOT / "builder/images/disk"
+ROOT_UUID = "6e6c6162-0000-4000-8000-000000000001"
 
 # What grub-pc's installation leaves in /etc/default/grub.
 STOCK = """\
@@ -26,10 +29,14 @@ GRUB_CMDLINE_LINUX_DEFAULT="quiet"
 GRUB_CMDLINE_LINUX=""
 """
 
-# A mount namespace of its own: 20_linux_xen looks for kernels in /boot and nowhere else.
+# A mount namespace of its own: 20_linux_xen looks for kernels in /boot and nowhere else. What lies below has no disk
+# that grub-probe could tell of when it is in memory or in a container: the programs that stand in for it when an image
+# is built do so here.
 _MKCONFIG = """\
 set -e
 mount --make-rprivate /
+mount --bind "$1/grub-probe" "$(command -v grub-probe)"
+mount --bind "$1/grub-mkrelpath" "$(command -v grub-mkrelpath)"
 mount --bind "$1/boot" /boot
 mount --bind "$1/etc/default" /etc/default
 mount --bind "$1/etc/grub.d" /etc/grub.d
@@ -71,6 +78,9 @@ class Written:
 
 def grub_mkconfig(tree: Path) -> Written:
     """Runs the release's own grub-mkconfig on the tree. Needs root."""
+    for name in ("grub-probe", "grub-mkrelpath"):
+        (tree / name).write_text((STAND_INS / name).read_text().replace("@ROOT_UUID@", ROOT_UUID))
+        (tree / name).chmod(0o755)
     result = run(["unshare", "--mount", "sh", "-c", _MKCONFIG, "sh", tree], timeout=60)
     return Written(result.stdout, result.stderr)
 
