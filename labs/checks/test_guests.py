@@ -56,21 +56,22 @@ def test_guests_that_start_with_the_host_run(host: Host, node: Node, patience: f
     for guest in started:
         link = f"/etc/xen/auto/{guest.name}"
         assert host.check_output("readlink %s", link) == f"/etc/xen/{guest.name}.cfg"
-        domid = wait_until_whole(host, guest, 60 * patience)
-        for number, vif in enumerate(guest.vifs):
+        wait_until_whole(host, guest, 60 * patience)
+        for vif in guest.vifs:
             assert vif.mac in host.check_output("xl network-list %s", guest.name)
-            assert f"vif{domid}.{number}" in host.check_output("ls /sys/class/net/%s/brif", vif.bridge).split()
 
 
-def wait_until_whole(host: Host, guest: Guest, seconds: float) -> str:
-    """The domain's number, when it has all that it was to get: it is listed before that."""
+def wait_until_whole(host: Host, guest: Guest, seconds: float) -> None:
+    """Until the domain has its memory, and its interfaces are in their bridges: it is listed before that."""
     deadline = time.monotonic() + seconds
     while True:
         listed = host.run("xl list %s", guest.name)
         words = listed.stdout.splitlines()[-1].split() if listed.succeeded else []
         if words[2:4] == [str(guest.memory >> 20), str(guest.vcpus)]:
-            return str(words[1])
-        assert time.monotonic() < deadline, listed.stdout + listed.stderr
+            cards = [f"/sys/class/net/{vif.bridge}/brif/vif{words[1]}.{n}" for n, vif in enumerate(guest.vifs)]
+            if all(host.file(card).exists for card in cards):
+                return
+        assert time.monotonic() < deadline, listed.stdout + listed.stderr + host.run("ls /sys/class/net/*/brif").stdout
         time.sleep(2)
 
 
