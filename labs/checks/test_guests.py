@@ -69,7 +69,7 @@ def wait_until_whole(host: Host, guest: Guest, seconds: float) -> None:
         words = listed.stdout.splitlines()[-1].split() if listed.succeeded else []
         if words[2:4] == [str(guest.memory >> 20), str(guest.vcpus)]:
             cards = [f"/sys/class/net/{vif.bridge}/brif/vif{words[1]}.{n}" for n, vif in enumerate(guest.vifs)]
-            if all(host.file(card).exists for card in cards):
+            if all(host.run("test -e %s", card).succeeded for card in cards):
                 return
         assert time.monotonic() < deadline, listed.stdout + listed.stderr + host.run("ls /sys/class/net/*/brif").stdout
         time.sleep(2)
