@@ -157,7 +157,9 @@ def virsh(words: list[str], now: State) -> int:
     elif verb in ("info", "dominfo"):
         return 0 if name in known else 1
     elif verb == "metadata":
-        return 0 if words[1] in now["ours"] else 1
+        if words[1] not in now["ours"]:
+            return 1
+        print('<export lab="demo"/>')
     elif verb in ("start", "destroy"):
         assert known[words[1]] != (verb == "start"), f"{verb} of {words[1]}"
         known[words[1]] = verb == "start"

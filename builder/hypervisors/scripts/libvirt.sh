@@ -51,7 +51,8 @@ unnetwork() {
 
 # ours NAME: fails for a domain that another made.
 ours() {
-    virsh metadata "$1" "$MARK" >/dev/null 2>&1 || fail "the domain $1 is there, and was not exported by nestlab"
+    # libvirt 11 ends with 0 for a domain without it, too
+    [ -n "$(virsh metadata "$1" "$MARK" 2>/dev/null)" ] || fail "the domain $1 is there, and was not exported by nestlab"
 }
 
 # define NAME FILE
