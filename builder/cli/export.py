@@ -10,7 +10,7 @@ import click
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
 from builder.cli.output import columns, output_option, show
-from builder.cli.render import write_tree
+from builder.cli.render import print_one, refuse_both, write_tree
 from builder.errors import UsageError
 from builder.hypervisors import EXPORTERS, load_exporter
 from builder.hypervisors.fit import check
@@ -47,8 +47,7 @@ def export(
     Without --out or --stdout the files are listed. What the documents refuse is an error that quotes them; what they
     advise against, or what differs, is told and stands in README.md. `nestlab settings --documented` lists all of it.
     """
-    if out is not None and one is not None:
-        raise click.UsageError("--out and --stdout exclude each other")
+    refuse_both(out, one)
     plan = plan_lab(load_lab(app, lab, limits=False), load_system)
     exporter = load_exporter(target)
     site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
@@ -56,9 +55,7 @@ def export(
     for finding in findings:
         click.echo(f"{finding.severity}: {finding.message} [{finding.code}]{_hint(finding)}", err=True)
     if one is not None:
-        if one not in files:
-            raise UsageError(f"there is no file {one}", hint=f"nestlab export {lab} --to {target} lists the files")
-        click.echo(files[one].content, nl=False)
+        print_one(files, one, said=one, lister=f"nestlab export {lab} --to {target}")
         return
     if out is not None:
         write_tree(out, files)

@@ -143,10 +143,11 @@ def node_names(lab: Lab) -> tuple[str, ...]:
 
 
 def _node(lab: Lab, name: str) -> Node:
-    for node in lab.nodes:
-        if node.name == name:
-            return node
-    raise UsageError(f"lab {lab.name} has no node {name}", hint=f"its nodes: {', '.join(n.name for n in lab.nodes)}")
+    try:
+        return lab.node(name)
+    except KeyError:
+        known = ", ".join(node.name for node in lab.nodes)
+        raise UsageError(f"lab {lab.name} has no node {name}", hint=f"its nodes: {known}") from None
 
 
 def _with_keys(node: Node, asked: Asked) -> Node:

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import click
@@ -44,21 +44,29 @@ def render(
 
     Without --out or --stdout the files are listed. What `up` chooses (ports, paths, keys) is shown by samples.
     """
-    if out is not None and one is not None:
-        raise click.UsageError("--out and --stdout exclude each other")
+    refuse_both(out, one)
     made = plan_lab(load_lab(app, lab, limits=False), loader(templates))
     files = {f"{node.name}/{file.path}": file for node in made.nodes for file in node_files(made, node, accelerator)}
     if one is not None:
-        name = one.replace(":", "/", 1)
-        if name not in files:
-            raise UsageError(f"there is no file {one}", hint=f"nestlab render {lab} lists the files")
-        click.echo(files[name].content, nl=False)
+        print_one(files, one.replace(":", "/", 1), said=one, lister=f"nestlab render {lab}")
         return
     if out is not None:
         write_tree(out, files)
     rows = [{"node": name.partition("/")[0], "file": name.partition("/")[2], "size": len(file.content.encode()),
              "mode": f"{file.mode:04o}"} for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["node", "file", "size", "mode"], [list(row.values()) for row in rows]))
+
+
+def refuse_both(out: Path | None, one: str | None) -> None:
+    if out is not None and one is not None:
+        raise click.UsageError("--out and --stdout exclude each other")
+
+
+def print_one(files: Mapping[str, File], name: str, *, said: str, lister: str) -> None:
+    """Print one of the files. Raises UsageError when it is not there; `said` is what the user called it."""
+    if name not in files:
+        raise UsageError(f"there is no file {said}", hint=f"{lister} lists the files")
+    click.echo(files[name].content, nl=False)
 
 
 def node_files(made: LabPlan, plan: NodePlan, accelerator: str) -> Iterator[File]:

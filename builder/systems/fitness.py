@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from builder.errors import LabError
 from builder.model.lab import MediumSource, Node
 from builder.model.plan import Finding, SystemTraits
 
 
-def refuse_unknown_release(node: Node, traits: SystemTraits, releases: Container[str] | None = None) -> None:
+def refuse_unknown_release(node: Node, traits: SystemTraits) -> None:
     """Raises LabError with the known releases."""
-    if node.release not in (traits.releases if releases is None else releases):
+    if node.release not in traits.releases:
         raise LabError(
             f"{node.name}: there is no release '{node.release}' of {traits.title} here",
             hint=f"known: {', '.join(traits.releases)}",

@@ -75,12 +75,7 @@ start() {
 
 # finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
 finish() {
-    waited=0
-    while running "$1"; do
-        [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: virsh console $1"
-        sleep "$PAUSE"
-        waited=$((waited + PAUSE))
-    done
+    await_end "$1" ": virsh console $1" running "$1"
     start "$1"
 }
 

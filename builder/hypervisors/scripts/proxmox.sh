@@ -70,16 +70,14 @@ start() {
     [ "$(qm status "$id")" = 'status: running' ] || qm start "$id"
 }
 
+# is_on ID
+is_on() { [ "$(qm status "$1")" != 'status: stopped' ]; }
+
 # finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
 finish() {
     id=$(id_of "$1")
     [ -n "$id" ] || fail "there is no machine $1: run create.sh"
-    waited=0
-    until [ "$(qm status "$id")" = 'status: stopped' ]; do
-        [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: qm terminal $id"
-        sleep "$PAUSE"
-        waited=$((waited + PAUSE))
-    done
+    await_end "$1" ": qm terminal $id" is_on "$id"
     eject "$1"
     qm start "$id"
 }

@@ -17,6 +17,7 @@ found() { xe "$@" --minimal; }
 vm_of() { found vm-list "name-label=$1" "other-config:nestlab=$LAB" params=uuid; }
 vdi_of() { found vdi-list "name-label=$1" "other-config:nestlab=$LAB" params=uuid; }
 network_of() { found network-list "name-label=$1" "other-config:nestlab=$LAB" params=uuid; }
+is_on() { [ "$(state_of "$1")" != halted ]; }
 state_of() { xe vm-param-get "uuid=$1" param-name=power-state; }
 
 # uplink NAME: a network of the pool, by its name or its bridge.
@@ -129,12 +130,7 @@ start() {
 # finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
 finish() {
     uuid=$(one "$(vm_of "$1")" "machine $1 of this lab")
-    waited=0
-    until [ "$(state_of "$uuid")" = halted ]; do
-        [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds"
-        sleep "$PAUSE"
-        waited=$((waited + PAUSE))
-    done
+    await_end "$1" "" is_on "$uuid"
     eject "$1"
     xe vm-start "uuid=$uuid"
 }

@@ -30,12 +30,7 @@ install() {
         return 0
     fi
     up "$1" "$2" "$3"
-    waited=0
-    while running "$1"; do
-        [ "$waited" -lt "$LIMIT" ] || fail "$1 still installs after $LIMIT seconds: xl console $1"
-        sleep "$PAUSE"
-        waited=$((waited + PAUSE))
-    done
+    await_end "$1" ": xl console $1" running "$1"
     rm -f -- "$3"
     : >"$4"
 }
