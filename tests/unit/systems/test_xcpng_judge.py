@@ -92,6 +92,7 @@ CHANGES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("NLX012", "8.3", 'state="enabled"', 'state="on"', ()),
     ("NLX013", "8.3", ' proto="static"', "", ()),
     ("NLX013", "8.3", '<source type="url">', "<source>", ()),
+    ("NLX013", "8.3", "<timezone>", "<fcoe-interface/><timezone>", ()),
     ("NLX014", "8.3", "<keymap>us</keymap>", "<keymap/>", ()),
     ("NLX020", "8.3", "https://mirror.example/xcp", "/srv/xcp", ()),
     ("NLX020", "8.3", "files.example:/drivers", "files.example", ()),

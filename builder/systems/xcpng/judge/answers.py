@@ -36,6 +36,7 @@ def judge_answers(text: str, release: str, target: Target | None = None) -> tupl
     _attributes(root, ROOT if mode != RESTORE else {}, report)
     _elements(root, mode, report)
     _sources(root, report)
+    _storage_cards(root, report)
     if mode == FRESH:
         judge_disks(root, report, target)
         _interface(root, report, target)
@@ -120,6 +121,12 @@ def _sources(root: ET.Element, report: Report) -> None:
         if not good:
             report.add("NLX020", f"<{element.tag}>", f"{text or 'nothing'} is no address of type {kind}",
                        "url: http://..., nfs: host:/path, local: nothing")  # fmt: skip
+
+
+def _storage_cards(root: ET.Element, report: Report) -> None:
+    for element in root.iter("fcoe-interface"):
+        if not element.get("name") and not element.get("hwaddr"):
+            report.add("NLX013", "<fcoe-interface>", "no card is named", 'add name="..." or hwaddr="..."')
 
 
 def _interface(root: ET.Element, report: Report, target: Target | None) -> None:
