@@ -74,7 +74,7 @@ class MissingTool(HostLacks):
 
 
 class TimedOut(LabError):
-    """Something awaited did not come in time (exit 4)."""
+    """Something awaited did not come in time (exit 4). `cause` is the stable name of the most likely reason."""
 
     exit_code = 4
 
@@ -86,6 +86,7 @@ class TimedOut(LabError):
         node: str | None = None,
         last_lines: Sequence[str] = (),
         hint: str | None = None,
+        cause: str = "timeout",
     ) -> None:
         who = f"{node}: " if node else ""
         tail = "".join(f"\n  | {line}" for line in last_lines)
@@ -93,6 +94,7 @@ class TimedOut(LabError):
         self.awaited = awaited
         self.seconds = seconds
         self.node = node
+        self.cause = cause
         self.last_lines = tuple(last_lines)
 
 

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from builder.drivers.console import POLL, ConsoleFollower
+from builder.drivers.ends import ENDS, RESETS, told
+from builder.drivers.hooks import Report
 from builder.errors import Interrupted, LabError, NodeFailed, TimedOut
 from builder.events import Emit, Outcome
 from builder.model.plan import Cause, Phase
@@ -22,10 +24,20 @@ _PROGRESS_EVERY = 1.0
 _TAIL = 15
 _SLOWEST = 10.0
 
+Signal = str | Report
+"""'ssh', 'reboot' or 'power-off'; 'reset' when the machine restarted itself and goes on; the name of one of `ENDS`; or
+what a script of the installation reported."""
+
+
+class Signals(Protocol):
+    """A queue of signals, or of some kinds of them only. Raises queue.Empty."""
+
+    def get_nowait(self) -> Signal: ...
+
 
 @dataclass(frozen=True, slots=True)
 class BootFollower:
-    """What to follow. `signals` brings what the console cannot tell: 'ssh', 'reboot', 'power-off', 'http'.
+    """What to follow. `signals` brings what the console cannot tell.
 
     `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds; a boot that has been slow
     so far stretches those of its later phases. `expected` are seconds of each phase in past runs; they go out with the
@@ -33,14 +45,15 @@ class BootFollower:
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
     never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
-    not come before their time.
+    not come before their time. A report counts as the line that its script prints, `nestlab: MESSAGE`; with a failure
+    comes the installer's log, in which causes are looked for first, the newest line before older ones.
     """
 
     console: Path
     phases: Sequence[Phase]
     node: str
     emit: Emit
-    signals: queue.Queue[str]
+    signals: Signals
     offset: int = 0
     scale: float = 1.0
     expected: Mapping[str, float] = field(default_factory=dict)
@@ -48,7 +61,7 @@ class BootFollower:
 
     def follow(self, stop: threading.Event | None = None) -> dict[str, float]:
         """Seconds that each phase took. Raises NodeFailed with the cause, TimedOut with the phase, what was awaited
-        and the last lines, Interrupted when `stop` is set."""
+        and the last lines (and a cause, if anything hinted at one), Interrupted when `stop` is set."""
         return _Boot(self, stop or threading.Event()).run()
 
 
@@ -59,11 +72,16 @@ class _Boot:
         self.reader = ConsoleFollower(what.console, offset=what.offset)
         self.last: deque[str] = deque(maxlen=_TAIL)
         self.signals: set[str] = set()
+        self.resets = 0
+        self.clue: Cause | None = None
         self.current = 0
         self.began = self.told = time.monotonic()
         self.seconds: dict[str, float] = {}
         self.awaits = [
             _compile(what.node, phase.awaits) if phase.signal == "console" else None for phase in what.phases
+        ]
+        self.reports = [
+            _compile(what.node, phase.awaits) if phase.signal in ("console", "http") else None for phase in what.phases
         ]
         self.causes = [[(_compile(what.node, c.pattern), c) for c in phase.causes] for phase in what.phases]
 
@@ -96,37 +114,78 @@ class _Boot:
             self.reader.close()
         return self.seconds
 
-    def _line(self, line: str) -> None:
+    def _line(self, line: str, *, reported: bool = False) -> None:
         """Causes and awaited lines count from the current phase up to the next that a signal ends."""
+        self._search(line)
         for index in range(self.current, len(self.what.phases)):
-            for pattern, cause in self.causes[index]:
-                if pattern.search(line):
-                    self._fail(cause)
-            if self.awaits[index] is None:
-                break
-        for index in range(self.current, len(self.what.phases)):
-            awaited = self.awaits[index]
+            awaited = (self.reports if reported else self.awaits)[index]
             if awaited is None:
                 return
             if awaited.search(line):
                 self._advance(index + 1)
                 return
 
+    def _search(self, line: str) -> None:
+        for index in range(self.current, len(self.what.phases)):
+            for pattern, cause in self.causes[index]:
+                if pattern.search(line):
+                    if cause.sure:
+                        self._fail(cause)
+                    self.clue = cause
+            if self.awaits[index] is None:
+                break
+
+    def _report(self, report: Report) -> None:
+        line = f"nestlab: {report.message}"
+        self.last.append(line)
+        self.what.emit("line", node=self.what.node, phase=self.phase.name, text=report.message, source="installer",
+                       mark=report.kind, part=report.phase)  # fmt: skip
+        if report.kind == "fail":
+            for said in reversed(report.log.splitlines()):
+                self._search(said)
+        self._line(line, reported=True)
+
     def _signals(self) -> None:
+        come: list[Signal] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                self.signals.add(self.what.signals.get_nowait())
-        if self.signals:
+                come.append(self.what.signals.get_nowait())
+        for signal in come:
+            if isinstance(signal, Report):
+                if self.current < len(self.what.phases):
+                    self._report(signal)
+            elif signal == "reset":
+                self.resets += 1
+            else:
+                self.signals.add(signal)
+        if come:
             for line in self.reader.read():  # the console may be behind the signal
                 self.last.append(line)
                 self._line(line)
         while self._take_signal():
             pass
         if self.current < len(self.what.phases):
-            for name, did in (("power-off", "powered off"), ("reboot", "rebooted")):
-                if name in self.signals:
-                    message = f"the node {did} before its time"
-                    self._fail(Cause(pattern="", name=f"early-{name}", message=message, cure="read its last words"))
+            self._ended()
+
+    def _ended(self) -> None:
+        """Fails for what the machine did before its time."""
+        for name in ENDS.keys() & self.signals:
+            self._fail(ENDS[name])
+        if self.resets >= RESETS:
+            self._ended_by("reset-loop")
+        if "power-off" in self.signals:
+            self._ended_by("early-power-off")
+        if "reboot" in self.signals:
+            self._ended_by("early-reboot" if told(self._tail()) else "triple-fault")
+
+    def _ended_by(self, name: str) -> None:
+        """The end alone does not say why: what hinted at a cause does."""
+        end, clue = ENDS[name], self._clue()
+        self._fail(end if clue is None else clue.model_copy(update={"message": f"{end.message}: {clue.message}"}))
+
+    def _clue(self) -> Cause | None:
+        """What hinted at a cause, as long as the boot is where it counts."""
+        return self.clue if self.clue in self.phase.causes else None
 
     def _take_signal(self) -> bool:
         """Whether a signal that came ends the next phase that awaits one."""
@@ -147,20 +206,25 @@ class _Boot:
         now = time.monotonic()
         spent, limit = now - self.began, self._limit()
         if spent > limit:
-            self._end("failed", cause="timeout")
-            awaited = f"/{self.phase.awaits}/ on the console" if self.phase.signal == "console" else self.phase.signal
-            raise TimedOut(
-                f"{awaited} (phase {self.phase.name})",
-                seconds=spent,
-                node=self.what.node,
-                last_lines=self._tail(),
-                hint="all it said: nestlab console LAB NODE --log; a slow host needs more time: --timeout-scale 3",
-            )
+            self._late(spent)
         if now - self.told >= _PROGRESS_EVERY:
             self.told = now
             self.what.emit(
                 "progress", node=self.what.node, phase=self.phase.name, elapsed=round(spent, 1), **self._expected()
             )
+
+    def _late(self, spent: float) -> None:
+        likely = self._clue() or self.phase.late
+        name = likely.name if likely else "timeout"
+        self._end("failed", cause=name)
+        awaited = f"/{self.phase.awaits}/ on the console" if self.phase.signal == "console" else self.phase.signal
+        hint = "all it said: nestlab console LAB NODE --log; a slow host needs more time: --timeout-scale 3"
+        if likely:
+            hint = f"perhaps {likely.message} [{likely.name}]: {likely.cure}; {hint}"
+        raise TimedOut(
+            f"{awaited} (phase {self.phase.name})",
+            seconds=spent, node=self.what.node, last_lines=self._tail(), hint=hint, cause=name,
+        )  # fmt: skip
 
     def _advance(self, to: int) -> None:
         """End the current phase and those before `to`; begin the next."""

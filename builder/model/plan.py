@@ -67,24 +67,28 @@ class Recipe(Value):
 
 
 class Cause(Value):
-    """A line on the console that tells why a node stopped. `pattern` is a regular expression."""
+    """Why a node stopped, as a line of its console or of its installer's log tells. `pattern` is a regular expression.
+    What is not `sure` is a clue: it ends nothing, and is named when the boot fails without a word of its own."""
 
     pattern: str
     name: str
     message: str
     cure: str
+    sure: bool = True
 
 
 class Phase(Value):
     """A part of a boot. It ends when `awaits` (a regular expression, searched in each console line) is seen, or,
-    for `signal` other than console, when that signal comes. `weight` is the seconds it is expected to take under
-    emulation, from which time-outs and progress are scaled."""
+    for `signal` other than console, when that signal comes; with `http`, when a report of the installation is what is
+    awaited. `weight` is the seconds it is expected to take under emulation, from which time-outs and progress are
+    scaled. `late` is what it means when it never ends, where that can be said."""
 
     name: str
     awaits: str = ""
     signal: Literal["console", "ssh", "reboot", "power-off", "http"] = "console"
     weight: float = 10
     causes: tuple[Cause, ...] = ()
+    late: Cause | None = None
 
 
 class Boot(Value):
@@ -116,9 +120,9 @@ class Finding(Value):
 
 
 class SystemPlan(Value):
-    """Everything a system decides about a node. `seed` are files given to this node alone at its first boot
-    (never part of an image); `checks` name files of labs/checks. `findings` are warnings about the answers: with an
-    error there is no plan."""
+    """Everything a system decides about a node. `seed` are files given to this node alone at its first boot (never part
+    of an image); where it is installed they come on a volume called `volume_label`, below /seed. `checks` name files of
+    labs/checks. `findings` are warnings about the answers: with an error there is no plan."""
 
     system: str
     release: str
@@ -132,6 +136,7 @@ class SystemPlan(Value):
     quirks: tuple[Quirk, ...] = ()
     findings: tuple[Finding, ...] = ()
     ssh_user: str = "root"
+    volume_label: str = "NESTLAB"
 
 
 class Minimum(Value):

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from builder.drivers.boot import BootFollower
+from builder.drivers.boot import BootFollower, Signal
+from builder.drivers.ends import ENDS
+from builder.drivers.hooks import Report
 from builder.errors import Interrupted, LabError, NodeFailed, TimedOut
 from builder.model.plan import Cause, Phase
 
@@ -31,7 +33,7 @@ class Bench:
 
     def __init__(self, tmp_path: Path) -> None:
         self.log = tmp_path / "console.log"
-        self.signals: queue.Queue[str] = queue.Queue()
+        self.signals: queue.Queue[Signal] = queue.Queue()
         self.events: list[tuple[str, str | None, str | None, Mapping[str, Any]]] = []
 
     def say(self, text: str) -> None:
@@ -147,7 +149,7 @@ def test_a_boot_that_has_been_slow_gets_more_time_and_one_that_was_not_gets_none
 def test_a_node_that_ends_before_its_time(bench: Bench, signal: str) -> None:
     bench.say("SeaBIOS\n")
     bench.signals.put(signal)
-    bench.say("the last words\n")
+    bench.say("the last words\nreboot: Restarting system\n")
     with pytest.raises(NodeFailed) as caught:
         bench.follow()
     assert caught.value.cause == f"early-{signal}"
@@ -171,7 +173,7 @@ INSTALL = (
 
 
 def test_an_installation_ends_by_its_reboot_and_not_by_an_earlier_one(bench: Bench) -> None:
-    bench.say("Installing\n")
+    bench.say("Installing\nreboot: Restarting system\n")
     bench.signals.put("reboot")
     with pytest.raises(NodeFailed, match="rebooted before its time"):
         bench.follow(INSTALL)
@@ -224,3 +226,127 @@ def test_a_pattern_that_is_none(bench: Bench) -> None:
 
 def test_no_phases_is_a_boot_that_is_over(bench: Bench) -> None:
     assert bench.follow(()) == {}
+
+
+def test_a_reset_without_a_word_is_told_apart_from_a_reboot(bench: Bench) -> None:
+    bench.say("SeaBIOS\nXen version\nthe last words\n")
+    bench.signals.put("reboot")
+    with pytest.raises(NodeFailed, match="without a word") as caught:
+        bench.follow()
+    assert caught.value.cause == "triple-fault"
+
+
+def test_a_machine_that_restarts_itself_again_and_again(bench: Bench) -> None:
+    bench.say("SeaBIOS\n")
+    for _ in range(2):
+        bench.signals.put("reset")
+    with pytest.raises(TimedOut):  # firmware does that
+        bench.follow(scale=0.08)
+    for _ in range(3):
+        bench.signals.put("reset")
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow()
+    assert caught.value.cause == "reset-loop"
+
+
+@pytest.mark.parametrize("name", ["medium-gone", "no-space"])
+def test_what_the_machine_lost_ends_the_boot_at_once(bench: Bench, name: str) -> None:
+    bench.signals.put(name)
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow()
+    assert (caught.value.cause, caught.value.hint) == (name, ENDS[name].cure)
+
+
+CLUE = Cause(pattern="HAP not detected", name="no-paging", message="no nested paging", cure="another CPU", sure=False)
+DOUBTFUL = (
+    Phase(name="xen", awaits="Linux version", weight=1, causes=(CLUE, PANIC)),
+    Phase(name="login", awaits="login: $", weight=1),
+)
+
+
+@pytest.mark.parametrize("signal", ["power-off", "reboot", None])
+def test_a_clue_ends_nothing_and_explains_what_does(bench: Bench, signal: str | None) -> None:
+    bench.say("HAP not detected\n")
+    if signal is None:
+        with pytest.raises(TimedOut, match="no nested paging") as late:
+            bench.follow(DOUBTFUL, scale=0.3)
+        assert late.value.cause == bench.events[-1][3]["cause"] == "no-paging"
+        return
+    bench.signals.put(signal)
+    with pytest.raises(NodeFailed, match="no nested paging") as caught:
+        bench.follow(DOUBTFUL)
+    assert caught.value.cause == "no-paging"
+
+
+def test_a_clue_counts_no_longer_than_its_phases(bench: Bench) -> None:
+    bench.say("HAP not detected\nLinux version 6\n")
+    with pytest.raises(TimedOut) as caught:
+        bench.follow(DOUBTFUL, scale=0.3)
+    assert caught.value.cause == "timeout"
+    assert "paging" not in str(caught.value)
+
+
+def test_what_is_sure_goes_before_a_clue(bench: Bench) -> None:
+    bench.say("HAP not detected\nPanic on CPU 0\n")
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(DOUBTFUL)
+    assert caught.value.cause == "xen-panic"
+
+
+def test_a_phase_can_say_what_its_time_out_means(bench: Bench) -> None:
+    late = Cause(pattern="", name="answers-missing", message="it found no answers", cure="look at the volume")
+    with pytest.raises(TimedOut, match="it found no answers") as caught:
+        bench.follow((Phase(name="answers", awaits="never", weight=1, late=late),), scale=0.2)
+    assert caught.value.cause == "answers-missing"
+
+
+REPORTED = (
+    Phase(name="answers", awaits="nestlab: it has read its answers", weight=5),
+    Phase(name="disks", awaits="nestlab: the disks are ready", weight=5, causes=(PANIC, NO_ROOT)),
+    Phase(name="end", signal="power-off", weight=5),
+)
+
+
+def test_a_report_is_as_good_as_the_line_on_the_console(bench: Bench) -> None:
+    bench.signals.put(Report("end", "answers", "it has read its answers"))
+    bench.say("nestlab: it has read its answers\nnestlab: the disks are ready\n")
+    bench.signals.put(Report("end", "disks", "the disks are ready"))
+    threading.Timer(0.3, bench.signals.put, ["power-off"]).start()
+    assert list(bench.follow(REPORTED)) == ["answers", "disks", "end"]
+    lines = [(data["text"], data["mark"], data["part"]) for kind, _, _, data in bench.events if kind == "line"]
+    assert lines == [("it has read its answers", "end", "answers"), ("the disks are ready", "end", "disks")]
+
+
+def test_reports_alone_lead_to_the_end(bench: Bench) -> None:
+    for message in ("it has read its answers", "the disks are ready"):
+        bench.signals.put(Report("end", "x", message))
+    bench.signals.put("power-off")
+    assert list(bench.follow(REPORTED)) == ["answers", "disks", "end"]
+
+
+def test_a_report_that_comes_late_changes_nothing(bench: Bench) -> None:
+    bench.signals.put(Report("end", "disks", "the disks are ready"))
+    bench.signals.put(Report("end", "answers", "it has read its answers"))
+    bench.signals.put("power-off")
+    bench.signals.put(Report("fail", "disks", "Unable to mount root", "Panic on CPU 7"))
+    assert list(bench.follow(REPORTED)) == ["answers", "disks", "end"]
+
+
+def test_a_failure_is_named_by_the_newest_line_of_its_log(bench: Bench) -> None:
+    bench.say("nestlab: it has read its answers\n")
+    log = "Panic on CPU 0\nsome more\nUnable to mount root fs\nthe end\n"
+    bench.signals.put(Report("fail", "disks", "the installation failed", log))
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(REPORTED)
+    assert caught.value.cause == "no-root"
+    assert "nestlab: the installation failed" in str(caught.value)
+
+
+def test_what_only_reports_tell_does_not_end_by_the_console(bench: Bench) -> None:
+    phases = (Phase(name="told", signal="http", awaits="nestlab: done", weight=1), Phase(name="last", awaits="end$"))
+    bench.say("nestlab: done\n")
+    with pytest.raises(TimedOut, match="http"):
+        bench.follow(phases, scale=0.3)
+    bench.signals.put(Report("end", "x", "done"))
+    threading.Timer(0.3, bench.say, ["the end\n"]).start()
+    assert list(bench.follow(phases)) == ["told", "last"]
