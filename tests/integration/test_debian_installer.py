@@ -15,6 +15,7 @@ from builder.model.plan import File
 from builder.systems import load_system
 from builder.systems.debian.installer import TITLES
 from builder.systems.debian.judge.questions import KEYMAPS, KEYMAPS_OF, QUESTIONS, WITHOUT_TEMPLATE
+from builder.systems.debian.planning import ONCE
 from tests.support.debian import CASES, RELEASES, Case
 from tests.support.grub import KERNEL, command, default_entry, grub_complains, grub_mkconfig, host_tree
 from tests.support.installer import Template, components, initrd, templates
@@ -306,6 +307,9 @@ def stubbed(tree: Path, names: Sequence[str]) -> None:
         (tree / "stubs" / name).chmod(0o755)
 
 
+_HOOKS = ("/lib/partman/finish.d/99nestlab", "/usr/lib/base-installer.d/00nestlab", "/usr/lib/pre-pkgsel.d/00nestlab")
+
+
 @pytest.mark.parametrize("name", ["12-bios-lvm", "13-bios-plain", "13-uefi-raid10x4", "13-full", "12-xen"])
 def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Path], tmp_path: Path) -> None:
     """All of them, in their order, in the initrd: every file lands in /target with its bits, every mark is told."""
@@ -315,15 +319,17 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
         (tree / "target" / folder).mkdir(parents=True)
     (tree / "target/boot/efi/EFI/BOOT/BOOTX64.EFI").write_text("loader")
     (tree / "target/boot/xen-4.20-amd64.efi").write_text("")
-    stubbed(tree, ["in-target", "modprobe", "update-dev", "mount", "umount"])
+    stubbed(tree, ["in-target", "chroot", "modprobe", "update-dev", "mount", "umount"])
     marks = []
     for command_name in ("preseed/early_command", "partman/early_command", "preseed/late_command"):
         done = in_initrd(tree, case.values[command_name])
         assert (done.returncode, done.stderr) == (0, ""), command_name
         marks += told(tree)
-        for hook in ("base-installer", "post-base-installer", "pre-pkgsel") if "partman" in command_name else ():
-            assert in_initrd(tree, f"/usr/lib/{hook}.d/00nestlab").returncode == 0
+        for hook in _HOOKS if "partman" in command_name else ():
+            assert in_initrd(tree, hook).returncode == 0
             marks += told(tree)
+            if "base-installer" in hook:
+                assert all(in_initrd(tree, f"/target{program}").returncode == 0 for program in ONCE)
     awaited = [phase.awaits.removeprefix("nestlab: ") for phase in case.plan.boots[0].phases]
     assert marks == [mark for mark in awaited if mark and "Linux" not in mark]
     for file in (path for path in case.answers if path.startswith("nestlab/files/")):
@@ -331,7 +337,11 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
         assert put.read_text() == case.answers[file]
         assert put.stat().st_mode & 0o777 == (0o755 if file.endswith("lib/nestlab/network") else 0o644)
     calls = (tree / "tmp/calls").read_text().splitlines()
-    assert "in-target update-grub" in calls
+    assert "in-target sh -c update-initramfs -c -k all && update-grub" in calls
+    diverted = [line.partition(" --rename ")[2] for line in calls if " dpkg-divert " in line]
+    assert diverted == [f"{way} {program}" for way in ("--add", "--remove") for program in ONCE]
+    assert not any((tree / "target" / program.lstrip("/")).exists() for program in ONCE)
+    assert (tree / "target/etc/dpkg/dpkg.cfg.d/force-unsafe-io").read_text() == "force-unsafe-io\n"
     assert not (tree / "target/boot/xen-4.20-amd64.efi").exists()
     assert (tree / "target/etc/network/interfaces").read_text() == "auto lo\niface lo inet loopback\n"
     if name == "13-full":

@@ -8,15 +8,34 @@ set -eu
 : >/tmp/nestlab-early
 tell 'the installer has read its answers'
 
-# What the installer runs when it gets there.
-milestone() { # FOLDER MARK
-	mkdir -p "/usr/lib/$1"
-	printf '#!/bin/sh\nprintf "\\n%%s\\n" "nestlab: %s" >/dev/console\n' "$2" >"/usr/lib/$1/00nestlab"
-	chmod 0755 "/usr/lib/$1/00nestlab"
+# What the installer runs when it gets there: the input, and then a mark.
+milestone() { # FILE MARK
+	mkdir -p "${1%/*}"
+	{
+		echo '#!/bin/sh'
+		cat
+		printf 'printf "\\n%%s\\n" "nestlab: %s" >/dev/console\n' "$2"
+	} >"$1"
+	chmod 0755 "$1"
 }
-milestone base-installer.d 'the disks are ready'
-milestone post-base-installer.d 'the base system is installed'
-milestone pre-pkgsel.d 'packages are next'
+
+# The disks are laid out and mounted. From here on dpkg needs not wait for them after each file: the installer writes the
+# same file, but only behind the base system; it takes it away in the end.
+milestone /lib/partman/finish.d/99nestlab 'the disks are ready' <<'END'
+mkdir -p /target/etc/dpkg/dpkg.cfg.d
+echo force-unsafe-io >/target/etc/dpkg/dpkg.cfg.d/force-unsafe-io
+END
+
+# What each kernel, driver and loader package would run again is run once, by late.sh.
+milestone /usr/lib/base-installer.d/00nestlab 'the base system is installed' <<'END'
+for program in {{ once | join(" ") }}; do
+	chroot /target dpkg-divert --quiet --local --rename --add "$program"
+	mkdir -p "/target${program%/*}"
+	echo '#!/bin/sh' >"/target$program"
+	chmod 0755 "/target$program"
+done
+END
+milestone /usr/lib/pre-pkgsel.d/00nestlab 'packages are next' </dev/null
 {% for script in scripts %}
 run {{ script | shell }}
 {% endfor %}

@@ -23,7 +23,7 @@ authorise() { # HOME KEY
 {% for file in files %}
 put {{ "%04o" | format(file.mode) }} {{ file.path | shell }}
 {% endfor %}
-in-target systemctl enable {{ units | map("shell") | join(" ") }}
+chroot /target systemctl --no-reload --quiet enable {{ units | map("shell") | join(" ") }}
 
 # The bridges are made by nestlab-network.service: ifupdown keeps the loopback device and nothing else.
 printf 'auto lo\niface lo inet loopback\n' >/target/etc/network/interfaces
@@ -40,15 +40,15 @@ authorise /root {{ key | shell }}
 {% endfor %}
 {% for user in users %}
 {% for group in user.groups %}
-in-target groupadd --force {{ group | shell }}
+chroot /target groupadd --force {{ group | shell }}
 {% endfor %}
 # shellcheck disable=SC2016 # a hash begins with a dollar sign, which stays one
-in-target useradd --create-home --shell /bin/bash --groups {{ user.all_groups | join(",") | shell }} --password {{ user.password | shell }} {{ user.name | shell }}
+chroot /target useradd --create-home --shell /bin/bash --groups {{ user.all_groups | join(",") | shell }} --password {{ user.password | shell }} {{ user.name | shell }}
 {% for key in user.keys %}
 authorise {{ ("/home/" ~ user.name) | shell }} {{ key | shell }}
 {% endfor %}
 {% if user.keys %}
-in-target chown -R {{ (user.name ~ ":") | shell }} {{ ("/home/" ~ user.name ~ "/.ssh") | shell }}
+chroot /target chown -R {{ (user.name ~ ":") | shell }} {{ ("/home/" ~ user.name ~ "/.ssh") | shell }}
 {% endif %}
 {% if user.admin %}
 echo {{ (user.name ~ " ALL=(ALL) NOPASSWD: ALL") | shell }} >{{ ("/target/etc/sudoers.d/nestlab-" ~ user.name) | shell }}
@@ -74,9 +74,14 @@ for path in /root/.ssh /etc/ssh /etc/hostname /etc/sudoers.d; do
 done
 if [ -d /target/root/.ssh ]; then chmod 0700 /target/root/.ssh; fi
 
+# What packages were kept from running, now that everything it looks at is there.
+for program in {{ once | join(" ") }}; do
+	rm -f "/target$program"
+	chroot /target dpkg-divert --quiet --local --rename --remove "$program"
+done
 # grub-mkconfig makes entries for it that cannot boot.
 rm -f /target/boot/xen-*.efi
-in-target update-grub
+in-target sh -c 'update-initramfs -c -k all && update-grub'
 {% if efi_copies %}
 
 # Every disk of the array can start the host. These copies are of today: after an update of GRUB they are made again.

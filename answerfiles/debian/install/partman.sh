@@ -5,6 +5,9 @@ set -eu
 {% include "install/common.sh" %}
 
 tell 'the disks are next'
+
+# A host of guests is no laptop; and the other one would be installed only to be purged.
+rm -f /usr/lib/pre-pkgsel.d/*laptop-detect /usr/lib/pre-pkgsel.d/*popcon
 {% for script in scripts %}
 run {{ script | shell }}
 {% endfor %}

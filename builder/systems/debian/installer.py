@@ -105,8 +105,8 @@ def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
               causes=(*_START, *always)),
         Phase(name="components", awaits="nestlab: the disks are next", weight=200, causes=partitioning),
         Phase(name="disks", awaits="nestlab: the disks are ready", weight=170, causes=partitioning),
-        Phase(name="base system", awaits="nestlab: the base system is installed", weight=1100, causes=packages),
-        Phase(name="package sources", awaits="nestlab: packages are next", weight=60, causes=packages),
+        Phase(name="base system", awaits="nestlab: the base system is installed", weight=500, causes=packages),
+        Phase(name="kernel", awaits="nestlab: packages are next", weight=250, causes=packages),
         Phase(name="packages and boot loader", awaits="nestlab: the host is installed", weight=550, causes=packages),
         Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=200, causes=always),
     )  # fmt: skip

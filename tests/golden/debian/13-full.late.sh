@@ -47,24 +47,24 @@ put 0644 /etc/systemd/system/nestlab-network.service
 put 0755 /usr/local/lib/nestlab/network
 put 0644 /etc/nestlab/network
 put 0644 /etc/nestlab/management
-in-target systemctl enable nestlab-network.service serial-getty@hvc0.service
+chroot /target systemctl --no-reload --quiet enable nestlab-network.service serial-getty@hvc0.service
 
 # The bridges are made by nestlab-network.service: ifupdown keeps the loopback device and nothing else.
 printf 'auto lo\niface lo inet loopback\n' >/target/etc/network/interfaces
 
 authorise /root 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAABBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB somebody@example'
-in-target groupadd --force adm
-in-target groupadd --force disk
+chroot /target groupadd --force adm
+chroot /target groupadd --force disk
 # shellcheck disable=SC2016 # a hash begins with a dollar sign, which stays one
-in-target useradd --create-home --shell /bin/bash --groups sudo,adm,disk --password '$6$saltsalt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' alice
+chroot /target useradd --create-home --shell /bin/bash --groups sudo,adm,disk --password '$6$saltsalt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' alice
 authorise /home/alice 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAABBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB somebody@example'
-in-target chown -R alice: /home/alice/.ssh
+chroot /target chown -R alice: /home/alice/.ssh
 echo 'alice ALL=(ALL) NOPASSWD: ALL' >/target/etc/sudoers.d/nestlab-alice
 chmod 0440 /target/etc/sudoers.d/nestlab-alice
 # shellcheck disable=SC2016 # a hash begins with a dollar sign, which stays one
-in-target useradd --create-home --shell /bin/bash --groups '' --password '*' bob
+chroot /target useradd --create-home --shell /bin/bash --groups '' --password '*' bob
 authorise /home/bob 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAABBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB somebody@example'
-in-target chown -R bob: /home/bob/.ssh
+chroot /target chown -R bob: /home/bob/.ssh
 
 # Files of this host alone, keys above all, come on a small volume beside the medium.
 modprobe -q sr_mod || true
@@ -84,9 +84,14 @@ for path in /root/.ssh /etc/ssh /etc/hostname /etc/sudoers.d; do
 done
 if [ -d /target/root/.ssh ]; then chmod 0700 /target/root/.ssh; fi
 
+# What packages were kept from running, now that everything it looks at is there.
+for program in /usr/sbin/update-initramfs /usr/sbin/update-grub; do
+	rm -f "/target$program"
+	chroot /target dpkg-divert --quiet --local --rename --remove "$program"
+done
 # grub-mkconfig makes entries for it that cannot boot.
 rm -f /target/boot/xen-*.efi
-in-target update-grub
+in-target sh -c 'update-initramfs -c -k all && update-grub'
 
 fetch late-1 /target/root/nestlab-late-1
 chmod 0700 /target/root/nestlab-late-1

@@ -22,3 +22,6 @@ run() { # FILE: one of the user's scripts, in the installer
 }
 
 tell 'the disks are next'
+
+# A host of guests is no laptop; and the other one would be installed only to be purged.
+rm -f /usr/lib/pre-pkgsel.d/*laptop-detect /usr/lib/pre-pkgsel.d/*popcon

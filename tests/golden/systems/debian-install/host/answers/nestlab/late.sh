@@ -46,7 +46,7 @@ put 0644 /etc/systemd/system/serial-getty@hvc0.service.d/nestlab.conf
 put 0644 /etc/systemd/system/nestlab-network.service
 put 0755 /usr/local/lib/nestlab/network
 put 0644 /etc/nestlab/network
-in-target systemctl enable nestlab-network.service serial-getty@hvc0.service
+chroot /target systemctl --no-reload --quiet enable nestlab-network.service serial-getty@hvc0.service
 
 # The bridges are made by nestlab-network.service: ifupdown keeps the loopback device and nothing else.
 printf 'auto lo\niface lo inet loopback\n' >/target/etc/network/interfaces
@@ -69,8 +69,13 @@ for path in /root/.ssh /etc/ssh /etc/hostname /etc/sudoers.d; do
 done
 if [ -d /target/root/.ssh ]; then chmod 0700 /target/root/.ssh; fi
 
+# What packages were kept from running, now that everything it looks at is there.
+for program in /usr/sbin/update-initramfs /usr/sbin/update-grub; do
+	rm -f "/target$program"
+	chroot /target dpkg-divert --quiet --local --rename --remove "$program"
+done
 # grub-mkconfig makes entries for it that cannot boot.
 rm -f /target/boot/xen-*.efi
-in-target update-grub
+in-target sh -c 'update-initramfs -c -k all && update-grub'
 
 tell 'the host is installed'

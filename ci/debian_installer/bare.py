@@ -1,0 +1,117 @@
+"""The same medium in a bare QEMU, started and watched by hand: what the installer takes by itself, to compare with."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import NodeFailed, TimedOut
+from builder.model.plan import Phase
+from builder.run import die_with_parent, run
+
+_POLL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The documented one: LSI controller, e1000. `memory` is MiB; `disks` are image files by their serial numbers;
+    `port` on this machine leads to its ssh server."""
+
+    memory: int
+    mac: str
+    disks: Mapping[str, Path]
+    port: int
+
+    def command(self, serial: Path, media: Sequence[Path]) -> list[str]:
+        drives = []
+        for number, (name, path) in enumerate(self.disks.items()):
+            drives += ["-drive", f"if=none,id=d{number},file={path},cache=unsafe,discard=unmap",
+                       "-device", f"scsi-hd,bus=s.0,scsi-id={number},drive=d{number},serial={name}"]  # fmt: skip
+        for number, path in enumerate(media):
+            drives += ["-drive", f"if=ide,index={number},media=cdrom,readonly=on,file={path}"]
+        return [
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap",
+            "-m", str(self.memory), "-smp", "2", "-nodefaults", "-display", "none", "-serial", f"file:{serial}",
+            "-device", "lsi53c895a,id=s", *drives, "-no-reboot", "-boot", "d" if media else "c",
+            "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+            "-device", f"e1000,netdev=n,mac={self.mac},romfile=",
+        ]  # fmt: skip
+
+
+@contextmanager
+def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def install(
+    machine: Machine, media: Sequence[Path], folder: Path, phases: Sequence[Phase], *, seconds: float
+) -> dict[str, float]:
+    """Install, and say how many seconds each phase took; the last one ends with the machine.
+
+    Raises NodeFailed for a cause that the phases know, TimedOut after `seconds`.
+    """
+    serial = folder / "serial.log"
+    serial.unlink(missing_ok=True)
+    with _running(machine.command(serial, media), folder / "qemu.log") as process:
+        return _watched(process, serial, phases, seconds)
+
+
+def _watched(
+    process: subprocess.Popen[bytes], serial: Path, phases: Sequence[Phase], seconds: float
+) -> dict[str, float]:
+    took: dict[str, float] = {}
+    began = last = time.monotonic()
+    read, rest = 0, list(phases)
+    while rest:
+        ended = process.poll() is not None
+        data = serial.read_bytes() if serial.exists() else b""
+        new = data[read:].decode("utf-8", "replace")
+        match = re.search(rest[0].awaits, new, re.MULTILINE) if rest[0].awaits else None
+        for cause in (each for each in rest[0].causes if each.sure and match is None):
+            if re.search(cause.pattern, new, re.MULTILINE):
+                raise NodeFailed("bare", cause=cause.name, message=cause.message, hint=cause.cure)
+        now = time.monotonic()
+        if match or (ended and not rest[0].awaits):
+            took[rest.pop(0).name], last = round(now - last, 1), now
+            read += len(new[: match.end()].encode()) if match else 0
+        elif ended:
+            raise NodeFailed("bare", cause="early-end", message=f"the machine went away in {rest[0].name}", hint="")
+        elif now - began > seconds:
+            raise TimedOut(f"the end of {rest[0].name}", seconds=seconds)
+        else:
+            time.sleep(_POLL)
+    return took
+
+
+def first_boot(machine: Machine, key: Path, folder: Path, *, seconds: float) -> dict[str, float | str]:
+    """Start the installed host from its disks: seconds until ssh let us in and `xl list` answered, and what it says."""
+    serial = folder / "boot.log"
+    serial.unlink(missing_ok=True)
+    ssh = ["ssh", "-i", str(key), "-p", str(machine.port), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
+           "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=10", "root@127.0.0.1"]  # fmt: skip
+    began = time.monotonic()
+    with _running(machine.command(serial, ()), folder / "qemu.log"):
+        while True:
+            done = run([*ssh, "xl", "list"], check=False, timeout=60)
+            if done.ok:
+                break
+            if time.monotonic() - began > seconds:
+                raise TimedOut("ssh", seconds=seconds)
+            time.sleep(1)
+        took = round(time.monotonic() - began, 1)
+        said = run([*ssh, "xl info; cat /proc/mdstat; lvs; df -h /"], check=False, timeout=60).stdout
+        return {"seconds": took, "said": said}
