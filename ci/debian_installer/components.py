@@ -56,10 +56,10 @@ class Component:
 
 
 class ComponentsApt(AptRoot):
-    """apt with the installer's part of the archive and nothing else."""
+    """apt with the installer's part of the archive; `more` are other parts."""
 
-    def __init__(self, release: str, folder: Path | None = None) -> None:
-        super().__init__(folder or cache_folder() / "apt", _installers_part(), release)
+    def __init__(self, release: str, *more: str) -> None:
+        super().__init__(cache_folder() / "apt", _host((ARCHIVE, *more)), release)
 
     def listed(self) -> tuple[Component, ...]:
         """Everything in the index. Without a network that of an earlier time serves."""
@@ -78,11 +78,11 @@ class ComponentsApt(AptRoot):
         return {name: archives / file for name, file in wanted.items() if (archives / file).exists()}
 
 
-def _installers_part() -> HostInputs:
+def _host(parts: tuple[str, ...]) -> HostInputs:
     host = read_host(mirror=os.environ.get("NESTLAB_DEBIAN_MIRROR"), tools=False)
     sources = (source for source in host.sources if not source.pocket)
     return host.model_copy(
-        update={"sources": tuple(source.model_copy(update={"components": (ARCHIVE,)}) for source in sources)}
+        update={"sources": tuple(source.model_copy(update={"components": parts}) for source in sources)}
     )
 
 

@@ -7,14 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.images.hosts import read_host
-from builder.images.packages import AptRoot
 from builder.paths import Places, locked
 from builder.run import run
+from ci.debian_installer.components import ComponentsApt
 from tests.support.debs import unpacked
 
 NETBOOT = {release: f"debian-installer-{release}-netboot-amd64" for release in ("12", "13")}
@@ -34,22 +33,6 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 """What mirrors still have of each release: of 12 most were superseded, and are gone."""
 
 
-class _Components(AptRoot):
-    """apt with the installer's own component beside the release's."""
-
-    def fetch(self, names: Sequence[str], into: Path) -> None:
-        """Content and, in DEBIAN/, control files of each below a folder of its name."""
-        self.refresh()
-        archives = self._root / "cache/archives"
-        wanted = self._uris(names)
-        self._apt("apt-get", "download", "-q", *wanted, cwd=archives, timeout=1800)
-        assert len(wanted) == len(names), f"apt has only {sorted(wanted)}"
-        for name, file in wanted.items():
-            (into / name).mkdir(parents=True)
-            run(["dpkg", "-x", archives / file, into / name])
-            run(["dpkg", "-e", archives / file, into / name / "DEBIAN"])
-
-
 def components(release: str) -> Path:
     """A folder with each component's files in a folder of its name. Needs the network the first time only."""
     cache = Places.from_environment(os.environ).cache / "test-packages"
@@ -58,13 +41,12 @@ def components(release: str) -> Path:
         if not folder.exists():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            host = read_host(mirror=os.environ.get("NESTLAB_DEBIAN_MIRROR"), tools=False)
-            own = tuple(
-                source.model_copy(update={"components": ("main", "main/debian-installer")})
-                for source in host.sources if not source.pocket
-            )  # fmt: skip
-            apt = _Components(cache / "apt", host.model_copy(update={"sources": own}), release)
-            apt.fetch(COMPONENTS[release], partial)
+            files = ComponentsApt(release, "main").bring(COMPONENTS[release])
+            assert len(files) == len(COMPONENTS[release]), f"apt has only {sorted(files)}"
+            for name, file in files.items():
+                (partial / name).mkdir(parents=True)
+                run(["dpkg", "-x", file, partial / name])
+                run(["dpkg", "-e", file, partial / name / "DEBIAN"])
             partial.rename(folder)
     return folder
 
