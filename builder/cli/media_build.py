@@ -82,7 +82,7 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
     With LAB NODE these come from the lab file, otherwise from the options; both can be used together.
 
     \b
-    nestlab media build labs/xcpng.yaml host --iso xcp-ng.iso -o host.iso
+    nestlab media build labs/xcp-ng-8.3.yaml host --iso xcp-ng.iso -o host.iso
     nestlab media build --iso el10.iso -o host.iso --answer ks.cfg --ssh-key ~/.ssh/id_ed25519.pub
     """
     goal = _goal(out, kind, in_place=in_place, dry_run=dry_run)

@@ -24,7 +24,7 @@ def kernel_package(release: str) -> str:
 def unpacked(release: str, packages: Sequence[str]) -> Path:
     """A folder with the contents of these packages of a release. Needs the network the first time only."""
     digest = hashlib.sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12]
-    folder = _cache() / f"{release}-{digest}"
+    folder = cache() / f"{release}-{digest}"
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             partial = folder.with_suffix(".partial")
@@ -46,10 +46,11 @@ def merged(release: str, packages: Sequence[str], root: Path) -> Path:
     return root
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where tests keep what is slow to make."""
     return Places.from_environment(os.environ).cache / "test-packages"
 
 
 def _apt(release: str) -> AptRoot:
     mirror = os.environ.get("NESTLAB_DEBIAN_MIRROR")
-    return AptRoot(_cache() / "apt", read_host(mirror=mirror, tools=False), release)
+    return AptRoot(cache() / "apt", read_host(mirror=mirror, tools=False), release)

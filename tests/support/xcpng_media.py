@@ -86,6 +86,14 @@ class Contents:
     image: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository on the medium: its description, and the archive that everything is installed from."""
+
+    treeinfo: str = _TREEINFO
+    archive: Path | None = None
+
+
 def debian_contents(packing: str = "bzip2") -> Contents:
     """Of Debian's packages, unpacked once into the cache."""
     name = kernel_package(RELEASE)
@@ -109,7 +117,7 @@ def install_image(busybox: Path) -> bytes:
     return out.getvalue()
 
 
-def build_xcpng(folder: Path, contents: Contents) -> Path:
+def build_xcpng(folder: Path, contents: Contents, repository: Repository | None = None) -> Path:
     """The medium, made as the vendor does: genisoimage, then isohybrid with its EFI partition."""
     root = folder / "tree"
     for name in ("boot/isolinux", "EFI/xenserver", "EFI/BOOT", "Packages", "repodata"):
@@ -128,7 +136,7 @@ def build_xcpng(folder: Path, contents: Contents) -> Path:
     (root / "boot/xen.gz").write_bytes(contents.xen)
     (root / "boot/vmlinuz").write_bytes(contents.kernel)
     (root / "install.img").write_bytes(contents.image)
-    (root / ".treeinfo").write_text(_TREEINFO)
+    _write_repository(root, repository or Repository())
     out = folder / "xcpng.iso"
     boot = ("-c", "boot/isolinux/boot.cat", "-b", "boot/isolinux/isolinux.bin")
     how = ("-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
@@ -136,3 +144,10 @@ def build_xcpng(folder: Path, contents: Contents) -> Path:
     sh("genisoimage", "-quiet", "-o", out, "-V", "XCP-ng 8.3", "-R", "-J", "-joliet-long", *boot, *how, *efi, root)
     sh("isohybrid", "--uefi", out)
     return out
+
+
+def _write_repository(root: Path, repository: Repository) -> None:
+    (root / ".treeinfo").write_text(repository.treeinfo)
+    (root / "repodata/repomd.xml").write_text('<repomd xmlns="http://linux.duke.edu/metadata/repo"/>\n')
+    if repository.archive is not None:
+        shutil.move(repository.archive, root / "Packages/stand-in-root.tar")

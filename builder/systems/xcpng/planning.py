@@ -82,6 +82,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
                         MediaEdit(kind="arguments", arguments=hypervisor, layer="hypervisor")],
         "boot_args": BootArgs(hypervisor=host_hypervisor(node), kernel=host_kernel(node)),
         "boots": boots(options.mode, options.end),
+        "checks": ["test_xcpng.py"],
         "quirks": quirks,
         "findings": findings,
     })  # fmt: skip

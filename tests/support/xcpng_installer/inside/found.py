@@ -1,0 +1,71 @@
+"""What the machine has: cards, disks, and hosts and backups that are on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .answers import Host, Machine
+from .disks import partition, sector_of
+from .tools import Tools
+
+INVENTORY = "etc/xensource-inventory"
+BACKUP_MARK = ".xen-backup-partition"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A host's own account of itself, from a root or from the backup of one."""
+
+    values: dict[str, str]
+
+    @classmethod
+    def read(cls, root: Path) -> Inventory:
+        pairs = (line.partition("=") for line in (root / INVENTORY).read_text().splitlines())
+        return cls({key: value.strip("'") for key, _, value in pairs})
+
+    def host(self) -> Host:
+        return Host(self.values["PRIMARY_DISK"], self.values["PRODUCT_VERSION"])
+
+
+def machine(tools: Tools) -> Machine:
+    return Machine(
+        cards=cards(), sector=sector_of, real_path=os.path.realpath,
+        hosts=lambda: tuple(_found(tools, 1, backup=False)), backups=lambda: tuple(_found(tools, 2, backup=True)),
+    )  # fmt: skip
+
+
+def cards() -> dict[str, str]:
+    """Addresses of the network cards by name; what has no device below it is none."""
+    folders = sorted(Path("/sys/class/net").glob("*/device"))
+    return {each.parent.name: (each.parent / "address").read_text().strip() for each in folders}
+
+
+def disks() -> list[str]:
+    """Whole disks and arrays, no members of arrays."""
+    names = [entry.name for entry in sorted(Path("/sys/block").iterdir())]
+    return [
+        f"/dev/{name}"
+        for name in names
+        if name.startswith(("sd", "nvme", "md", "vd", "xvd")) and not any(Path(f"/sys/block/{name}/holders").iterdir())
+    ]
+
+
+def _found(tools: Tools, number: int, *, backup: bool) -> Iterator[Host]:
+    for disk in disks():
+        device = partition(disk, number)
+        point = Path("/tmp/looked-at")
+        if not Path(device).exists():
+            continue
+        point.mkdir(exist_ok=True)
+        if not tools.tries("mount", "-t", "ext4", "-o", "ro", device, point):
+            continue
+        try:
+            if (point / INVENTORY).is_file() and (point / BACKUP_MARK).exists() == backup:
+                found = Inventory.read(point).host()
+                tools.log(f"Found a {'backup' if backup else 'host'} of {found.version} on {device}")
+                yield found
+        finally:
+            tools.run("umount", point)
