@@ -340,6 +340,8 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
     assert "in-target sh -c update-initramfs -c -k all && update-grub" in calls
     diverted = [line.partition(" --rename ")[2] for line in calls if " dpkg-divert " in line]
     assert diverted == [f"{way} {program}" for way in ("--add", "--remove") for program in ONCE]
+    assert (tree / "var/run/console-devices").read_text() == ""
+    assert not (tree / "usr/lib/finish-install.d/08hw-detect").exists()
     assert not any((tree / "target" / program.lstrip("/")).exists() for program in ONCE)
     assert (tree / "target/etc/dpkg/dpkg.cfg.d/force-unsafe-io").read_text() == "force-unsafe-io\n"
     assert not (tree / "target/boot/xen-4.20-amd64.efi").exists()

@@ -27,6 +27,13 @@ chroot /target systemctl --no-reload --quiet enable {{ units | map("shell") | jo
 
 # The bridges are made by nestlab-network.service: ifupdown keeps the loopback device and nothing else.
 printf 'auto lo\niface lo inet loopback\n' >/target/etc/network/interfaces
+
+# What the installer would still do: look for another network program to tell of its own network, put a login prompt on
+# the serial port, which is Xen's, and install an agent of the hypervisor below, which dom0 cannot talk to.
+rm -f /tmp/connection_type
+mkdir -p /var/run
+: >/var/run/console-devices
+[ -s /tmp/microcode.list ] || rm -f /usr/lib/finish-install.d/08hw-detect
 {% if guests %}
 
 # The partition that was left for guests becomes their volume group.

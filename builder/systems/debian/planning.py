@@ -32,7 +32,7 @@ VOLUME = "NESTLAB"
 NO_PASSWORD = "*"  # noqa: S105 - no password has this hash; the installer takes it as set, and "!" as not
 SUITES = {"12": "bookworm", "13": "trixie"}
 
-PACKAGES = ("xen-system-amd64", "qemu-system-xen", "openssh-server", "busybox", "iproute2", "less", "pciutils")
+PACKAGES = ("xen-system-amd64", "qemu-system-xen", "openssh-server", "busybox-static", "iproute2", "less", "pciutils")
 ONCE = ("/usr/sbin/update-initramfs", "/usr/sbin/update-grub")
 """Programs that packages run again and again while they are installed: a minute each time, under emulation two."""
 # Taken off every line before ours are put on: what is there already is not put on again, and the order counts.
