@@ -6,6 +6,7 @@ Nothing of the user's own ssh configuration, agent or known_hosts takes part.
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import shlex
 import socket
@@ -75,7 +76,7 @@ def _options(target: SshTarget) -> dict[str, str]:
         "PreferredAuthentications": "publickey",
         "ForwardAgent": "no",
         "ForwardX11": "no",
-        "ConnectTimeout": "30",
+        "ConnectTimeout": "60",  # it counts up to the server's banner, which an emulated sshd may take long to send
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "8",  # two minutes: an emulated node may be silent for one
         "LogLevel": "ERROR",
@@ -114,9 +115,10 @@ def _quote(value: str) -> str:
     return f'"{value}"' if any(c.isspace() for c in value) else value
 
 
-def open_master(target: SshTarget, *, timeout: float = 60) -> subprocess.Popen[bytes]:
+def open_master(target: SshTarget, *, timeout: float = 180) -> subprocess.Popen[bytes]:
     """Open the shared connection at `target.control_path`, so that later commands need no key exchange (seconds
-    under emulation). Returns when it is usable.
+    under emulation). Returns when it is usable. A connection that gets lost before that is tried again until
+    `timeout` seconds are over: on a busy host an emulated sshd can take longer than the client is ready to wait.
 
     The connection lives as long as the thread that called this: call it from one that stays. End it with
     `close_master`. Raises LabError with the client's words, TimedOut.
@@ -125,11 +127,33 @@ def open_master(target: SshTarget, *, timeout: float = 60) -> subprocess.Popen[b
     if path is None or len(os.fsencode(path)) > _MAX_CONTROL_PATH:
         raise LabError(f"no usable control path: {path}", hint=f"at most {_MAX_CONTROL_PATH} bytes")
     need("ssh", why="reach the node", package="openssh-client")
-    Path(path).unlink(missing_ok=True)
+    deadline = time.monotonic() + timeout
+    while True:
+        Path(path).unlink(missing_ok=True)
+        process = _start_master(target)
+        while not Path(path).exists() and process.poll() is None:
+            if time.monotonic() > deadline:
+                process.kill()
+                process.communicate()
+                raise TimedOut(f"a shared ssh connection to {target.host}:{target.port}", seconds=timeout)
+            time.sleep(0.02)
+        if process.poll() is None:
+            return process
+        said = process.communicate()[1].decode(errors="replace").strip()
+        if not _LOST.search(said) or time.monotonic() > deadline:
+            raise LabError(f"ssh to {target.host}:{target.port} failed: {said or 'no reason given'}")
+        time.sleep(1)
+
+
+_LOST = re.compile(r"timed out|[Cc]onnection (?:reset|closed)|kex_exchange_identification")
+"""The client's words for a connection that another try may get."""
+
+
+def _start_master(target: SshTarget) -> subprocess.Popen[bytes]:
     argv = ssh_argv(target)
     argv[argv.index("ControlMaster=no")] = "ControlMaster=yes"
     argv.insert(1, "-N")
-    process = subprocess.Popen(
+    return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -137,17 +161,6 @@ def open_master(target: SshTarget, *, timeout: float = 60) -> subprocess.Popen[b
         start_new_session=True,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
     )
-    deadline = time.monotonic() + timeout
-    while not Path(path).exists():
-        if process.poll() is not None:
-            said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
-            raise LabError(f"ssh to {target.host}:{target.port} failed: {said or 'no reason given'}")
-        if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            raise TimedOut(f"a shared ssh connection to {target.host}:{target.port}", seconds=timeout)
-        time.sleep(0.02)
-    return process
 
 
 def close_master(target: SshTarget) -> None:

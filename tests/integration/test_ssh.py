@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -183,6 +184,48 @@ def test_over_a_shared_connection_no_new_one_is_made(server: Server) -> None:
     assert not Path(str(server.target.control_path)).exists()
     assert SshHost("here", server.target).run(["echo", "direct"]).stdout == "direct\n"
     close_master(server.target)  # twice is fine
+
+
+def test_a_connection_that_gets_lost_on_its_way_is_tried_again(server: Server) -> None:
+    """A door before the server that closes the first connection before a word is said, as a busy node's may."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        came: list[int] = []
+
+        def keep() -> None:
+            while True:
+                try:
+                    one, _ = door.accept()
+                except OSError:
+                    return
+                came.append(1)
+                if len(came) == 1:
+                    one.close()
+                    continue
+                other = socket.create_connection(("127.0.0.1", server.target.port))
+                for source, sink in ((one, other), (other, one)):
+                    threading.Thread(target=pass_on, args=(source, sink), daemon=True).start()
+
+        threading.Thread(target=keep, daemon=True).start()
+        target = server.target.model_copy(update={"port": door.getsockname()[1]})
+        master = open_master(target, timeout=30)
+        assert SshHost("here", target.model_copy(update={"port": 1})).run(["echo", "shared"]).stdout == "shared\n"
+        assert len(came) == 2
+        close_master(target)
+        master.wait(10)
+
+
+def pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_a_server_that_never_speaks_ends_by_the_clock(server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        target = server.target.model_copy(update={"port": door.getsockname()[1]})
+        with pytest.raises(TimedOut, match="shared ssh connection"):
+            open_master(target, timeout=2)
 
 
 def test_a_dead_masters_socket_does_no_harm(server: Server) -> None:

@@ -1,0 +1,57 @@
+"""Exported PowerShell, parsed by a real grammar (tree-sitter's), which is shown broken scripts as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Node, Parser
+
+from tests.support.exports import CURLY, HOSTILE_QUOTED, cards, export, installed, lab, two_nodes
+
+pytestmark = pytest.mark.integration
+MARK = b"\xef\xbb\xbf"
+LABS = {"two nodes": two_nodes(), "access ports": lab(installed(nics=cards({"vlan": 7})))}
+PLACES = {"plain": {}, "hostile": {"folder": f"C:\\{HOSTILE_QUOTED}{CURLY}", "uplink": HOSTILE_QUOTED + CURLY}}
+
+
+def walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def parsed(text: str) -> list[Node]:
+    return list(
+        walk(Parser(Language(tree_sitter_powershell.language())).parse(text.encode().removeprefix(MARK)).root_node)
+    )
+
+
+def wrong(text: str) -> list[str]:
+    return [str(node.start_point) for node in parsed(text) if node.type == "ERROR" or node.is_missing]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("made", LABS)
+def test_scripts_are_powershell(made: str, place: str) -> None:
+    files = {
+        path: file for path, file in export("hyperv", LABS[made], **PLACES[place]).items() if path.endswith(".ps1")
+    }
+    assert len(files) == 5
+    for path, file in files.items():
+        assert wrong(file.content) == [], path
+
+
+def test_hostile_names_run_nothing() -> None:
+    names = set()
+    for path, file in export("hyperv", two_nodes(), **PLACES["hostile"]).items():
+        if path.endswith(".ps1"):
+            names |= {(node.text or b"").decode() for node in parsed(file.content) if node.type == "command_name"}
+    assert "New-LabVM" in names and not names & {"touch", "pwned", "two", "words"}
+
+
+@pytest.mark.parametrize(("right", "broken"), [("@{", "@"), ("'demo'", "'demo"), ("}", ""), ("| Out-Null", "| |")])
+def test_the_grammar_is_not_blind(right: str, broken: str) -> None:
+    text = export("hyperv", two_nodes())["create.ps1"].content
+    assert right in text and wrong(text.replace(right, broken, 1))
