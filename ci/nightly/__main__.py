@@ -5,13 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ci.nightly import boots, injection, judges, kickstart_storage, kill9, media, media_boots, programs, reproducibility
+from ci.nightly import (
+    boots,
+    debian_installer,
+    injection,
+    judges,
+    kickstart_storage,
+    kill9,
+    media,
+    media_boots,
+    programs,
+    reproducibility,
+)
 from ci.nightly.part import DONE, Part, run_part
 
 PARTS: dict[str, Part] = {
     part.name: part
     for part in (
         boots.PART,
+        *debian_installer.PARTS,
         injection.PART,
         judges.PART,
         kickstart_storage.PART,

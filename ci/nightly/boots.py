@@ -48,9 +48,9 @@ def _inputs() -> str:
     return inputs_digest(*system_inputs(SYSTEM))
 
 
-def xen_facts(nestlab: Command, lab: str) -> dict[str, str]:
+def xen_facts(nestlab: Command, lab: str, node: str = "dom0") -> dict[str, str]:
     """Version of the hypervisor and of the dom0 kernel, as the host itself says."""
-    info = nestlab.output("exec", lab, "dom0", "--", "xl", "info")
+    info = nestlab.output("exec", lab, node, "--", "xl", "info")
     wanted = {"xen_version": "xen", "release": "dom0_kernel"}
     pairs = (re.match(r"(\w+)\s*: (.*)", line) for line in info.splitlines())
     return {wanted[pair[1]]: pair[2].strip() for pair in pairs if pair and pair[1] in wanted}

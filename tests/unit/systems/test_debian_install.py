@@ -79,14 +79,14 @@ def test_two_boots_with_marks_that_the_scripts_print(release: str) -> None:
     assert (install.medium, install.on_reboot, install.phases[-1].signal) == (True, "end", "power-off")
     assert (host.medium, host.phases[-1].signal, host.name) == (False, "ssh", "disk")
     scripts = "".join(case.answers[f"nestlab/{name}.sh"] for name in ("early", "partman", "late"))
-    printed = re.findall(r"^(?:tell|milestone \S+) '([^']*)'", scripts, re.MULTILINE)
+    printed = re.findall(r"^(?:tell|milestone \S+) \w+ \S+ '([^']*)'", scripts, re.MULTILINE)
     awaited = [phase.awaits.removeprefix("nestlab: ") for phase in install.phases if phase.awaits.startswith("nestlab")]
     assert sorted(printed) == sorted(awaited) and len(awaited) == 6
     for phase in install.phases:
         for cause in phase.causes:
             re.compile(cause.pattern)
     assert plan(release, install={"end": "reboot"}).boots[0].phases[-1].signal == "reboot"
-    assert case.plan.recipe is None and case.plan.checks == ("test_debian_dom0.py",)
+    assert case.plan.recipe is None and case.plan.checks == ("test_debian_dom0.py", "test_debian_installed.py")
 
 
 @pytest.mark.parametrize(

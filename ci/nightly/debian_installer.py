@@ -1,0 +1,164 @@
+"""Debian 13 by its own installer, onto one disk with LVM and onto four with RAID10: `nestlab up` from the medium to a
+verified host, beside a bare run of the same medium in QEMU by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from builder.model.lab import Node
+from builder.model.load import read_lab
+from builder.model.units import MIB
+from builder.run import run
+from builder.systems import load_system, traits
+from ci.debian_installer import bare, mirror
+from ci.debian_installer.medium import medium
+from ci.debian_installer.suite import NAME, suite
+from ci.nightly.boots import xen_facts
+from ci.nightly.lab import Command, command
+from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
+from ci.proof import Claim, inputs_digest, system_inputs, today
+
+SYSTEM, RELEASE = "debian", "13"
+INSTALL_SECONDS = 2400.0
+_PORT = 2299
+_DISKS = {
+    "install-lvm": "    disks: [{size: 8GiB}]\n",
+    "install-raid10": "    disks: [{name: disk0, size: 5GiB}, {name: disk1, size: 5GiB}, {name: disk2, size: 5GiB}, "
+    "{name: disk3, size: 5GiB}]\n    raid: [{name: system, level: 10, disks: [disk0, disk1, disk2, disk3]}]\n",
+}
+
+
+def lab_text(name: str, vendor: Path) -> str:
+    """The shipped labs on the smallest disks that keep their layouts, with the mirror behind the gateway."""
+    return (
+        f"name: {name}\ndescription: Debian {RELEASE} by its own installer\nnodes:\n  host:\n    system: {SYSTEM}\n"
+        f"    release: {RELEASE}\n    memory: 3GiB\n{_DISKS[name]}    source: {{medium: {vendor}}}\n    install:\n"
+        f"      mirror: http://{mirror.GATEWAY}:{mirror.PORT}{mirror.PREFIX}\n      udeb_suite: {NAME}\n"
+        f"      services: []\n      root_size: 3GiB\n      swap: 512MiB\n"
+        f"{'      disk_names: by-id' if 'raid' in _DISKS[name] else ''}\n"
+    )
+
+
+def _lab(name: str, desk: Desk) -> tuple[Path, Node]:
+    path = desk.folder / "lab.yaml"
+    path.write_text(lab_text(name, medium(RELEASE, suite(RELEASE))), "utf-8")
+    return path, read_lab(path, traits()).nodes[0]
+
+
+def prepare(name: str, desk: Desk) -> Figures:
+    """The suite and the medium: which components are the mirror's, which were made again."""
+    made = suite(RELEASE)
+    _lab(name, desk)
+    return {
+        "components_of_the_mirror": len(made.from_mirror),
+        "components_made_again": list(made.remade),
+        "components_left_out": list(made.left_out),
+    }
+
+
+def by_hand(name: str, desk: Desk) -> Figures:
+    """The medium of `media build` in a bare QEMU, and the disks' first start."""
+    lab, node = _lab(name, desk)
+    folder = desk.folder / "bare"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
+        key = folder / "key.pub"
+        with command(desk.log) as nestlab:
+            built = nestlab.run(
+                "media", "build", lab, node.name, "-o", folder / "medium.iso", "--ssh-key", key, timeout=120
+            )
+        if built:
+            return {"ok": False}
+        disks = {disk.name: folder / f"{disk.name}.qcow2" for disk in node.disks}
+        for disk in node.disks:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", disks[disk.name], str(disk.size)])
+        machine = bare.Machine(node.memory // MIB, node.management_mac, disks, _PORT)
+        phases = load_system(SYSTEM).plan(node).boots[0].phases
+        with mirror.serve(suite(RELEASE).archive) as served:
+            took = bare.install(machine, [folder / "medium.iso"], folder, phases, seconds=INSTALL_SECONDS)
+        boot = bare.first_boot(machine, folder / "key", folder, seconds=900)
+        return {"phases": took, "install_seconds": round(sum(took.values())), "boot_seconds": boot["seconds"],
+                "mirror": served.figures(), "not_there": served.failed}  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def by_nestlab(name: str, desk: Desk) -> Figures:
+    """`up`, every check, `down`; and `up` again, which clones what was installed."""
+    lab, node = _lab(name, desk)
+    with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive) as served:
+        try:
+            if nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS):
+                return {"ok": False, "reached": "rendered", "inputs": _inputs()}
+            phases = _phases(nestlab, name)
+            facts = {
+                "accelerator": nestlab.ask("status", lab)["accelerator"],
+                **xen_facts(nestlab, str(lab), node.name),
+            }
+            verified = nestlab.run("test", lab, timeout=1200) == 0
+            nestlab.run("down", lab, timeout=120)
+            began = time.monotonic()
+            again = nestlab.run("up", lab, timeout=900)
+            clone = round(time.monotonic() - began, 1)
+            return {
+                "ok": verified and again == 0, "reached": "verified" if verified else "installed", "inputs": _inputs(),
+                "phases": phases, "install_seconds": round(sum(phases.get("install", {}).values())),
+                "boot_seconds": round(sum(phases.get("disk", {}).values()), 1), "clone_seconds": clone,
+                "mirror": served.figures(), "not_there": served.failed, **facts,
+            }  # fmt: skip
+        finally:
+            nestlab.run("down", lab, timeout=120)
+
+
+def _phases(nestlab: Command, name: str) -> dict[str, dict[str, float]]:
+    """Seconds of each phase of each boot, as the lab's events tell them."""
+    began: dict[tuple[str, str], float] = {}
+    took: dict[str, dict[str, float]] = {}
+    for line in (nestlab.base / "state/labs" / name / "events.jsonl").read_text("utf-8").splitlines():
+        event: dict[str, Any] = json.loads(line)
+        boot, phase = str(event.get("step") or "").partition("boot:")[2], event.get("phase")
+        if not boot or not phase:
+            continue
+        if event["kind"] == "begin":
+            began[boot, phase] = event["t_mono"]
+        elif event["kind"] == "end":
+            took.setdefault(boot, {})[phase] = round(event["t_mono"] - began.get((boot, phase), event["t_mono"]), 1)
+    return took
+
+
+def _inputs() -> str:
+    return inputs_digest(*system_inputs(SYSTEM))
+
+
+def units(name: str) -> Sequence[Unit]:
+    return [
+        Unit("medium", partial(prepare, name), 60),
+        Unit("by-hand", partial(by_hand, name), INSTALL_SECONDS * 0.7),
+        Unit("nestlab", partial(by_nestlab, name), INSTALL_SECONDS * 0.9),
+    ]
+
+
+def judge(done: Mapping[str, Figures]) -> Verdict:
+    ours = done["nestlab"]
+    claims = (
+        Claim(
+            system=SYSTEM, release=RELEASE, l0="kvm", accelerator=ours["accelerator"], path="medium", firmware="bios",
+            proof=ours["reached"], inputs=ours["inputs"], date=today(),
+        ),
+    ) if ours["reached"] in ("installed", "verified") else ()  # fmt: skip
+    versions = {what: str(ours[what]) for what in ("xen", "dom0_kernel") if what in ours}
+    return Verdict(all(figures["ok"] for figures in done.values()), dict(done), claims, versions)
+
+
+PARTS = tuple(
+    Part(name, f"Debian {RELEASE} by its own installer, {layout}: up, every check, clone", partial(units, name), judge)
+    for name, layout in (("install-lvm", "one disk with LVM"), ("install-raid10", "RAID10 over four disks"))
+)
