@@ -3,8 +3,11 @@
 # returns is logged and passed over, so that a failure is told on the console.
 set -eu
 root=$1
-trap 'echo "nestlab: the host script failed at line $LINENO" > /dev/console' ERR
-echo 'nestlab: the files are in place' > /dev/console
+cat > /tmp/nestlab-tell <<'NESTLAB'
+{% include "tell.sh" %}
+NESTLAB
+trap 'sh /tmp/nestlab-tell fail files "the host script failed at line $LINENO" /tmp/install-log' ERR
+sh /tmp/nestlab-tell end files 'the files are in place' || :
 
 # Files of this host alone, keys above all, come on a small volume beside the medium.
 volume=$(blkid -L {{ volume }} || true)

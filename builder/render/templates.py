@@ -1,4 +1,5 @@
-"""Templates of one system: those that ship in `answerfiles/<system>/`, and a user's own that stand before them."""
+"""Templates of one system: those that ship in `answerfiles/<system>/` and, for all systems, in `answerfiles/shared/`,
+and a user's own that stand before them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import jinja2
 
 MARKUP = ("xml", "xml.j2")
+SHARED = "shared"
 
 
 class TemplateFailed(LabError):
@@ -27,7 +29,8 @@ class Templates:
         shipped = data_dir(folder) / system
         self.system = system
         self.overrides = overrides
-        self.folders = (shipped,) if overrides is None else (overrides / system, shipped)
+        own = () if overrides is None else (overrides / system,)
+        self.folders = (*own, shipped, data_dir("answerfiles") / SHARED)
 
     def render(self, name: str, **values: Any) -> str:
         """The text of one template. Raises TemplateFailed, with the template's file and line where they are known."""

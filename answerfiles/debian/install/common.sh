@@ -1,4 +1,4 @@
-# Where the answers are, and marks on the console by which an installation is followed.
+# Where the answers are, and marks by which an installation is followed.
 base={{ base | shell }}
 
 fetch() { # FILE TARGET
@@ -8,8 +8,8 @@ fetch() { # FILE TARGET
 	esac
 }
 
-tell() { # MARK
-	printf '\n%s\n' "nestlab: $1" >/dev/console
+tell() { # begin|end|fail PHASE MARK [LOG]
+	sh /tmp/nestlab-tell "$@" || printf '\n%s\n' "nestlab: $3" >/dev/console
 }
 
 run() { # FILE: one of the user's scripts, in the installer

@@ -6,28 +6,31 @@ set -eu
 
 [ ! -e /tmp/nestlab-early ] || exit 0
 : >/tmp/nestlab-early
-tell 'the installer has read its answers'
+cat >/tmp/nestlab-tell <<'NESTLAB'
+{% include "tell.sh" %}
+NESTLAB
+tell end answers 'the installer has read its answers'
 
 # What the installer runs when it gets there: the input, and then a mark.
-milestone() { # FILE MARK
+milestone() { # FILE begin|end PHASE MARK
 	mkdir -p "${1%/*}"
 	{
 		echo '#!/bin/sh'
 		cat
-		printf 'printf "\\n%%s\\n" "nestlab: %s" >/dev/console\n' "$2"
+		printf 'sh /tmp/nestlab-tell %s %s "%s"\n' "$2" "$3" "$4"
 	} >"$1"
 	chmod 0755 "$1"
 }
 
 # The disks are laid out and mounted. From here on dpkg needs not wait for them after each file: the installer writes the
 # same file, but only behind the base system; it takes it away in the end.
-milestone /lib/partman/finish.d/99nestlab 'the disks are ready' <<'END'
+milestone /lib/partman/finish.d/99nestlab end disks 'the disks are ready' <<'END'
 mkdir -p /target/etc/dpkg/dpkg.cfg.d
 echo force-unsafe-io >/target/etc/dpkg/dpkg.cfg.d/force-unsafe-io
 END
 
 # What each kernel, driver and loader package would run again is run once, by late.sh.
-milestone /usr/lib/base-installer.d/00nestlab 'the base system is installed' <<'END'
+milestone /usr/lib/base-installer.d/00nestlab end base-system 'the base system is installed' <<'END'
 for program in {{ once | join(" ") }}; do
 	chroot /target dpkg-divert --quiet --local --rename --add "$program"
 	mkdir -p "/target${program%/*}"
@@ -35,7 +38,20 @@ for program in {{ once | join(" ") }}; do
 	chmod 0755 "/target$program"
 done
 END
-milestone /usr/lib/pre-pkgsel.d/00nestlab 'packages are next' </dev/null
+milestone /usr/lib/pre-pkgsel.d/00nestlab begin packages 'packages are next' </dev/null
+
+# Every step of the installer's menu, as its log names them. It goes on beside the installer, and holds none of its files.
+cat >/tmp/nestlab-watch <<'NESTLAB'
+tail -n 200 -f /var/log/syslog | while read -r line; do
+	step=${line#*"Menu item '"}
+	step=${step%%"'"*}
+	case $line in
+	*" main-menu["*"Menu item '"*"' selected") sh /tmp/nestlab-tell begin "$step" "step $step" ;;
+	*" main-menu["*"Menu item '"*"' failed.") sh /tmp/nestlab-tell fail "$step" "step $step failed" /var/log/syslog ;;
+	esac
+done
+NESTLAB
+sh /tmp/nestlab-watch </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- &
 {% for script in scripts %}
 run {{ script | shell }}
 {% endfor %}

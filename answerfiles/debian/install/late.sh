@@ -4,7 +4,7 @@ set -eu
 
 {% include "install/common.sh" %}
 
-trap '[ "$?" = 0 ] || tell "the installation failed"' EXIT
+trap '[ "$?" = 0 ] || tell fail settings "the installation failed" /var/log/syslog' EXIT
 
 put() { # MODE PATH
 	mkdir -p "/target${2%/*}"
@@ -114,4 +114,4 @@ run {{ hook.name | shell }}
 {% endif %}
 {% endfor %}
 
-tell 'the host is installed'
+tell end settings 'the host is installed'

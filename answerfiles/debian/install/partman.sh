@@ -4,7 +4,7 @@ set -eu
 
 {% include "install/common.sh" %}
 
-tell 'the disks are next'
+tell begin disks 'the disks are next'
 
 # A host of guests is no laptop; and the other one would be installed only to be purged.
 rm -f /usr/lib/pre-pkgsel.d/*laptop-detect /usr/lib/pre-pkgsel.d/*popcon

@@ -1,13 +1,15 @@
 #!/bin/sh
 # Runs inside the new system{{ ", before YaST writes the boot loader" if release.installer == "autoyast" else ", after Agama wrote the boot loader" }}.
 set -u
+{% set log = "/run/agama/scripts/post/finish.stderr" if release.installer == "agama" else "/var/adm/autoinstall/logs/finish.sh.log" %}
 {% if release.installer == "agama" %}
 config=/boot/grub2/grub.cfg
 {% else %}
 config=/tmp/nestlab-grub.cfg
 {% endif %}
 fail() {
-    echo "nestlab: the installation failed: $1" > /dev/console
+    said="the installation failed: $1"
+    sh /tmp/nestlab-tell fail settings "$said" {{ log }} || echo "nestlab: $said" > /dev/console
     exit 1
 }
 {% if users %}

@@ -97,6 +97,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         boots=boots(release, options.end),
         quirks=tuple(quirks),
         findings=findings,
+        volume_label=VOLUME if release.prefixed else VOLUME_6,
     )
 
 

@@ -11,7 +11,7 @@ from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
 from builder.systems.pieces import refuse_users
 from builder.systems.suse import agama, autoyast
-from builder.systems.suse.arguments import REMOVED, delivery_of, dom0_line, hypervisor_line, installer_line
+from builder.systems.suse.arguments import REMOVED, VOLUME, delivery_of, dom0_line, hypervisor_line, installer_line
 from builder.systems.suse.files import host_files, scripts
 from builder.systems.suse.judge import judge_agama, judge_arguments, judge_autoyast
 from builder.systems.suse.network import interfaces
@@ -87,6 +87,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         "boots": boots(release, options.end),
         "quirks": quirks,
         "findings": findings,
+        "volume_label": VOLUME,
     })  # fmt: skip
 
 

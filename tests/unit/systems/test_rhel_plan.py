@@ -67,8 +67,8 @@ def test_two_boots_with_marks_that_the_kickstart_prints(release: str) -> None:
     install, host = made.boots
     assert (install.medium, install.on_reboot, install.phases[-1].signal) == (True, "end", "power-off")
     assert (host.medium, host.phases[-1].signal) == (False, "ssh")
-    printed = re.findall(r"echo '(nestlab: [^']*)' > /dev/console", made.answers[0].content)
-    awaited = [phase.awaits for phase in install.phases if phase.awaits.startswith("nestlab")]
+    printed = re.findall(r"^sh /tmp/nestlab-tell \w+ \S+ '([^']*)'", made.answers[0].content, re.MULTILINE)
+    awaited = [phase.awaits.removeprefix("nestlab: ") for phase in install.phases if phase.awaits.startswith("nestlab")]
     assert [mark for mark in printed if "failed" not in mark] == awaited
     assert len(awaited) == (3 if release == "el6" else 4)
     for boot in made.boots:

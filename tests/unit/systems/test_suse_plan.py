@@ -96,8 +96,8 @@ def test_two_boots_with_marks_that_the_scripts_print(release: str) -> None:
     assert (install.medium, install.on_reboot, install.phases[-1].signal) == (True, "end", "power-off")
     assert (host.medium, host.phases[-1].signal) == (False, "ssh")
     assert [phase.name for phase in host.phases][:2] == ["hypervisor", "dom0 kernel"]
-    printed = re.findall(r"echo '(nestlab: [^']*)' > /dev/console", "".join(scripts_of(made).values()))
-    awaited = [phase.awaits for phase in install.phases if phase.awaits.startswith("nestlab")]
+    printed = re.findall(r"^sh /tmp/nestlab-tell \w+ \S+ '([^']*)'", "".join(scripts_of(made).values()), re.MULTILINE)
+    awaited = [phase.awaits.removeprefix("nestlab: ") for phase in install.phases if phase.awaits.startswith("nestlab")]
     assert printed == awaited and len(awaited) == 4
     for boot in made.boots:
         for phase in boot.phases:

@@ -177,6 +177,7 @@ def test_the_host_script_runs(tmp_path: Path) -> None:
         (tools / tool).write_text(f"#!/bin/sh\n{body}\n")
         (tools / tool).chmod(0o755)
     script = CASES["8.3-full"].files["filesystem-populated.sh"].replace("/dev/console", str(tmp_path / "console"))
+    script = script.replace("/tmp/nestlab", str(tmp_path / "nestlab"))
     done = subprocess.run(
         ["bash", "-s", str(root)], input=script, text=True, check=False, capture_output=True,
         env={"PATH": f"{tools}:/usr/bin:/bin"},
@@ -186,4 +187,4 @@ def test_the_host_script_runs(tmp_path: Path) -> None:
     assert keys.read_text() == KEY + "\n"
     assert (keys.stat().st_mode & 0o777, keys.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert len((tmp_path / "calls").read_text().splitlines()) == 8
-    assert (tmp_path / "console").read_text() == "nestlab: the files are in place\n"
+    assert (tmp_path / "console").read_text() == "\nnestlab: the files are in place\n"
