@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,10 +14,12 @@ import click
 
 from builder.cli.frame import App
 from builder.cli.labs import load_lab
+from builder.cli.meter import meter
 from builder.cli.options import templates_option
 from builder.errors import UsageError
+from builder.lifecycle.isos import download, fits, locate
 from builder.media.answer import answer_edits, public_key
-from builder.media.author import ANSWER_LABEL, KICKSTART_LABEL, Volume
+from builder.media.author import Volume, host_volume
 from builder.media.edits import Arguments, Edit, How, Overlay, Put, from_model
 from builder.media.errors import MediaError
 from builder.media.initrd import OverlayFile
@@ -97,7 +99,7 @@ def job(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> Jo
         return by_hand(iso, asked)
     if len(target) != 2:
         raise UsageError("a medium is made for one node", hint="give LAB and NODE, or neither")
-    return for_node(load_lab(app, target[0], limits=False), target[1], iso, asked)
+    return for_node(app, load_lab(app, target[0], limits=False), target[1], iso, asked)
 
 
 def by_hand(iso: Path, asked: Asked) -> Job:
@@ -111,30 +113,30 @@ def by_hand(iso: Path, asked: Asked) -> Job:
     return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how))
 
 
-def for_node(lab: Lab, name: str, iso: Path | None, asked: Asked, *, fits: bool = True) -> Job:
-    """What the node's system decided, then what the options say. `fits`: the medium is looked at, too."""
+def for_node(app: App, lab: Lab, name: str, iso: Path | None, asked: Asked, *, looked_at: bool = True) -> Job:
+    """What the node's system decided, then what the options say. `looked_at`: the medium has to be there, and the
+    node's own."""
     if asked.answer is not None:
         raise UsageError("a node's answers are made from the lab file", hint="leave --answer out, or LAB and NODE")
     node = _node(lab, name)
     if not isinstance(node.source, MediumSource):
         raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
-    source = Path(node.source.path) if iso is None else iso
-    remarks = _fits(node, source) if fits else ()
     plan = _plan(lab, _with_keys(node, asked), asked.templates)
+    source = iso or (_own_medium(app, node) if looked_at else Path(node.source.path))
+    remarks = fits(node, source) if looked_at else ()
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
-    return Job(name, source, _merged(edits, asked.how), _volume(plan), fetched, (node.management_mac,), remarks)
+    volume = host_volume(plan.volume_label, plan.answers, plan.seed)
+    return Job(name, source, _merged(edits, asked.how), volume, fetched, (node.management_mac,), remarks)
 
 
-def _fits(node: Node, iso: Path) -> tuple[str, ...]:
-    """Raises UsageError for another system's medium; another release of the right one is only remarked on."""
-    found = installer_of(iso)
-    said = f"{iso} installs {found.name} {found.release}".rstrip()
-    if found.family not in ("unknown", node.system):
-        raise UsageError(f"{said}, and {node.name} is {node.system}", hint="give its own medium with --iso")
-    number = re.search(r"\d+(?:\.\d+)*", node.release)
-    same = number is None or not found.release or f"{found.release}.".startswith(f"{number[0]}.")
-    return () if same else (f"{said}, and {node.name} is release {node.release}",)
+def _own_medium(app: App, node: Node) -> Path:
+    """The node's medium as `up` finds it, downloaded where it has to be."""
+    source = locate(node, app.places, app.environ)
+    if source.url is not None:
+        with meter(app, "download") as tell:
+            download(node, source, progress=tell, stop=threading.Event())
+    return Path(source.path)
 
 
 def node_names(lab: Lab) -> tuple[str, ...]:
@@ -169,15 +171,6 @@ def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
 
     only = lab.model_copy(update={"nodes": tuple(node if n.name == node.name else n for n in lab.nodes)})
     return plan_lab(only, loader(templates)).node(node.name).system
-
-
-def _volume(plan: SystemPlan) -> Volume | None:
-    """Answers that the installer finds by a volume's label, and the files of this host alone."""
-    answers = {f"/{a.name}": a.content.encode() for a in plan.answers if a.delivery == "volume"}
-    seed = {f"/seed/{file.path.lstrip('/')}": file.content.encode() for file in plan.seed}
-    if not answers and not seed:
-        return None
-    return Volume(KICKSTART_LABEL if answers else ANSWER_LABEL, {**answers, **seed})
 
 
 def _own(asked: Asked) -> Iterator[Edit]:

@@ -63,7 +63,7 @@ def _jobs(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> 
     names = target[1:] or node_names(lab)
     if not names:
         raise UsageError(f"no node of lab {lab.name} installs itself from a medium")
-    return [for_node(lab, name, iso, asked) for name in names]
+    return [for_node(app, lab, name, iso, asked) for name in names]
 
 
 def _is_local(host: str) -> bool:

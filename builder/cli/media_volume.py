@@ -74,7 +74,8 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
 def _of_node(app: App, target: tuple[str, ...], templates: Path | None) -> Volume:
     if len(target) != 2:
         raise UsageError("a volume is made for one node", hint="give LAB and NODE, or neither")
-    made = for_node(load_lab(app, target[0], limits=False), target[1], None, Asked(templates=templates), fits=False)
+    lab = load_lab(app, target[0], limits=False)
+    made = for_node(app, lab, target[1], None, Asked(templates=templates), looked_at=False)
     if made.volume is None:
         raise UsageError(f"{target[1]} needs no second volume", hint="its answers go on the medium: media build")
     return made.volume

@@ -11,11 +11,13 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
+from builder.cli.meter import meter
 from builder.cli.options import connect_option, mirror_option, templates_option
 from builder.cli.output import columns, left_text, output_option, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
 from builder.lifecycle.state import read_owner
+from builder.model.lab import ImageSource
 from builder.model.runtime import LabStatus
 from builder.paths import is_locked
 from builder.run import process_start_time
@@ -30,6 +32,8 @@ _SETTLE = 60
 @click.option("--timeout-scale", type=click.FloatRange(0, 1000, min_open=True), default=1.0, metavar="FACTOR",
               help="Multiply every timeout.")  # fmt: skip
 @click.option("--recreate", multiple=True, metavar="NODE", help="Destroy a running node and make it anew.")
+@click.option("--reinstall", multiple=True, metavar="NODE",
+              help="Install a node anew from its medium, though there is an image of it.")  # fmt: skip
 @click.option("--keep-failed", is_flag=True, help="Leave a lab that did not come up, to be looked at.")
 @connect_option
 @mirror_option
@@ -38,34 +42,49 @@ _SETTLE = 60
 @volume_options
 @pass_app
 def up(
-    app: App, *, lab: str, jobs: int, timeout_scale: float, recreate: tuple[str, ...], keep_failed: bool,
-    connect: str | None, mirror: str | None, templates: Path | None, how: str,
+    app: App, *, lab: str, jobs: int, timeout_scale: float, recreate: tuple[str, ...], reinstall: tuple[str, ...],
+    keep_failed: bool, connect: str | None, mirror: str | None, templates: Path | None, how: str,
 ) -> None:  # fmt: skip
     """Bring LAB up and return when every node is ready.
 
     On a lab that is up: unchanged, nothing happens; new or stopped nodes are started; a node whose description has
     changed is refused unless named with --recreate. Ctrl-C before it is ready takes everything down again.
     `-o jsonl` prints the events on stdout as they come.
+
+    A node with `source: medium` is installed from a copy of its medium that holds the answers and takes no room; the
+    medium itself is only read. Once installed, its disks become an image (`nestlab image ls`), of which the next `up`
+    makes a clone: until the medium, the answers or the machine change, or --reinstall NODE. Where the medium is, says
+    the lab file, or a variable such as NESTLAB_ISO_XCPNG_8_3.
     """
+    from builder.lifecycle.isos import find_media
     from builder.lifecycle.plan import plan_lab
     from builder.lifecycle.up import UpOptions
     from builder.lifecycle.up import up as bring_up
     from builder.systems import loader
 
     loaded = load_lab(app, lab)
-    unknown = sorted(set(recreate) - {node.name for node in loaded.nodes})
+    unknown = sorted({*recreate, *reinstall} - {node.name for node in loaded.nodes})
     if unknown:
         raise UsageError(
-            f"lab {loaded.name} has no node {', '.join(unknown)}", hint="--recreate takes names of its nodes"
+            f"lab {loaded.name} has no node {', '.join(unknown)}",
+            hint="--recreate and --reinstall take names of its nodes",
         )
+    ready = [node.name for node in loaded.nodes if node.name in reinstall and isinstance(node.source, ImageSource)]
+    if ready:
+        raise UsageError(f"{', '.join(ready)}: there is no medium to install it from", hint="--recreate NODE")
     options = UpOptions(
         connect=connect,
         jobs=jobs,
         timeout_scale=timeout_scale,
-        recreate=recreate,
+        recreate=tuple(dict.fromkeys((*recreate, *reinstall))),
+        reinstall=reinstall,
         keep_failed=keep_failed,
         mirror=mirror,
     )
+    with meter(app, "checksum") as tell:
+        loaded, remarks = find_media(loaded, app.places, app.environ, progress=tell)
+    for remark in remarks:
+        click.echo(f"warning: {remark}", err=True)
     plan = plan_lab(loaded, loader(templates))
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:

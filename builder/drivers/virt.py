@@ -234,6 +234,38 @@ class Domain:
             raise
         return answer.get("status") not in ("shutdown", "guest-panicked", "internal-error")
 
+    def lacks_space(self) -> bool:
+        """Whether QEMU stopped the guest because the machine it runs on has no room for what the guest writes."""
+        with contextlib.suppress(DomainError, import_libvirt().libvirtError):
+            if self.qmp("query-status").get("status") == "io-error":
+                devices = self.qmp("query-block").get("value", [])
+                return any(device.get("io-status") == "nospace" for device in devices)
+        return False
+
+    def on_reset(self, do: Callable[[], None]) -> Callable[[], None]:
+        """Call `do` whenever the guest restarts its machine, until the returned call is made. `do` runs in libvirt's
+        event thread: it must return at once."""
+        libvirt = import_libvirt()
+        number = None
+        with contextlib.suppress(libvirt.libvirtError):  # one that ended at once never restarts
+            number = self._connection.domainEventRegisterAny(
+                self._handle(), libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, lambda *_: do(), None
+            )
+
+        def stop() -> None:
+            with contextlib.suppress(libvirt.libvirtError):
+                if number is not None:
+                    self._connection.domainEventDeregisterAny(number)
+
+        return stop
+
+    def screenshot(self, to: Path) -> bool:
+        """Keep what is on the screen as a PNG at `to`; whether there was a screen and a guest to ask."""
+        with contextlib.suppress(DomainError, import_libvirt().libvirtError):
+            self.qmp("screendump", filename=str(to), format="png")
+            return to.exists()
+        return False
+
     def destroy(self) -> None:
         """Pull the plug. A domain that is gone already is fine."""
         self._call("destroy", "cannot be destroyed", gone_is_fine=True)

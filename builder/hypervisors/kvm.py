@@ -16,7 +16,8 @@ from builder.model.runtime import MARK_NAMESPACE, NicPorts, Wiring
 
 # PCI slots of bus 0. The management card comes first, so that Linux calls it eth0 with net.ifnames=0 (cards are
 # found in slot order; with different models, drivers load in alias order and this does not hold).
-# 0x00 host bridge, 0x01 PIIX on pc, 0x02 left to a display, 0x1f ICH9 on q35.
+# 0x00 host bridge, 0x01 PIIX on pc, 0x1f ICH9 on q35.
+SCREEN_SLOT = 0x02
 MANAGEMENT_SLOT = 0x03
 NIC_SLOTS = range(0x04, 0x10)
 SCSI_SLOTS = range(0x10, 0x14)
@@ -38,8 +39,8 @@ _LIBVIRT_BUS: dict[DiskBus, str] = {
     "sata": "sata",
     "virtio": "virtio",
 }
-_IDE_UNITS = ((0, 0), (0, 1), (1, 1))  # bus, unit; 1.0 is the CD-ROM's
-_SATA_DISKS = 5  # of six ports; the last is the CD-ROM's
+_IDE_UNITS = ((0, 0), (0, 1), (1, 1))  # bus, unit; 1.0 is the CD-ROM's, 1.1 that of a second one
+_SATA_DISKS = 5  # of six ports; the last is the CD-ROM's, the one before it that of a second one
 _LSI_DISKS = 7  # of eight ids; 7 is the controller's own
 
 
@@ -86,6 +87,10 @@ def domain_xml(node: Node, wiring: Wiring) -> str:
     _console(devices, wiring)
     # Nothing else: each device costs boot time, and what libvirt would add on its own (USB, balloon) is refused. The
     # CPU gives random numbers itself, so there is no virtio-rng either.
+    if wiring.screen:
+        video = ET.SubElement(devices, "video")
+        ET.SubElement(video, "model", type="vga", vram="16384", heads="1", primary="yes")
+        _pci(video, SCREEN_SLOT)
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
     _management_nic(domain, node, wiring)
@@ -134,14 +139,20 @@ def _pci(parent: ET.Element, slot: int) -> None:
 
 def _disks(devices: ET.Element, node: Node, wiring: Wiring) -> None:
     placed: dict[DiskBus, int] = {}
-    order = 0
+    first = 1 if wiring.install is None else 2
     for number, (disk, path) in enumerate(zip(node.disks, wiring.disks, strict=True)):
         index = placed.get(disk.bus, 0)
         placed[disk.bus] = index + 1
-        _disk(devices, node, disk, path, (number, index))
-        order = number + 1
-    if wiring.cdrom is not None:
-        _cdrom(devices, node, wiring.cdrom, boot_order=order + 1)
+        _disk(devices, node, disk, path, (number, index), boot_order=first + number)
+    if wiring.install is not None:
+        # Before the disks, whatever is on them: this machine ends with the installation, and the next has no medium.
+        _cdrom(devices, node, wiring.install.medium, format_="qcow2", boot_order=1)
+        if wiring.install.volume is not None:
+            _refuse_second_cdrom(node, placed)
+            _cdrom(devices, node, wiring.install.volume, second=True)
+    elif wiring.cdrom is not None:
+        # After the disks: an empty disk falls through to the medium, an installed one boots with the medium still in.
+        _cdrom(devices, node, wiring.cdrom, boot_order=len(node.disks) + 1)
     for controller in _controllers(node, placed):
         devices.append(controller)
 
@@ -171,7 +182,7 @@ def _scsi_models(node: Node) -> list[DiskBus]:
     return models
 
 
-def _disk(devices: ET.Element, node: Node, disk: Disk, path: str, place: tuple[int, int]) -> None:
+def _disk(devices: ET.Element, node: Node, disk: Disk, path: str, place: tuple[int, int], *, boot_order: int) -> None:
     number, index = place
     element = ET.SubElement(devices, "disk", type="file", device="disk")
     # unsafe: a lab's disks are thrown away, and nothing is lost but by a crash of this host. Freed and zeroed blocks
@@ -191,7 +202,7 @@ def _disk(devices: ET.Element, node: Node, disk: Disk, path: str, place: tuple[i
     if disk.bus == "lsisas1068":
         # The Fusion driver shows no disk without a SAS address (measured).
         _text(element, "wwn", _wwn(node, disk))
-    ET.SubElement(element, "boot", order=str(number + 1))
+    ET.SubElement(element, "boot", order=str(boot_order))
     _disk_address(element, node, disk, index)
 
 
@@ -248,17 +259,31 @@ def _wwn(node: Node, disk: Disk) -> str:
     return f"5525400{digest[:9]}"
 
 
-def _cdrom(devices: ET.Element, node: Node, path: str, *, boot_order: int) -> None:
+def _cdrom(
+    devices: ET.Element, node: Node, path: str, *, format_: str = "raw", boot_order: int = 0, second: bool = False
+) -> None:
     element = ET.SubElement(devices, "disk", type="file", device="cdrom")
-    ET.SubElement(element, "driver", name="qemu", type="raw")
+    ET.SubElement(element, "driver", name="qemu", type=format_)
     ET.SubElement(element, "source", file=path)
     ide = node.machine == "pc"
-    ET.SubElement(element, "target", dev="hdc" if ide else "sdcd", bus="ide" if ide else "sata")
+    name = ("hdd" if second else "hdc") if ide else ("sdce" if second else "sdcd")
+    ET.SubElement(element, "target", dev=name, bus="ide" if ide else "sata")
     ET.SubElement(element, "readonly")
-    # After the disks: an empty disk falls through to the medium, an installed one boots with the medium still in.
-    ET.SubElement(element, "boot", order=str(boot_order))
-    bus, unit = ("1", "0") if ide else ("0", str(_SATA_DISKS))
-    ET.SubElement(element, "address", type="drive", controller="0", bus=bus, target="0", unit=unit)
+    if boot_order:
+        ET.SubElement(element, "boot", order=str(boot_order))
+    bus, unit = ("1", int(second)) if ide else ("0", _SATA_DISKS - int(second))
+    ET.SubElement(element, "address", type="drive", controller="0", bus=bus, target="0", unit=str(unit))
+
+
+def _refuse_second_cdrom(node: Node, placed: dict[DiskBus, int]) -> None:
+    bus: DiskBus = "ide" if node.machine == "pc" else "sata"
+    most = (len(_IDE_UNITS) if bus == "ide" else _SATA_DISKS) - 1
+    if placed.get(bus, 0) > most:
+        raise LabError(
+            f"{node.name}: a node that is installed has room for {most} {bus} disks beside the medium and the volume "
+            "with its keys",
+            hint="bus: lsilogic for some",
+        )
 
 
 def _nic(devices: ET.Element, node: Node, nic: Nic, ports: NicPorts, number: int) -> None:

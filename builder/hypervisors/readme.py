@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 
 from builder.hypervisors.l0 import Exporter, Machine, Site, machines
 from builder.hypervisors.settings import Documented
@@ -80,7 +79,7 @@ def _sources(lab: Lab, nodes: Iterable[Machine]) -> str:
                 "LAB",
                 node.name,
                 "--iso",
-                PurePosixPath(node.source.path).name,
+                node.source.file_name or f"{node.system}-{node.release}.iso",
                 "-o",
                 f"sources/{machine.medium}",
             ]

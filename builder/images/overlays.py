@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,20 @@ def virtual_size(path: Path) -> int:
     if head[:4] != b"QFI\xfb":
         raise LabError(f"{path} is no qcow2 image")
     return int.from_bytes(head[24:32], "big")
+
+
+def backing_of(path: Path) -> Path | None:
+    """The file that a qcow2 reads what it does not have from; None for one that stands alone. Raises LabError when
+    `path` is none."""
+    with path.open("rb") as file:
+        head = file.read(20)
+        if head[:4] != b"QFI\xfb":
+            raise LabError(f"{path} is no qcow2 image")
+        offset, size = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
+        if not offset:
+            return None
+        file.seek(offset)
+        return path.parent / os.fsdecode(file.read(size))
 
 
 def write_seed(overlay: Path, files: Sequence[File]) -> str:

@@ -25,13 +25,14 @@ from builder.model.lab import Value
 from builder.paths import fsync_dir, locked, write_atomic
 
 VERSION = 1
-Kind = Literal["disk", "initramfs", "rootfs"]
+Kind = Literal["disk", "initramfs", "rootfs", "installed"]
 
 
 class Image(Value):
     """A finished image. Paths are absolute. `disk` is a qcow2 to be used as backing file only; `kernel` and `initrd`
-    are for direct boot, with `arguments` for that kernel. `size` is the bytes it takes on this disk, `used_at` when it
-    was last taken into use (seconds since the epoch)."""
+    are for direct boot, with `arguments` for that kernel. `disks` (all of a node's, in order), `firmware` (its UEFI
+    variables) and `keys` (those of ssh) are what an installation left. `size` is the bytes it takes on this disk,
+    `used_at` when it was last taken into use (seconds since the epoch)."""
 
     key: str
     kind: Kind
@@ -39,6 +40,9 @@ class Image(Value):
     kernel: Path | None = None
     initrd: Path | None = None
     archive: Path | None = None
+    disks: tuple[Path, ...] = ()
+    firmware: Path | None = None
+    keys: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
     root_label: str = ""
     release: str = ""
@@ -47,7 +51,8 @@ class Image(Value):
     size: int = 0
 
 
-_PATHS = ("disk", "kernel", "initrd", "archive")
+_PATHS = ("disk", "kernel", "initrd", "archive", "firmware")
+_PATH_LISTS = ("disks", "keys")
 
 
 class ImageStore:
@@ -96,8 +101,9 @@ class ImageStore:
         Raises LabError when the folder is not complete.
         """
         whole = {"version": VERSION, "key": key, "created_at": time.time(), **manifest}
-        for role in _PATHS:
-            if role in whole and not (folder / whole[role]).is_file():
+        roles = {role: [whole[role]] for role in _PATHS if role in whole}
+        for role, names in {**roles, **{role: whole.get(role, ()) for role in _PATH_LISTS}}.items():
+            if not all((folder / name).is_file() for name in names):
                 raise LabError(f"image {key[:12]}: {role} is missing from its folder")
         for path in folder.iterdir():
             with path.open("rb") as file:
@@ -188,6 +194,8 @@ def _image(folder: Path, raw: dict[str, Any]) -> Image | None:
     for role in _PATHS:
         if role in fields:
             fields[role] = folder / fields[role]
+    for role in _PATH_LISTS:
+        fields[role] = tuple(folder / name for name in fields.get(role, ()))
     try:
         return Image(size=_disk_use(folder), used_at=(folder / "lease").stat().st_mtime, **fields)
     except (ValidationError, OSError):

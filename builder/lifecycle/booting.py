@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import threading
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from builder.drivers.boot import BootFollower
 from builder.drivers.ports import PortTable
-from builder.drivers.ssh import wait_banner
 from builder.drivers.switch import Switch
 from builder.drivers.virt import Domain, Libvirt, embed_uri, prepare_root, share_capabilities
-from builder.errors import HostLacks, Interrupted, LabError, TimedOut
+from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
 from builder.events import Emit, about
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
+from builder.lifecycle.install import Inserted
 from builder.lifecycle.plan import NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, digest
+from builder.lifecycle.watching import End, watched
+from builder.model.lab import MediumSource
 from builder.model.plan import Boot
 from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, UefiFirmware, Wiring
 from builder.paths import Places, locked, write_atomic
@@ -40,7 +38,7 @@ class _Running:
     domain: Domain | None = None
     phase: str | None = None
     # Where the machine goes away at a reboot, it cannot be told from a power-off: what was planned is believed.
-    ends_by: Literal["reboot", "power-off"] = "power-off"
+    ends_by: End = "power-off"
 
 
 class Boots:
@@ -81,14 +79,17 @@ class Boots:
         return running is not None and running.domain is not None and running.domain.is_running()
 
     def boot(
-        self, plan: NodePlan, step: Step, accelerator: Accelerator, direct: Image | None, stop: threading.Event
-    ) -> Json:
+        self, plan: NodePlan, step: Step, accelerator: Accelerator, stop: threading.Event, *,
+        direct: Image | None = None, inserted: Inserted | None = None,
+    ) -> Json:  # fmt: skip
         """Power the node on and follow this boot to its end; returns the seconds each phase took.
+
+        `direct` has the kernel to be started, `inserted` is what an installation finds in the drives.
 
         Raises NodeFailed with a named cause, TimedOut with the phase and the last console lines, Interrupted.
         """
         boot = Boot.model_validate(step.inputs["boot"])
-        running = self._wire(plan, accelerator, boot, direct)
+        running = self._wire(plan, accelerator, boot, direct, inserted)
         if any(phase.signal == "reboot" for phase in boot.phases):
             running.ends_by = "reboot"
         node = plan.name
@@ -100,37 +101,29 @@ class Boots:
         self._share()
         known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,
                          plan.system.release, plan.node.cpus, boot.name, accelerator]))  # fmt: skip
-        signals: queue.Queue[str] = queue.Queue()
-        over = threading.Event()
-        watchers = [
-            threading.Thread(target=watch, args=(running, signals, over), name=f"{what} {node}", daemon=True)
-            for what, watch in (("await ssh of", _await_ssh), ("watch", _await_end))
-        ]
-        for watcher in watchers:
-            watcher.start()
+        several = len(plan.system.boots) > 1
 
         def seen(phase: str) -> None:
-            running.phase = phase
+            running.phase = f"{boot.name}: {phase}" if several else phase
 
-        tell = about(self._emit, node=node, step=step.id, seen=seen)
         try:
-            seconds = BootFollower(
-                console,
-                boot.phases,
-                node=node,
-                emit=tell,
-                signals=signals,
-                offset=start,
-                # Weights are seconds under emulation on an idle host; KVM is several times quicker.
-                scale=self._options.timeout_scale * (6.0 if accelerator == "tcg" else 2.0),
-                expected=known.read(),
-                # A busy host can be late by this much in any phase, however short it is on a quiet one.
-                least=60 * self._options.timeout_scale,
-            ).follow(stop)
-        finally:
-            over.set()
-            for watcher in watchers:
-                watcher.join(5)
+            with watched(running.domain, running.target, running.ends_by, inserted) as signals:
+                seconds = BootFollower(
+                    console,
+                    boot.phases,
+                    node=node,
+                    emit=about(self._emit, node=node, step=step.id, seen=seen),
+                    signals=signals,
+                    offset=start,
+                    # Weights are seconds under emulation on an idle host; KVM is several times quicker.
+                    scale=self._options.timeout_scale * (6.0 if accelerator == "tcg" else 2.0),
+                    expected=known.read(),
+                    # A busy host can be late by this much in any phase, however short it is on a quiet one.
+                    least=60 * self._options.timeout_scale,
+                ).follow(stop)
+        except (NodeFailed, TimedOut):
+            running.domain.screenshot(self._folder.node(node) / "screen.png")
+            raise
         known.write(seconds)
         if boot.on_reboot == "end":
             running.domain.destroy()
@@ -200,7 +193,9 @@ class Boots:
         if self._options.connect is None:
             share_capabilities(self._places.run(self._lab_id) / "l", self._places.cache / "qemu-caps")
 
-    def _wire(self, plan: NodePlan, accelerator: Accelerator, boot: Boot, direct: Image | None) -> _Running:
+    def _wire(
+        self, plan: NodePlan, accelerator: Accelerator, boot: Boot, direct: Image | None, inserted: Inserted | None
+    ) -> _Running:
         """Ports, paths and identity of one start. A second boot of the same `up` keeps its ports."""
         node = plan.node
         machine = self._open().machine_type(node.machine)
@@ -227,6 +222,8 @@ class Boots:
             nics=nics,
             direct=_direct(direct, plan, folder),
             uefi=ovmf(folder) if node.firmware == "uefi" else None,
+            install=None if inserted is None else inserted.media,
+            screen=isinstance(node.source, MediumSource),
             on_reboot=boot.on_reboot,
         )
         keys = folder / "ssh"
@@ -242,21 +239,6 @@ class Boots:
         running = _Running(plan=plan, wiring=wiring, target=target)
         self._running[plan.name] = running
         return running
-
-
-def _await_ssh(running: _Running, signals: queue.Queue[str], over: threading.Event) -> None:
-    with contextlib.suppress(Interrupted, TimedOut):
-        wait_banner(running.target, deadline=time.monotonic() + 86400, stop=over)
-        signals.put("ssh")
-
-
-def _await_end(running: _Running, signals: queue.Queue[str], over: threading.Event) -> None:
-    """A guest may go away without a word on its console."""
-    assert running.domain is not None
-    while not over.wait(0.5):
-        if not running.domain.is_running():
-            signals.put(running.ends_by)
-            return
 
 
 def _direct(image: Image | None, plan: NodePlan, folder: Path) -> DirectBoot | None:

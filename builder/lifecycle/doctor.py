@@ -82,6 +82,7 @@ CHECKS: tuple[Check, ...] = (
     Check("disk-image-create", "builds disk images", tools.disk_image_create, _builds_disk),
     Check("root", "building a disk image needs it", tools.administrator, _builds_disk),
     Check("loop device", "building a disk image mounts one", tools.loop_device, _builds_disk),
+    Check("media", "nodes are installed from them", room.media, lambda needs: bool(needs.media)),
     Check("memory", "of all nodes together", room.memory, _here),
     Check("cores", "of the largest node", room.cores, _here),
     Check("disk space", "of state and cache", room.disk),
@@ -116,7 +117,7 @@ def examine(
     boot. `ground` is the host, for tests. Raises LabError when the lab's systems cannot plan it.
     """
     ground = ground or Ground(places)
-    needs = needs_of(lab, places, connect=connect, mirror=mirror)
+    needs = needs_of(lab, places, ground.environ, connect=connect, mirror=mirror)
     rows = [row(check, ground, needs) for check in CHECKS if check.when(needs)]
     if _here(needs):
         rows.append(_proof(places, probe))

@@ -36,6 +36,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Medium:
+    """The medium of a node: where it is, or why there is none and the line that gives it."""
+
+    node: str
+    seen: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What a lab asks of the host; the defaults are what every lab does. Sizes are bytes.
 
@@ -50,6 +59,7 @@ class Needs:
     uefi: bool = False
     builds_disk: bool = False
     builds_initramfs: bool = False
+    media: tuple[Medium, ...] = ()
     running: bool = False
     connection: Connection = "embed"
     mirror: str | None = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from builder.errors import HostLacks
+from collections.abc import Iterator, Mapping
+
+from builder.errors import HostLacks, UsageError
 from builder.images.hosts import read_host
 from builder.images.keys import image_key
 from builder.images.store import ImageStore
-from builder.lifecycle.doctor_ground import Needs, connection_of
+from builder.lifecycle.doctor_ground import Medium, Needs, connection_of
+from builder.lifecycle.isos import locate
 from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan, plan_lab
-from builder.model.lab import ImageSource, Lab
+from builder.model.lab import ImageSource, Lab, MediumSource, medium_variable
 from builder.model.plan import Recipe
 from builder.paths import Places, is_locked
 from builder.systems import load_system
@@ -17,7 +20,9 @@ from builder.systems import load_system
 _SPACE = {"disk": 6 << 30, "initramfs": 1 << 30}
 
 
-def needs_of(lab: Lab | None, places: Places, *, connect: str | None, mirror: str | None) -> Needs:
+def needs_of(
+    lab: Lab | None, places: Places, environ: Mapping[str, str], *, connect: str | None, mirror: str | None
+) -> Needs:
     """Raises LabError when a system cannot do what a node asks."""
     connection = connection_of(connect)
     if lab is None:
@@ -33,10 +38,23 @@ def needs_of(lab: Lab | None, places: Places, *, connect: str | None, mirror: st
         uefi=any(node.firmware == "uefi" for node in lab.nodes),
         builds_disk="disk" in kinds,
         builds_initramfs="initramfs" in kinds,
+        media=tuple(_media(lab, places, environ)),
         running=is_locked(places.lab(lab.name) / "lock"),
         connection=connection,
         mirror=mirror,
     )
+
+
+def _media(lab: Lab, places: Places, environ: Mapping[str, str]) -> Iterator[Medium]:
+    for node in lab.nodes:
+        if isinstance(node.source, MediumSource):
+            try:
+                source = locate(node, places, environ)
+            except UsageError as error:
+                variable = medium_variable(node.system, node.release)
+                yield Medium(node.name, error.message, f"export {variable}=/path/to/FILE.iso")
+            else:
+                yield Medium(node.name, f"{source.url}, to be downloaded" if source.url else source.path)
 
 
 def recipes_of(plan: LabPlan) -> tuple[Recipe, ...]:

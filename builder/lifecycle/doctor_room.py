@@ -74,6 +74,14 @@ def disk(ground: Ground, needs: Needs) -> Finding:
     return Finding(worst.status, "; ".join(shown), worst.fix)
 
 
+def media(_: Ground, needs: Needs) -> Finding:
+    lost = [medium for medium in needs.media if medium.fix]
+    if not lost:
+        return Finding("ok", "; ".join(f"{medium.node}: {medium.seen}" for medium in needs.media) or "none is needed")
+    fixes = dict.fromkeys(medium.fix for medium in lost)
+    return Finding("missing", "; ".join(medium.seen for medium in lost), "\n".join(fixes))
+
+
 def folders(ground: Ground, _: Needs) -> Finding:
     for variable, path in (("NESTLAB_STATE", ground.places.state), ("NESTLAB_CACHE", ground.places.cache)):
         if not ground.may_make(path):

@@ -12,9 +12,9 @@ import shutil
 import threading
 from pathlib import Path
 
-from builder.drivers.ssh import generate_keys
+from builder.drivers.ssh import LabKeys, generate_keys
 from builder.drivers.switch import Switch
-from builder.errors import HostLacks, LabError
+from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
 from builder.events import Emit, about
 from builder.images.build import build
 from builder.images.hosts import HostInputs, read_host
@@ -24,12 +24,14 @@ from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
 from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
+from builder.lifecycle.install import Installs
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.session import Session
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, Work
-from builder.model.plan import File
+from builder.model.lab import MediumSource
+from builder.model.plan import Boot, File
 from builder.model.runtime import Accelerator, SshTarget
 from builder.paths import Places
 
@@ -57,13 +59,19 @@ class Effects:
         self._guard = threading.RLock()
         self._switch = Switch()
         self._boots = Boots(places, lab_id, folder, emit, self._switch)
+        self._installs = Installs(places, folder, self._store)
         self._sessions: dict[str, Session] = {}
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
+            "medium": Work(do=self._do_medium, undo=_nothing, is_done=self._has_installed_image),
+            "remaster": Work(
+                do=self._do_remaster, undo=self._undo_remaster, is_done=self._has_medium, is_given=self._is_clone
+            ),
+            "keep": Work(do=self._do_keep, undo=_nothing, is_done=_always, is_given=self._is_clone),
             "identity": Work(do=self._do_identity, undo=self._undo_identity, is_done=self._has_identity),
             "disks": Work(do=self._do_disks, undo=self._undo_disks, is_done=self._has_disks),
-            "boot": Work(do=self._do_boot, undo=self._undo_boot, is_done=self._has_booted),
+            "boot": Work(do=self._do_boot, undo=self._undo_boot, is_done=self._has_booted, is_given=self._is_installed),
             "session": Work(do=self._do_session, undo=self._undo_session, is_done=self._has_session),
         }
 
@@ -75,6 +83,7 @@ class Effects:
         self._plan = plan
         self._options = options
         self._boots.use(options)
+        self._installs.use(options.reinstall)
         self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
 
     def work(self, step: Step) -> Work:
@@ -100,6 +109,7 @@ class Effects:
         """Let go of libvirt, the switch, ports and image leases. Guests must be gone already."""
         self._boots.close()
         self._switch.close()
+        self._installs.close()
         for lease in self._leases.values():
             with contextlib.suppress(OSError):
                 os.close(lease)
@@ -155,25 +165,72 @@ class Effects:
                 self._host_inputs[disk] = read_host(mirror=self._options.mirror, tools=disk)
             return self._host_inputs[disk]
 
+    # Installations: see install.py. A clone of an installed image needs no medium and no power-on with one.
+
+    def _do_medium(self, step: Step, stop: threading.Event) -> Json:
+        return self._installs.find(self._node(step), step, about(self._emit, node=step.node, step=step.id), stop)
+
+    def _has_installed_image(self, step: Step) -> bool:
+        return self._installs.has_image(self._node(step), step)
+
+    def _is_clone(self, step: Step) -> bool:
+        return self._installs.is_clone(str(step.node))
+
+    def _is_installed(self, step: Step) -> bool:
+        return bool(step.inputs["boot"]["medium"]) and self._is_clone(step)
+
+    def _do_remaster(self, step: Step, _stop: threading.Event) -> Json:
+        plan = self._node(step)
+        keys = generate_keys(self._keys(step), self._boots.domain_name(plan.name))
+        # The volume's file takes the place of one that the answers may have made.
+        known = "".join(f"{key}\n" for key in plan.node.install.get("root_keys", ()))
+        return self._installs.remaster(
+            plan, _own_keys(keys, known + keys.identity_public.read_text()), MANAGEMENT_GATEWAY
+        )
+
+    def _undo_remaster(self, step: Step) -> None:
+        self._installs.remove_medium(str(step.node))
+
+    def _has_medium(self, step: Step) -> bool:
+        return self._installs.has_medium(self._node(step))
+
+    def _do_keep(self, step: Step, _stop: threading.Event) -> Json:
+        """A host that was installed well is worth more than its image."""
+        plan = self._node(step)
+        base = next(s for s in self._need_plan().node_steps(plan.name) if s.id == plan.steps[0])
+        try:
+            return self._installs.keep(plan, base.key)
+        except (LabError, OSError) as error:
+            self._emit("progress", node=step.node, step=step.id, not_kept=str(error))
+            return {"image": None}
+
     # Identity: this node's ssh keys.
 
     def _keys(self, step: Step) -> Path:
         return self._folder.node(str(step.node)) / "ssh"
 
     def _do_identity(self, step: Step, _stop: threading.Event) -> Json:
+        if _is_installing(self._node(step)):
+            self._installs.take_keys(self._node(step), self._keys(step))
         generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
         return None
 
     def _undo_identity(self, step: Step) -> None:
         shutil.rmtree(self._keys(step), ignore_errors=True)
+        self._installs.forget_keys(str(step.node))
 
     def _has_identity(self, step: Step) -> bool:
-        return (self._keys(step) / "known_hosts").is_file()
+        plan = self._node(step)
+        fit = not _is_installing(plan) or self._installs.has_keys(plan)
+        return fit and (self._keys(step) / "known_hosts").is_file()
 
     # Disks: an overlay on the image, empty further disks, and the node's seed.
 
     def _do_disks(self, step: Step, _stop: threading.Event) -> Json:
-        plan = self._need_plan().node(str(step.node))
+        plan = self._node(step)
+        if _is_installing(plan):
+            self._installs.make_disks(plan)
+            return None
         image = self._image_of(plan)
         folder = self._disks(step)
         folder.mkdir(exist_ok=True)
@@ -195,16 +252,15 @@ class Effects:
         return (
             File(path=MANAGEMENT, content=f"{MANAGEMENT_ADDRESS} {MANAGEMENT_GATEWAY}\n"),
             File(path="/etc/resolv.conf", content=f"nameserver {MANAGEMENT_NAMESERVER}\n"),
-            File(path="/root/.ssh/authorized_keys", content=keys.identity_public.read_text(), mode=0o600),
-            File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
-            File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),
+            *_own_keys(keys, keys.identity_public.read_text()),
         )
 
     def _undo_disks(self, step: Step) -> None:
         shutil.rmtree(self._disks(step), ignore_errors=True)
 
     def _has_disks(self, step: Step) -> bool:
-        return self._disks(step).is_dir()
+        plan = self._node(step)
+        return self._disks(step).is_dir() and (not _is_installing(plan) or self._installs.has_disks(plan))
 
     def _disks(self, step: Step) -> Path:
         return self._folder.node(str(step.node)) / "disks"
@@ -212,22 +268,40 @@ class Effects:
     # Boot: one power-on, followed to the end of its last phase.
 
     def _do_boot(self, step: Step, stop: threading.Event) -> Json:
-        plan = self._need_plan().node(str(step.node))
-        image = self._image_of(plan)
+        plan = self._node(step)
+        image = None if _is_installing(plan) else self._image_of(plan)
         with self._guard:
             if self._verdict is None or not self._verdict.proven:
-                kernels = [image.kernel] if image.kernel else []
+                kernels = [image.kernel] if image and image.kernel else []
                 self._verdict = accelerator.verdict(self._places, kernels=kernels, stop=stop)
                 self._emit("progress", accelerator=self._verdict.accelerator, reason=self._verdict.reason)
+        if image is None:
+            return self._boot_installed(plan, step, self._verdict.accelerator, stop)
         direct = image if image.initrd is not None else None
-        return self._boots.boot(plan, step, self._verdict.accelerator, direct, stop)
+        return self._boots.boot(plan, step, self._verdict.accelerator, stop, direct=direct)
+
+    def _boot_installed(self, plan: NodePlan, step: Step, accelerator: Accelerator, stop: threading.Event) -> Json:
+        """A power-on with the medium, or one of the host that it made."""
+        if Boot.model_validate(step.inputs["boot"]).medium:
+            self._installs.begin(plan)
+            seconds = self._boots.boot(plan, step, accelerator, stop, inserted=self._installs.inserted(plan))
+            self._installs.end(plan)
+            return seconds
+        try:
+            return self._boots.boot(plan, step, accelerator, stop)
+        except (NodeFailed, TimedOut) as error:
+            anew = f"`nestlab up LAB --reinstall {plan.name}` installs it anew"
+            error.hint = f"{error.hint}; {anew}" if error.hint else anew
+            raise
 
     def _undo_boot(self, step: Step) -> None:
         self._boots.stop(str(step.node))
 
     def _has_booted(self, step: Step) -> bool:
         """A power-on that ended (an installation) stays done; the last one is done while its guest runs."""
-        plan = self._need_plan().node(str(step.node))
+        plan = self._node(step)
+        if step.inputs["boot"]["medium"]:
+            return self._installs.has_ended(plan)
         last = [s for s in plan.steps if s.partition("/")[2].startswith("boot")][-1]
         return step.id != last or self._boots.is_running(str(step.node))
 
@@ -257,9 +331,25 @@ class Effects:
     def _image_of(self, plan: NodePlan) -> Image:
         return self._images[plan.steps[0]]
 
+    def _node(self, step: Step) -> NodePlan:
+        return self._need_plan().node(str(step.node))
+
     def _need_plan(self) -> LabPlan:
         assert self._plan is not None
         return self._plan
+
+
+def _is_installing(plan: NodePlan) -> bool:
+    return isinstance(plan.node.source, MediumSource)
+
+
+def _own_keys(keys: LabKeys, authorized: str) -> tuple[File, ...]:
+    """What lets the lab in, and by what the lab knows the host."""
+    return (
+        File(path="/root/.ssh/authorized_keys", content=authorized, mode=0o600),
+        File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
+        File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),
+    )
 
 
 def _nothing(_step: Step) -> None:
@@ -268,3 +358,7 @@ def _nothing(_step: Step) -> None:
 
 def _never(_step: Step) -> bool:
     return False
+
+
+def _always(_step: Step) -> bool:
+    return True

@@ -167,10 +167,11 @@ class Keeper:
             if first and request.options.keep_failed and not isinstance(error, Interrupted):
                 self._ready = True
                 self._deadline = self.nodes.start_timer(request.plan.lab.expires)
-            elif first:
+            else:
                 if not isinstance(error, Interrupted):
-                    self.nodes.keep_evidence()
-                self.leave("it did not come up")
+                    _tell_where(error, self.nodes.keep_evidence())
+                if first:
+                    self.leave("it did not come up")
             raise
         self._ready = True
         self._deadline = self.nodes.start_timer(request.plan.lab.expires)
@@ -185,6 +186,12 @@ class Keeper:
         self.events.close()
         shutil.rmtree(self._places.run(self._lab_id), ignore_errors=True)
         shutil.rmtree(self.folder.path, ignore_errors=True)
+
+
+def _tell_where(error: BaseException, kept: Path) -> None:
+    if isinstance(error, LabError):
+        where = f"consoles, screens and the timeline are in {kept}"
+        error.hint = f"{error.hint}; {where}" if error.hint else where
 
 
 def _watch(channel: Channel, stop: threading.Event) -> None:

@@ -26,6 +26,9 @@ from builder.paths import Places
 log = logging.getLogger("nestlab.keeper")
 
 
+_EVIDENCE = ("console.log", "domain.xml", "screen.png", "screen.ppm", "installer.log")
+
+
 class Nodes:
     """The nodes of one lab, inside its keeper."""
 
@@ -101,7 +104,7 @@ class Nodes:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         source = self._folder.path
-        for pattern in ("*.json", "*.jsonl", "keeper.log", "nodes/*/console.log", "nodes/*/domain.xml"):
+        for pattern in ("*.json", "*.jsonl", "keeper.log", *(f"nodes/*/{name}" for name in _EVIDENCE)):
             for file in source.glob(pattern):
                 to = target / file.relative_to(source)
                 to.parent.mkdir(parents=True, exist_ok=True)
@@ -170,6 +173,10 @@ class Nodes:
             return False
         if record:
             work.undo(step)
+        if work.is_given(step):
+            self._folder.record(step, StepRecord(key=step.key, state="done"))
+            self._emit("end", node=step.node, step=step.id, outcome="cached", key=step.key)
+            return False
         if self._node_states[step.node] != "starting":
             self._node_states[step.node] = "starting"
             self._write_status()

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from builder.errors import LabError
 from builder.lifecycle.steps import Step, digest, with_keys
-from builder.model.lab import ImageSource, Lab, Node, Value
+from builder.model.lab import ImageSource, Lab, MediumSource, Node, Value
 from builder.model.plan import Recipe, System, SystemPlan
 
 VERSION = 1
+
+UNKNOWN = "unknown"
+"""Stands for the digest of a medium that nobody has looked at."""
 
 QEMU_OVERHEAD = 200 << 20
 """Bytes that a node takes beside its guest's memory: QEMU itself, with the translation cache of emulation (seen: 27 to
@@ -64,9 +67,16 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
-    """base -> identity -> disks -> network, then start and boot for each power-on, then the shared connection."""
+    """base -> identity -> disks, then each power-on, then the shared connection.
+
+    A node that installs itself gets its medium remastered before its disks, and its disks are kept as an image when
+    the last power-on with a medium is over.
+    """
     name = node.name
-    base = _base_step(node, system)
+    installs = isinstance(node.source, MediumSource)
+    base = (
+        _medium_step(node, node.source, system) if isinstance(node.source, MediumSource) else _base_step(node, system)
+    )
     steps = [base]
 
     def live(step: str, *needs: str, weight: float = 1, **inputs: object) -> str:
@@ -75,9 +85,10 @@ def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
         steps.append(made)
         return made.id
 
-    identity = live("identity", user=system.ssh_user)
+    identity = live("identity", *((base.id,) if installs else ()), user=system.ssh_user)
+    remaster = (live("remaster", base.id, identity, weight=2),) if installs else ()
     disks = live(
-        "disks", base.id, identity,
+        "disks", base.id, identity, *remaster,
         disks=[disk.model_dump(mode="json") for disk in node.disks],
         seed=digest([file.model_dump(mode="json") for file in system.seed]),
     )  # fmt: skip
@@ -91,6 +102,8 @@ def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
         weight = sum(phase.weight for phase in boot.phases)
         needs = (last, *(before if number == 0 else ()))
         last = live(f"boot{suffix}", *needs, weight=weight, hardware=hardware, boot=boot.model_dump(mode="json"))
+        if boot.medium and not any(later.medium for later in system.boots[number + 1 :]):
+            last = live("keep", last, weight=2)
     live("session", last)
     return steps
 
@@ -98,11 +111,27 @@ def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
 _HARDWARE = {"cpus", "memory", "firmware", "machine", "cpu_model", "management_nic", "management_mac", "disks", "nics"}
 
 
+def _medium_step(node: Node, source: MediumSource, system: SystemPlan) -> Step:
+    """Its key is that of the installed image: the medium, what is told to its installer, and what that sees of the
+    machine and writes down (the addresses of cards among it), but not how much memory there was."""
+    inputs = {
+        "medium": source.sha256 or UNKNOWN,
+        "answers": digest([answer.model_dump(mode="json") for answer in system.answers]),
+        "edits": digest([edit.model_dump(mode="json") for edit in system.media_edits]),
+        "seed": digest([file.model_dump(mode="json") for file in system.seed]),
+        "machine": node.model_dump(mode="json", include=_INSTALLED)
+        | {"nics": [{"mac": nic.mac, "model": nic.model} for nic in node.nics]},
+    }
+    return Step(
+        id=f"{node.name}/medium", name="medium", version=1, kind="cached", node=node.name, inputs=inputs, weight=5
+    )
+
+
+_INSTALLED = {"firmware", "machine", "management_nic", "management_mac", "disks"}
+
+
 def _base_step(node: Node, system: SystemPlan) -> Step:
-    if not isinstance(node.source, ImageSource):
-        answers = digest([answer.model_dump(mode="json") for answer in system.answers])
-        return Step(id=f"{node.name}/medium", name="medium", version=1, kind="cached", node=node.name,
-                    inputs={"answers": answers}, weight=5)  # fmt: skip
+    assert isinstance(node.source, ImageSource)
     if node.source.path is not None:
         return Step(id=f"image:{digest(node.source.path)[:12]}", name="own-image", version=1, kind="cached",
                     inputs={"path": node.source.path}, weight=1)  # fmt: skip

@@ -94,11 +94,13 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
 class Work:
     """How a step is done. `do` returns its output; `undo` must work after any part of `do`, and twice.
 
-    `is_done` tells whether the effect of an earlier run still stands (for a live step that was recorded as done)."""
+    `is_done` tells whether the effect of an earlier run still stands (for a live step that was recorded as done),
+    `is_given` that there is nothing to do, because another step has brought the effect along."""
 
     do: Callable[[Step, threading.Event], Json]
     undo: Callable[[Step], None]
     is_done: Callable[[Step], bool]
+    is_given: Callable[[Step], bool] = lambda _step: False
 
 
 class Gate:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from builder.errors import HostLacks, LabError, UsageError
+from builder.errors import HostLacks, LabError
 from builder.events import Event
 from builder.lifecycle.plan import LabPlan
 from builder.lifecycle.protocol import Channel, KeeperGone, ask, connect
@@ -34,12 +34,6 @@ def up(
 
     If this process goes away before that, the keeper takes the lab down again. Raises what stopped the lab.
     """
-    media = [step.node for step in plan.steps if step.name == "medium"]
-    if media:
-        raise UsageError(
-            f"{', '.join(map(str, media))}: nestlab {_version()} does not run installations from a medium",
-            hint="`nestlab render` writes the answer files; use `source: image` to start a ready host",
-        )
     lab_id = plan.lab.name
     request = Request(plan=plan, options=options).model_dump(mode="json")
     while True:
@@ -113,9 +107,3 @@ def _settle(process: subprocess.Popen[bytes]) -> None:
         process.wait(0)
     if process.returncode is None:
         process.returncode = 0
-
-
-def _version() -> str:
-    import builder  # noqa: PLC0415 - only for a message
-
-    return builder.__version__

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
@@ -20,19 +22,26 @@ from builder.media.sinks.file import plain_target
 from builder.media.tree import parts
 from builder.paths import write_atomic
 
+if TYPE_CHECKING:
+    # At run time this would load pydantic, which costs more than a volume does.
+    from builder.model.plan import Answer, File
+
 KICKSTART_LABEL = "OEMDRV"
 NOCLOUD_LABEL = "cidata"
 ANSWER_LABEL = "NESTLAB"
 DATE = 315532800  # 1980: the oldest date that every file system can hold
+_PRIVATE = ("root", ".ssh")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,16}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume to be: its label and its files, path -> content."""
+    """A volume to be: its label and its files, path -> content. `modes` are the permission bits of those that are not
+    for everybody to read."""
 
     label: str
     files: Mapping[str, bytes]
+    modes: Mapping[str, int] = field(default_factory=dict)
 
 
 def kickstart_volume(kickstart: str, *, more: Mapping[str, bytes] | None = None) -> Volume:
@@ -60,6 +69,17 @@ def nocloud_volume(user_data: str, meta_data: str, *, network: str | None = None
     return Volume(NOCLOUD_LABEL, files)
 
 
+def host_volume(label: str, answers: Iterable[Answer], own: Iterable[File]) -> Volume | None:
+    """What goes beside a medium: answers that the installer finds by the volume's label, and below /seed the files of
+    this host alone. None when there is neither."""
+    files = {f"/{answer.name}": answer.content.encode() for answer in answers if answer.delivery == "volume"}
+    modes: dict[str, int] = {}
+    for file in own:
+        path = f"/seed/{file.path.lstrip('/')}"
+        files[path], modes[path] = file.content.encode(), file.mode
+    return Volume(label, files, modes) if files else None
+
+
 def author(volume: Volume, *, when: int = DATE) -> bytes:
     """The image: ISO 9660 with Rock Ridge and Joliet, so that every system sees the same names.
 
@@ -73,7 +93,7 @@ def author(volume: Volume, *, when: int = DATE) -> bytes:
     disc = pycdlib.PyCdlib()
     try:
         disc.new(interchange_level=3, vol_ident=volume.label, rock_ridge="1.09", joliet=3)
-        _fill(disc, volume.files)
+        _fill(disc, volume)
         out = io.BytesIO()
         disc.write_fp(out)
     except (PyCdlibException, UnicodeError) as error:
@@ -95,10 +115,10 @@ def write_volume(volume: Volume, target: Path) -> None:
         raise MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its room") from None
 
 
-def _fill(disc: pycdlib.PyCdlib, files: Mapping[str, bytes]) -> None:
+def _fill(disc: pycdlib.PyCdlib, volume: Volume) -> None:
     taken: dict[str, str] = {}
     used: set[str] = set()
-    for path, content in sorted(files.items()):
+    for path, content in sorted(volume.files.items()):
         names = parts(path)
         if not names:
             raise MediaError("a file of the volume has no name", hint="write its path, such as /ks.cfg")
@@ -107,7 +127,9 @@ def _fill(disc: pycdlib.PyCdlib, files: Mapping[str, bytes]) -> None:
             above = f"{above}/{name}"
             if above not in taken:
                 taken[above] = f"{plain}/{_plain(plain, name, used, 8)}"
-                disc.add_directory(taken[above], rr_name=name, joliet_path=above)
+                # Installers copy the folders' modes onto the host's; sshd refuses keys where others may enter.
+                mode = stat.S_IFDIR | (0o700 if name in _PRIVATE else 0o755)
+                disc.add_directory(taken[above], rr_name=name, joliet_path=above, file_mode=mode)
             plain = taken[above]
         stem, dot, ext = names[-1].rpartition(".")
         ident = _plain(plain, stem if dot and stem else names[-1], used, 8)
@@ -115,6 +137,7 @@ def _fill(disc: pycdlib.PyCdlib, files: Mapping[str, bytes]) -> None:
         disc.add_fp(
             io.BytesIO(content), len(content), f"{plain}/{ident}.{suffix};1",
             rr_name=names[-1], joliet_path="/" + "/".join(names),
+            file_mode=stat.S_IFREG | volume.modes.get(path, 0o444),
         )  # fmt: skip
 
 

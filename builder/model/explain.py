@@ -45,6 +45,11 @@ _PATTERNS: Mapping[str, _Words] = {
         "is not a bridge name",
         "use a letter, then letters and digits, 15 at most, such as xenbr0",
     ),
+    layers.SHA256_PATTERN: (
+        "lab-bad-value",
+        "is not a sha256",
+        "write the 64 hexadecimal digits that sha256sum prints",
+    ),
 }
 
 _EXAMPLES = {

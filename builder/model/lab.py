@@ -5,6 +5,7 @@ The shape that users write is in `layers`; `load` turns one into the other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -102,10 +103,24 @@ class ImageSource(Value):
 
 
 class MediumSource(Value):
-    """The node installs itself from a vendor's installation medium."""
+    """The node installs itself from a vendor's installation medium: the file at `path`, or what `url` gives. Where
+    there is no such file, and where neither is named, the variable `medium_variable` may name one. `sha256` is what
+    the lab file says of it, in lower case."""
 
     kind: Literal["medium"] = "medium"
-    path: str
+    path: str = ""
+    url: str | None = None
+    sha256: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What the medium is called where it lies; empty where only a variable names it."""
+        return (self.path or self.url or "").rpartition("/")[2]
+
+
+def medium_variable(system: str, release: str) -> str:
+    """The environment variable that may name the medium of a system's release: NESTLAB_ISO_XCPNG_8_3."""
+    return "NESTLAB_ISO_" + re.sub(r"[^A-Z0-9]+", "_", f"{system}_{release}".upper())
 
 
 Source = Annotated[ImageSource | MediumSource, Field(discriminator="kind")]

@@ -112,22 +112,33 @@ class KernelLayer(Value):
 
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+MEDIUM_ADDRESS = "^https?://"
+SHA256_PATTERN = "^[0-9A-Fa-f]{64}$"
 
 
 class SourceLayer(Value):
-    """`source: image` boots a ready image; `{image: FILE}` your own; `{medium: ISO}` installs from a medium."""
+    """`source: image` boots a ready image; `{image: FILE}` your own; `{medium: ISO}` installs from a medium;
+    `source: medium` from the one that the environment names (NESTLAB_ISO_XCPNG_8_3)."""
 
     image: FilePath | None = Field(None, description="Your own disk image, relative to the lab file.")
-    medium: FilePath | None = Field(None, description="An installation medium, relative to the lab file.")
+    medium: FilePath | None = Field(
+        None, description="An installation medium: a file, relative to the lab file, or an http(s) address."
+    )
+    sha256: Annotated[str, Field(pattern=SHA256_PATTERN)] | None = Field(
+        None, description="Of the medium, as its publisher gives it; needed with an address."
+    )
 
 
 def _source(value: Any) -> Any:
     if value == "image":
         return {}
+    if value == "medium":
+        # A name that nobody can write: the environment has it.
+        return SourceLayer.model_construct(_fields_set={"medium"}, medium="")
     if isinstance(value, dict):
         return value
     seen = shorten(value) if isinstance(value, str) else describe(value)
-    raise BadValue("lab-bad-value", f"{seen} is no source", "write image, {image: FILE} or {medium: FILE}")
+    raise BadValue("lab-bad-value", f"{seen} is no source", "write image, medium, {image: FILE} or {medium: FILE}")
 
 
 def _release(value: Any) -> Any:

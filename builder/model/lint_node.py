@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from builder.model.lab import DiskBus, Node, RaidLevel
+from builder.model.lab import DiskBus, Node, RaidLevel, medium_variable
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.subject import Subject, repeated
@@ -67,11 +67,12 @@ def _source(it: Subject) -> None:
         it.add(
             "lab-source", f"{it.traits.title} does not start from {_a(source.kind)}", f"write source: {other}", "source"
         )
-    elif source.kind == "medium" and not source.path:
+    elif source.kind == "medium" and not it.says("source") and not it.report.inherited((*it.path, "source")):
         it.add(
             "lab-source",
             f"{it.traits.title} is installed from a medium, and none is named",
-            "add source: {medium: FILE.iso}; the path is relative to the lab file",
+            "add source: {medium: FILE.iso}; the path is relative to the lab file. source: medium takes the one that "
+            f"{medium_variable(it.node.system, it.node.release)} names",
             "source",
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -27,7 +28,7 @@ from builder.model.lab import (
     Source,
     XenSettings,
 )
-from builder.model.layers import LabLayer, NicLayer, NodeLayer, SourceLayer
+from builder.model.layers import MEDIUM_ADDRESS, LabLayer, NicLayer, NodeLayer, SourceLayer
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.units import GIB, MIB
@@ -99,13 +100,8 @@ def resolve(
         if "after" not in own.model_fields_set:
             merged["after"] = tuple(each for each in merged.get("after", ()) if each != name)
         source = merged.get("source")
-        if source is not None and source.image is not None and source.medium is not None:
-            report.add(
-                "lab-source",
-                f"node {shorten(name)} names both an image and a medium",
-                "keep the one that it starts from",
-                ("nodes", name, "source"),
-            )
+        if source is not None:
+            _check_source(name, source, report)
         nodes.append(_node(name, merged, traits, by_name, macs, folder))
     return Lab(
         name=layer.name,
@@ -243,12 +239,29 @@ def _xen(xen: _Merged) -> XenSettings:
 
 
 def _source(said: SourceLayer | None, traits: SystemTraits, folder: FilePath) -> Source:
-    """Where the system can only be installed and no medium is named, the path stays empty; lint reports that."""
+    """Where the system can only be installed and nothing is said of a medium, it has no name; lint reports that."""
     if said is None:
-        return ImageSource() if "image" in traits.sources else MediumSource(path="")
+        return ImageSource() if "image" in traits.sources else MediumSource()
     if said.medium is not None:
-        return MediumSource(path=str(seen_from(folder, said.medium)))
+        sha256 = said.sha256.lower() if said.sha256 else None
+        if re.match(MEDIUM_ADDRESS, said.medium):
+            return MediumSource(url=said.medium, sha256=sha256)
+        return MediumSource(path=str(seen_from(folder, said.medium)) if said.medium else "", sha256=sha256)
     return ImageSource(path=None if said.image is None else str(seen_from(folder, said.image)))
+
+
+def _check_source(node: str, said: SourceLayer, report: Report) -> None:
+    """What of a source does not go together."""
+
+    def add(message: str, hint: str) -> None:
+        report.add("lab-source", f"node {shorten(node)} {message}", hint, ("nodes", node, "source"))
+
+    if said.image is not None and said.medium is not None:
+        add("names both an image and a medium", "keep the one that it starts from")
+    elif said.sha256 is not None and said.medium is None:
+        add("has a sha256 and no medium", "it is the medium's: {medium: FILE, sha256: ...}")
+    elif said.sha256 is None and re.match(MEDIUM_ADDRESS, said.medium or ""):
+        add("takes a medium from the network without its sha256", "add sha256: as its publisher gives it")
 
 
 def _expires(text: str) -> int:

@@ -37,10 +37,19 @@ class UefiFirmware(Value):
     template: str
 
 
+class InstallMedia(Value):
+    """What is in the CD drives while a node installs itself: the remastered medium (qcow2) that it starts from, and the
+    volume with its own files, where there is one. Paths are absolute."""
+
+    medium: str
+    volume: str | None = None
+
+
 class Wiring(Value):
     """Everything about one start of a node that is not in the lab file. Paths are absolute; `disks` follows the
     order of the node's disks, `nics` that of its cards. `machine_type` is the versioned machine that 'pc' or 'q35'
-    stands for on this host (such as pc-i440fx-7.2): a saved state needs the very one; None takes the alias."""
+    stands for on this host (such as pc-i440fx-7.2): a saved state needs the very one; None takes the alias. `cdrom` is
+    a medium that is tried after the disks, `install` one that is tried before them. `screen` gives a display."""
 
     lab: str
     domain: str
@@ -49,6 +58,8 @@ class Wiring(Value):
     machine_type: str | None = None
     disks: tuple[str, ...]
     cdrom: str | None = None
+    install: InstallMedia | None = None
+    screen: bool = False
     console_log: str
     console_socket: str
     ssh_port: int

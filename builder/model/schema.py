@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builder.model.layers import LabLayer
+from builder.model.layers import MEDIUM_ADDRESS, LabLayer
 from builder.model.plan import SystemTraits
 from builder.model.units import NAME_PATTERN
 
@@ -33,7 +33,12 @@ def json_schema(systems: Mapping[str, SystemTraits]) -> _Schema:
     definitions |= _installers(definitions["NodeLayer"], systems)
     _nic(definitions["NicLayer"])
     definitions["RaidLayer"]["properties"]["disks"] |= {"minItems": 2, "uniqueItems": True}
-    definitions["SourceLayer"]["maxProperties"] = 1
+    definitions["SourceLayer"] |= {
+        "not": {"required": ["image", "medium"]},
+        "dependentRequired": {"sha256": ["medium"]},
+        "if": {"properties": {"medium": {"pattern": MEDIUM_ADDRESS}}, "required": ["medium"]},
+        "then": {"required": ["sha256"]},
+    }
     definitions["XenLayer"]["properties"]["pciback_hide"]["uniqueItems"] = True
     head: _Schema = {"$schema": DIALECT, "title": "A nestlab lab file", "description": schema.pop("description")}
     return head | schema | {"examples": [_EXAMPLE]}
@@ -61,7 +66,7 @@ def _node(node: _Schema, systems: Mapping[str, SystemTraits]) -> None:
     source = fields["source"]
     fields["source"] = {
         "description": source["description"],
-        "anyOf": [{"const": "image"}, {"$ref": source["$ref"]}],
+        "anyOf": [{"enum": ["image", "medium"]}, {"$ref": source["$ref"]}],
     }
     node["allOf"] = [
         {

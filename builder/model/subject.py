@@ -20,13 +20,18 @@ class Subject:
     traits: SystemTraits
     report: Report
 
+    @property
+    def path(self) -> Path:
+        """Where the node stands in the file."""
+        return ("nodes", self.node.name)
+
     def add(self, code: str, message: str, hint: str, *path: str | int) -> None:
         """`path` is below the node; the message is told with the node's name before it."""
-        full: Path = ("nodes", self.node.name, *path)
+        full: Path = (*self.path, *path)
         self.report.add(code, f"node {shorten(self.node.name)}: {message}", hint, full)
 
     def says(self, *path: str | int) -> bool:
-        return self.report.document.has(("nodes", self.node.name, *path))
+        return self.report.document.has((*self.path, *path))
 
 
 _T = TypeVar("_T")

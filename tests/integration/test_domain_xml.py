@@ -45,17 +45,20 @@ def test_libvirt_defines_it(name: str) -> None:
     try:
         domain = connection.defineXMLFlags(domain_xml(case.node, case.wire()), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         kept = etree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-        assert len(kept.findall("devices/disk")) == len(case.node.disks) + ("cdrom" in case.wiring)
+        assert len(kept.findall("devices/disk")) == len(case.node.disks) + _drives(case)
         assert len(kept.findall("devices/interface")) == len(case.node.nics)
     finally:
         connection.close()
 
 
+def _drives(case: Case) -> int:
+    return 2 if "install" in case.wiring else int("cdrom" in case.wiring)
+
+
 def materials(case: Case, folder: Path) -> None:
     """The files that the definition names. Nothing runs in them: the domain starts paused."""
-    for disk in case.node.disks:
-        path = folder / f"{disk.name}.qcow2"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, str(disk.size)], check=True)
+    for name, size in (*((disk.name, disk.size) for disk in case.node.disks), ("medium", 1 << 16)):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / f"{name}.qcow2", str(size)], check=True)
     for name in ("kernel", "initrd", "install.iso"):
         (folder / name).write_bytes(bytes(1 << 16))
     (folder / "kernel").write_bytes(_bz_image())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.model.lab import Disk, DiskBus, ImageSource, KernelSettings, Nic, NicModel, Node, SectorSize, XenSettings
-from builder.model.runtime import DirectBoot, NicPorts, UefiFirmware, Wiring
+from builder.model.runtime import DirectBoot, InstallMedia, NicPorts, UefiFirmware, Wiring
 
 GIB = 1 << 30
 
@@ -104,6 +104,9 @@ _direct: Callable[[str], DirectBoot] = lambda base: DirectBoot(  # noqa: E731
     kernel=f"{base}/kernel", initrd=f"{base}/initrd", arguments="console=ttyS0 quiet"
 )
 _cdrom: Callable[[str], str] = lambda base: f"{base}/install.iso"  # noqa: E731
+_install: Callable[[str], InstallMedia] = lambda base: InstallMedia(  # noqa: E731
+    medium=f"{base}/medium.qcow2", volume=f"{base}/install.iso"
+)
 
 CASES: Mapping[str, Case] = {
     "tcg-bios-lsi": _case(),
@@ -130,6 +133,11 @@ CASES: Mapping[str, Case] = {
     "tcg-uefi-ide": _case({"uefi": _uefi}, firmware="uefi", disks=disks("ide", 1)),
     "tcg-uefi-q35-sata": _case(
         {"uefi": _uefi, "cdrom": _cdrom}, firmware="uefi", machine="q35", disks=disks("sata", 3), nics=nics("e1000e")
+    ),
+    "tcg-bios-install": _case({"install": _install, "screen": True, "on_reboot": "end"}, disks=disks("ide", 2)),
+    "tcg-uefi-q35-install": _case(
+        {"uefi": _uefi, "install": _install, "screen": True, "on_reboot": "end"},
+        firmware="uefi", machine="q35", disks=disks("sata", 4),
     ),
     "tcg-q35-lsi": _case({"cdrom": _cdrom}, machine="q35", management_nic="e1000e"),
     "tcg-q35-virtio": _case(machine="q35", disks=disks("virtio", 3), nics=nics("virtio"), management_nic="virtio"),

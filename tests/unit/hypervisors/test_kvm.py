@@ -12,7 +12,7 @@ import pytest
 from builder.errors import LabError
 from builder.hypervisors.kvm import MANAGEMENT_SLOT, domain_xml
 from builder.model.lab import NicModel
-from builder.model.runtime import MARK_NAMESPACE
+from builder.model.runtime import MARK_NAMESPACE, InstallMedia
 from tests.conftest import GOLDEN
 from tests.support.kvm_cases import CASES, Case, disk, disks, nics, node
 
@@ -41,7 +41,8 @@ def test_every_pci_slot_is_given_and_given_once(name: str) -> None:
     assert max(Counter([*slots, MANAGEMENT_SLOT]).values()) == 1
     devices = [*root.iterfind("devices/interface"), *root.iterfind("devices/disk/target[@bus='virtio']/..")]
     assert all(device.find("address[@type='pci']") is not None for device in devices)
-    assert all(slot > MANAGEMENT_SLOT for slot in slots)  # it is found first, so it is eth0
+    cards = [int(a.get("slot", "0"), 16) for a in root.iterfind("devices/interface/address")]
+    assert all(slot > MANAGEMENT_SLOT for slot in cards)  # it is found first, so it is eth0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -113,6 +114,21 @@ def test_boot_order_is_disks_then_medium() -> None:
     assert root.findtext("on_reboot") == "destroy"
 
 
+@pytest.mark.parametrize("name", ["tcg-bios-install", "tcg-uefi-q35-install"])
+def test_an_installation_starts_from_its_medium_whatever_is_on_the_disks(name: str) -> None:
+    root = parsed(CASES[name])
+    drives = {disk.find("source").get("file"): disk for disk in root.iterfind("devices/disk")}  # type: ignore[union-attr]
+    order = {path: disk.find("boot") for path, disk in drives.items()}
+    assert {path: boot.get("order") for path, boot in order.items() if boot is not None and path != ""} == {
+        "/lab/medium.qcow2": "1",
+        **{f"/lab/{disk.name}.qcow2": str(number) for number, disk in enumerate(CASES[name].node.disks, 2)},
+    }
+    assert drives["/lab/medium.qcow2"].find("driver[@type='qcow2']") is not None
+    assert drives["/lab/install.iso"].find("readonly") is not None
+    assert root.find("devices/video/model[@type='vga']") is not None
+    assert parsed(CASES[name], install=None).find("devices/disk[@device='cdrom']") is None
+
+
 def test_the_alias_of_the_machine_is_used_where_no_version_is_given() -> None:
     assert parsed(CASES["tcg-bios-lsi"], machine_type=None).find("os/type").get("machine") == "pc"  # type: ignore[union-attr]
 
@@ -139,6 +155,15 @@ def test_what_the_machine_cannot_have_is_refused(changes: dict[str, Any], messag
     with pytest.raises(LabError, match=message) as caught:
         domain_xml(case.node, case.wire())
     assert caught.value.hint or "SCSI" in message
+
+
+@pytest.mark.parametrize("changes", [{"disks": disks("ide", 3)}, {"machine": "q35", "disks": disks("sata", 5)}])
+def test_a_volume_beside_the_medium_needs_a_place(changes: dict[str, Any]) -> None:
+    case = Case(node(**changes), {})
+    media = InstallMedia(medium="/lab/medium.qcow2", volume="/lab/volume.iso")
+    assert domain_xml(case.node, case.wire(install=media.model_copy(update={"volume": None})))
+    with pytest.raises(LabError, match="beside the medium and the volume"):
+        domain_xml(case.node, case.wire(install=media))
 
 
 def test_a_wiring_of_another_node_is_refused() -> None:

@@ -73,3 +73,47 @@ def test_no_path_port_or_time_is_in_a_plan(tmp_path_factory: object) -> None:
 
 def test_a_file_that_moves_does_not_change_its_plan() -> None:
     assert keys(plan(LAB + "\n# a comment\n")) == keys(plan())
+
+
+INSTALLED = """\
+name: lab
+nodes:
+  a:
+    system: xcpng
+    release: 8.3
+    memory: 8GiB
+    disks: [{size: 100GiB}]
+    source: {medium: /iso/x.iso, sha256: 00aa}
+    install: {timezone: Etc/UTC}
+""".replace("00aa", "a" * 64)
+
+
+def medium_key(text: str) -> str:
+    (step,) = [step for step in plan(text).steps if step.name == "medium"]
+    return step.key
+
+
+def test_a_node_with_a_medium_is_remastered_installed_kept_and_then_started() -> None:
+    made = plan(INSTALLED)
+    assert [step.id for step in made.node_steps("a")] == [
+        "a/medium", "a/identity", "a/remaster", "a/disks", "a/boot:install", "a/keep", "a/boot:disk", "a/session",
+    ]  # fmt: skip
+    assert [step.kind for step in made.node_steps("a")].count("cached") == 1
+    needs = {step.id: set(step.needs) for step in made.steps}
+    assert "a/remaster" in needs["a/disks"]
+    assert needs["a/boot:disk"] == {"a/keep"}
+
+
+def test_what_changes_the_installed_image_and_what_does_not() -> None:
+    key = medium_key(INSTALLED)
+    for old, new in (
+        ("a" * 64, "b" * 64),
+        ("100GiB", "101GiB"),
+        ("{size: 100GiB}", "{size: 100GiB, bus: sata}"),
+        ("Etc/UTC", "Europe/Paris"),
+        ("  a:", "  b:"),
+        ("disks:", "firmware: uefi\n    disks:"),
+    ):
+        assert medium_key(INSTALLED.replace(old, new)) != key, new
+    for old, new in (("/iso/x.iso", "/elsewhere/y.iso"), ("8GiB", "10GiB")):
+        assert medium_key(INSTALLED.replace(old, new)) == key, new

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.lab import ImageSource, MediumSource
+from builder.model.lab import ImageSource, MediumSource, medium_variable
 from builder.model.units import GIB, MIB
 from tests.support.lab_files import lab_of
 
@@ -223,3 +223,26 @@ def test_a_long_chain_of_waiting_is_no_deep_recursion() -> None:
 def test_node_of_an_unknown_name() -> None:
     with pytest.raises(KeyError):
         lab_of("name: t\nnodes: {a: {system: host}}\n").node("b")
+
+
+def test_a_medium_is_a_file_an_address_or_what_the_environment_names() -> None:
+    digest = "AB" * 32
+    lab = lab_of(
+        "name: t\ndefaults: {system: installed}\nnodes:\n"
+        "  a: {source: medium}\n"
+        f"  b: {{source: {{medium: 'https://x.example/d/x.iso', sha256: {digest}}}}}\n"
+        f"  c: {{source: {{medium: /iso/x.iso, sha256: {digest}}}}}\n"
+    )
+    assert [node.source for node in lab.nodes] == [
+        MediumSource(),
+        MediumSource(url="https://x.example/d/x.iso", sha256=digest.lower()),
+        MediumSource(path="/iso/x.iso", sha256=digest.lower()),
+    ]
+    assert [node.source.file_name for node in lab.nodes if isinstance(node.source, MediumSource)] == [
+        "", "x.iso", "x.iso",
+    ]  # fmt: skip
+
+
+def test_variables_of_media_are_plain_names() -> None:
+    assert medium_variable("xcpng", "8.3") == "NESTLAB_ISO_XCPNG_8_3"
+    assert medium_variable("suse", "15-SP6") == "NESTLAB_ISO_SUSE_15_SP6"

@@ -1,0 +1,92 @@
+"""What the console of a booting node does not tell: its ssh server, its end, its restarts, and the host it runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from builder.drivers.boot import Signal
+from builder.drivers.ssh import wait_banner
+from builder.drivers.virt import Domain
+from builder.errors import Interrupted, TimedOut
+from builder.lifecycle.install import Inserted
+from builder.model.runtime import SshTarget
+
+End = Literal["reboot", "power-off"]
+_DAY = 86400.0
+_LOOK_EVERY, _MEDIUM_EVERY = 0.5, 1.0
+
+Watch = Callable[[queue.Queue[Signal], threading.Event], None]
+
+
+@contextlib.contextmanager
+def watched(
+    domain: Domain, target: SshTarget, ends_by: End, inserted: Inserted | None
+) -> Iterator[queue.Queue[Signal]]:
+    """Watch a machine that was just started for as long as this is entered; what is seen comes out of the queue.
+
+    Where the machine goes away at a reboot, that cannot be told from a power-off: `ends_by` is what was planned.
+    """
+    signals: queue.Queue[Signal] = inserted.signals if inserted is not None else queue.Queue()
+    watches: dict[str, Watch] = {
+        "await ssh": lambda signals, over: _await_ssh(target, signals, over),
+        "await end": lambda signals, over: _await_end(domain, ends_by, signals, over),
+    }
+    if inserted is not None:
+        source = inserted.source
+        watches["watch medium"] = lambda signals, over: _watch_medium(source, signals, over)
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=watch, args=(signals, over), name=f"{what} of {domain.name}", daemon=True)
+        for what, watch in watches.items()
+    ]
+    stop_resets = domain.on_reset(lambda: signals.put("reset"))
+    for thread in threads:
+        thread.start()
+    try:
+        yield signals
+    finally:
+        stop_resets()
+        over.set()
+        for thread in threads:
+            thread.join(5)
+
+
+def _await_ssh(target: SshTarget, signals: queue.Queue[Signal], over: threading.Event) -> None:
+    with contextlib.suppress(Interrupted, TimedOut):
+        wait_banner(target, deadline=time.monotonic() + _DAY, stop=over)
+        signals.put("ssh")
+
+
+def _await_end(domain: Domain, ends_by: End, signals: queue.Queue[Signal], over: threading.Event) -> None:
+    """A guest may go away without a word on its console, and may be stopped by the machine it runs on."""
+    while not over.wait(_LOOK_EVERY):
+        if not domain.is_running():
+            signals.put(ends_by)
+            return
+        if domain.lacks_space():
+            signals.put("no-space")
+            return
+
+
+def _watch_medium(source: Path, signals: queue.Queue[Signal], over: threading.Event) -> None:
+    """QEMU reads on in a file that was removed, finds nothing in one that was cut short, and fails with one on a share
+    or a stick that went away. Nobody wants a host of whose medium a part may be another's."""
+    before = _identity(source)
+    while not over.wait(_MEDIUM_EVERY):
+        if _identity(source) != before:
+            signals.put("medium-gone")
+            return
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)

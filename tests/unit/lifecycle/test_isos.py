@@ -1,0 +1,182 @@
+"""Where media are found, and how they are downloaded: by a server of this test that can break off, and be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from builder.errors import HostLacks, Interrupted, UsageError
+from builder.lifecycle import isos
+from builder.model.lab import Lab, MediumSource, Node
+from builder.paths import Places
+from tests.support.xcpng import xcpng_node
+
+CONTENT = bytes(range(256)) * 9000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+VARIABLE = "NESTLAB_ISO_XCPNG_8_3"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "state", tmp_path / "cache", tmp_path / "run")
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    path = tmp_path / "x.iso"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def node(**source: str) -> Node:
+    return xcpng_node().model_copy(update={"source": MediumSource.model_validate(source)})
+
+
+def test_a_file_that_is_there_is_taken_whatever_the_variable_says(iso: Path, places: Places, tmp_path: Path) -> None:
+    other = tmp_path / "other.iso"
+    other.touch()
+    assert isos.locate(node(path=str(iso)), places, {VARIABLE: str(other)}).path == str(iso)
+
+
+@pytest.mark.parametrize("source", [{}, {"path": "/nowhere/x.iso"}, {"url": "http://127.0.0.1:1/x", "sha256": DIGEST}])
+def test_the_variable_stands_in_for_what_is_not_there(source: dict[str, str], iso: Path, places: Places) -> None:
+    found = isos.locate(node(**source), places, {VARIABLE: str(iso)})
+    assert (found.path, found.url) == (str(iso), None)
+
+
+@pytest.mark.parametrize("source", [{}, {"path": "/nowhere/x.iso"}])
+def test_without_a_medium_all_three_ways_are_told(source: dict[str, str], places: Places) -> None:
+    with pytest.raises(UsageError) as caught:
+        isos.locate(node(**source), places, {})
+    assert caught.value.exit_code == 2
+    for way in ("{medium: FILE.iso}", "https://", "sha256", f"{VARIABLE}=/"):
+        assert way in str(caught.value.hint)
+
+
+def test_a_variable_that_names_nothing_is_told(places: Places) -> None:
+    with pytest.raises(UsageError, match=f"{VARIABLE} names /nowhere"):
+        isos.locate(node(), places, {VARIABLE: "/nowhere"})
+
+
+def test_a_downloaded_medium_is_found_in_the_cache(places: Places) -> None:
+    source = {"url": "http://127.0.0.1:1/x.iso", "sha256": DIGEST}
+    first = isos.locate(node(**source), places, {})
+    assert first.url is not None
+    Path(first.path).parent.mkdir(parents=True)
+    Path(first.path).write_bytes(CONTENT)
+    assert isos.locate(node(**source), places, {}) == MediumSource(path=first.path, sha256=DIGEST)
+
+
+def test_a_medium_is_read_once_until_it_changes(iso: Path, places: Places) -> None:
+    told: list[int] = []
+
+    def look() -> str:
+        return isos.digest_of(iso, places, progress=lambda done, _all: told.append(done))
+
+    assert look() == DIGEST and told
+    told.clear()
+    assert look() == DIGEST and not told
+    iso.write_bytes(CONTENT + b"x")
+    assert look() == hashlib.sha256(CONTENT + b"x").hexdigest() and told
+    (places.cache / "media/digests.json").write_text("{damaged")
+    assert look() == hashlib.sha256(CONTENT + b"x").hexdigest()
+
+
+def test_another_medium_than_the_lab_file_means_is_refused(iso: Path, places: Places) -> None:
+    lab = Lab(name="t", description="", expires=0, networks=(), nodes=(node(path=str(iso), sha256="0" * 64),))
+    with pytest.raises(UsageError, match=DIGEST):
+        isos.find_media(lab, places, {})
+
+
+class Server(ThreadingHTTPServer):
+    """`breaks_at`: the first answer ends there, though more was promised."""
+
+    content = CONTENT
+    ranges = True
+    breaks_at: int | None = None
+    seen: list[str | None]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.seen.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
+        if asked and start >= len(self.server.content):
+            self.send_error(416)
+            return
+        part = self.server.content[start:]
+        self.send_response(206 if asked and self.server.ranges else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part[: self.server.breaks_at])
+        self.server.breaks_at = None
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), _Handler) as made:
+        made.seen = []
+        thread = threading.Thread(target=made.serve_forever, args=(0.05,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def fetch(server: Server, places: Places, *, stop: threading.Event | None = None) -> Path:
+    wanted = node(url=f"http://127.0.0.1:{server.server_port}/x.iso", sha256=DIGEST)
+    source = isos.locate(wanted, places, {})
+    isos.download(wanted, source, progress=lambda _done, _all: None, stop=stop or threading.Event())
+    return Path(source.path)
+
+
+def test_a_download_is_whole_and_happens_once(server: Server, places: Places) -> None:
+    path = fetch(server, places)
+    assert path.read_bytes() == CONTENT
+    assert path.name == f"{DIGEST}.iso"
+    assert not path.with_suffix(".part").exists()
+    isos.download(node(), MediumSource(path=str(path), url="http://127.0.0.1:1/", sha256=DIGEST),
+                  progress=lambda _done, _all: None, stop=threading.Event())  # fmt: skip
+    assert server.seen == [None]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_broke_off_is_gone_on_with(ranges: bool, server: Server, places: Places) -> None:
+    server.breaks_at, server.ranges = 1_100_000, ranges
+    with pytest.raises(HostLacks, match="cannot be downloaded") as caught:
+        fetch(server, places)
+    assert caught.value.exit_code == 3
+    assert fetch(server, places).read_bytes() == CONTENT
+    assert server.seen[1] is not None and server.seen[1].startswith("bytes=1")
+
+
+def test_a_download_that_only_lacked_its_name_is_taken(server: Server, places: Places) -> None:
+    part = places.cache / "media" / f"{DIGEST}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT)
+    assert fetch(server, places).read_bytes() == CONTENT
+
+
+def test_another_file_than_was_meant_is_not_kept(server: Server, places: Places) -> None:
+    server.content = CONTENT[:-1] + b"?"
+    with pytest.raises(UsageError, match="sha256"):
+        fetch(server, places)
+    assert [path.suffix for path in (places.cache / "media").iterdir()] == [".lock"]
+
+
+def test_a_download_ends_when_it_is_no_longer_wanted(server: Server, places: Places) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        fetch(server, places, stop=stop)
