@@ -81,11 +81,12 @@ def up(
         keep_failed=keep_failed,
         mirror=mirror,
     )
+    load_system = loader(templates)
     with meter(app, "checksum") as tell:
         loaded, remarks = find_media(loaded, app.places, app.environ, progress=tell)
     for remark in remarks:
         click.echo(f"warning: {remark}", err=True)
-    plan = plan_lab(loaded, loader(templates))
+    plan = plan_lab(loaded, load_system)
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:
