@@ -107,6 +107,7 @@ def host_root(tree: Tree, release: Release, out: Path) -> None:
         root.file("etc/shadow", b"root:!!:1::::::\n", 0o600)
         root.file("etc/chrony.conf", b"server 0.centos.pool.ntp.org iburst\ndriftfile /var/lib/chrony/drift\n")
         root.file("etc/dhcp/dhclient.d/chrony.sh", b"# Of the DHCP client, which is not here.\n")
+        root.file("etc/xensource/openssl.cnf", b"[req]\ndistinguished_name = name\n[name]\n")
         root.file("etc/stand-in-release", f"PRODUCT='{release.brand} {release.version}'\n".encode())
         root.file("etc/inittab", (SHELL / "inittab").read_bytes())
         root.file("etc/rc", (SHELL / "host-rc").read_bytes(), 0o755)

@@ -43,6 +43,31 @@ def cards() -> dict[str, str]:
     return {each.parent.name: (each.parent / "address").read_text().strip() for each in folders}
 
 
+def memory() -> int:
+    """MiB of the whole machine, of which dom0 has a part: the memory devices (type 17) in the firmware's tables."""
+    table, total, at = Path("/sys/firmware/dmi/tables/DMI").read_bytes(), 0, 0
+    while at + 4 < len(table):
+        kind, length = table[at], table[at + 1]
+        if kind == 17:
+            size = int.from_bytes(table[at + 0x0C : at + 0x0E], "little")
+            total += int.from_bytes(table[at + 0x1C : at + 0x20], "little") if size == 0x7FFF else size
+        at = table.index(b"\0\0", at + length) + 2
+    return total
+
+
+def link_disks() -> None:
+    """Names below /dev/disk/by-id, as udev gives them to QEMU's disks; there is no udev here."""
+    links = Path("/dev/disk/by-id")
+    links.mkdir(parents=True, exist_ok=True)
+    for block in sorted(Path("/sys/block").glob("sd*")):
+        page = block / "device/vpd_pg80"
+        serial = page.read_bytes()[4:].decode("ascii", "replace").strip() if page.exists() else ""
+        ata = (block / "device/vendor").read_text().strip() == "ATA"
+        if serial:
+            name = f"ata-QEMU_HARDDISK_{serial}" if ata else f"scsi-0QEMU_QEMU_HARDDISK_{serial}"
+            (links / name).symlink_to(f"../../{block.name}")
+
+
 def disks() -> list[str]:
     """Whole disks and arrays, no members of arrays."""
     names = [entry.name for entry in sorted(Path("/sys/block").iterdir())]

@@ -88,6 +88,7 @@ class Installer:
             raise WaitsForSomebody("there is no answer file")
         if self.arguments.network_device:
             network.bring_up(self.tools, self.arguments.network_device, self.arguments.given.get("network_config", ""))
+        found.link_disks()
         self.log("Starting installation/upgrade/restore")
         try:
             if {"no-gpgcheck", "no-repo-gpgcheck"} & set(self.arguments.given):
@@ -200,10 +201,10 @@ class Installer:
 
     def _configure(self, answers: Answers, parts: Sequence[disks.Part], suffix: str, *, uefi: bool) -> None:
         disk, storage = answers.primary_disk, any(part.role == "storage" for part in parts)
-        uuids: Sequence[str] = host_files.new_uuids()
+        uuids, memory = host_files.new_uuids(), loader.memory_of_dom0(found.memory())
         if answers.mode == "upgrade":
-            old = upgrade.carry_over(self.tools, disk, ROOT).values
-            uuids = old["INSTALLATION_UUID"], old["CONTROL_DOMAIN_UUID"]
+            old = upgrade.carry_over(self.tools, disk, ROOT)
+            uuids, memory = old.uuids, max(memory, old.memory)
         else:
             host_files.write_names(ROOT, answers)
             host_files.write_network(ROOT, answers)
@@ -212,7 +213,6 @@ class Installer:
             host_files.set_password(self.tools, ROOT, *answers.root_password)
             host_files.set_services(ROOT, answers.services)
         host_files.write_fstab(ROOT, parts, suffix)
-        memory = loader.memory_of_dom0(machine_memory())
         host_files.write_inventory(ROOT, self.product, disk, storage=storage, memory=memory, uuids=uuids)
         kernel = next((ROOT / "lib/modules").iterdir()).name
         menu = loader.Menu(
@@ -257,18 +257,6 @@ def new_suffix() -> str:
 def made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def machine_memory() -> int:
-    """MiB of the machine, by the firmware's map, which Xen hands on; dom0's own has a part only."""
-    total = 0
-    for entry in Path("/sys/firmware/memmap").glob("*"):
-        if (entry / "type").read_text().strip() == "System RAM":
-            total += int((entry / "end").read_text(), 16) + 1 - int((entry / "start").read_text(), 16)
-    if not total:
-        line = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-        total = int(line[1]) * 1024 if line else 0
-    return total >> 20
 
 
 def cpus() -> int:

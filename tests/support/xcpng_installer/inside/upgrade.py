@@ -1,13 +1,14 @@
 """Upgrades and restores: the root goes to the backup partition and comes back from there.
 
 From reading host-installer upgrade.py and restore.py. What is on the list is carried over to the new root; all else,
-such as /etc/mdadm.conf and files in /etc/dracut.conf.d, stays on the backup partition alone.
+such as files in /etc/dracut.conf.d, stays on the backup partition alone.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from .disks import Part, make_backup_file_system, partition
@@ -18,15 +19,16 @@ _EMPTY = ("dev", "proc", "sys", "lost+found")
 KEPT = (
     "etc/xensource/ptoken", "etc/xensource/pool.conf", "etc/xensource/xapi-ssl.pem", "etc/xensource/xapi-pool-tls.pem",
     "etc/sysconfig/network", "var/lib/xcp/state.db", "etc/xensource/license", "etc/xensource/syslog.conf",
-    "etc/resolv.conf",
+    "etc/resolv.conf", "etc/mdadm.conf", "etc/machine-id", "etc/vconsole.conf",
 )  # fmt: skip
 """Single files that an upgrade carries over; a choice of the real one's list."""
 KEPT_BY_NAME = (
     ("etc/ssh", re.compile(r"ssh_host_.+")),
     ("etc/firstboot.d/data", re.compile(r".*\.conf")),
-    ("root/.ssh", re.compile(r"authorized_keys")),
+    ("root/.ssh", re.compile(r".+")),
 )
-_NAMES = ("etc/hostname", "etc/localtime", "etc/chrony.conf", "etc/vconsole.conf", "etc/shadow")
+_READ_AND_WRITTEN = ("etc/hostname", "etc/localtime", "etc/chrony.conf", "etc/shadow")
+"""The real one reads these from the old host as if they had been answered; here the files are taken."""
 
 
 def back_up(tools: Tools, disk: str) -> None:
@@ -44,10 +46,18 @@ def back_up(tools: Tools, disk: str) -> None:
         (backup / BACKUP_MARK).touch()
 
 
-def carry_over(tools: Tools, disk: str, root: Path) -> Inventory:
-    """The files on the list from the backup into the new root; returns the old host's inventory."""
+@dataclass(frozen=True)
+class Old:
+    """What the new host takes over: identities, and dom0's memory in MiB as it was set in the boot menu."""
+
+    uuids: tuple[str, str]
+    memory: int
+
+
+def carry_over(tools: Tools, disk: str, root: Path) -> Old:
+    """The files on the list from the backup into the new root."""
     with tools.mounted(partition(disk, 2), Path("/tmp/backup"), options="ro", kind="ext4") as backup:
-        names = [*KEPT, *_NAMES]
+        names = [*KEPT, *_READ_AND_WRITTEN]
         for folder, pattern in KEPT_BY_NAME:
             here = sorted((backup / folder).iterdir()) if (backup / folder).is_dir() else []
             names += [f"{folder}/{entry.name}" for entry in here if pattern.fullmatch(entry.name)]
@@ -57,7 +67,18 @@ def carry_over(tools: Tools, disk: str, root: Path) -> Inventory:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).unlink(missing_ok=True)
                 tools.run("cp", "-a", backup / name, root / name)
-        return Inventory.read(backup)
+        (root / "etc/firstboot.d/data").mkdir(parents=True, exist_ok=True)
+        (root / "etc/firstboot.d/data/host.conf").write_text("UPGRADE=true\n")
+        values = Inventory.read(backup).values
+        return Old((values["INSTALLATION_UUID"], values["CONTROL_DOMAIN_UUID"]), _memory(backup))
+
+
+def _memory(root: Path) -> int:
+    for name in ("boot/efi/EFI/xenserver/grub.cfg", "boot/grub/grub.cfg"):
+        said = re.search(r"dom0_mem=(\d+)M", (root / name).read_text()) if (root / name).is_file() else None
+        if said:
+            return int(said[1])
+    return 0
 
 
 def put_back(tools: Tools, disk: str, parts: tuple[Part, ...]) -> None:
