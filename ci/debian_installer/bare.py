@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -14,7 +15,10 @@ from builder.errors import NodeFailed, TimedOut
 from builder.model.plan import Phase
 from builder.run import die_with_parent, run
 
-_POLL = 0.5
+POLL = 0.5
+"""Seconds between two looks at the console."""
+Took = Mapping[str, float]
+"""`seconds` that went by, and `cpu_seconds` of the emulator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +63,25 @@ def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byt
 
 def install(
     machine: Machine, media: Sequence[Path], folder: Path, phases: Sequence[Phase], *, seconds: float
-) -> dict[str, float]:
-    """Install, and say how many seconds each phase took; the last one ends with the machine.
+) -> dict[str, Took]:
+    """Install, and say what each phase took; the last one ends with the machine.
 
     Raises NodeFailed for a cause that the phases know, TimedOut after `seconds`.
     """
     serial = folder / "serial.log"
     serial.unlink(missing_ok=True)
     with _running(machine.command(serial, media), folder / "qemu.log") as process:
-        return _watched(process, serial, phases, seconds)
+        return watched(process, serial, phases, seconds)
 
 
-def _watched(
-    process: subprocess.Popen[bytes], serial: Path, phases: Sequence[Phase], seconds: float
-) -> dict[str, float]:
-    took: dict[str, float] = {}
+def watched(process: subprocess.Popen[bytes], serial: Path, phases: Sequence[Phase], seconds: float) -> dict[str, Took]:
+    """What `install` says, of a machine that runs and the file that its serial port goes to."""
+    took: dict[str, Took] = {}
     began = last = time.monotonic()
+    used = spent = 0.0
     read, rest = 0, list(phases)
     while rest:
+        spent = cpu_seconds(process.pid) or spent
         ended = process.poll() is not None
         data = serial.read_bytes() if serial.exists() else b""
         new = data[read:].decode("utf-8", "replace")
@@ -86,15 +91,25 @@ def _watched(
                 raise NodeFailed("bare", cause=cause.name, message=cause.message, hint=cause.cure)
         now = time.monotonic()
         if match or (ended and not rest[0].awaits):
-            took[rest.pop(0).name], last = round(now - last, 1), now
+            took[rest.pop(0).name] = {"seconds": round(now - last, 1), "cpu_seconds": round(spent - used, 1)}
+            last, used = now, spent
             read += len(new[: match.end()].encode()) if match else 0
         elif ended:
             raise NodeFailed("bare", cause="early-end", message=f"the machine went away in {rest[0].name}", hint="")
         elif now - began > seconds:
             raise TimedOut(f"the end of {rest[0].name}", seconds=seconds)
         else:
-            time.sleep(_POLL)
+            time.sleep(POLL)
     return took
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the emulator has used so far: unlike the time that went by it does not depend on what else runs here."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def first_boot(machine: Machine, key: Path, folder: Path, *, seconds: float) -> dict[str, float | str]:

@@ -85,7 +85,8 @@ def by_hand(name: str, desk: Desk) -> Figures:
         with mirror.serve(suite(RELEASE).archive) as served:
             took = bare.install(machine, [folder / "medium.iso"], folder, phases, seconds=INSTALL_SECONDS)
         boot = bare.first_boot(machine, folder / "key", folder, seconds=900)
-        return {"phases": took, "install_seconds": round(sum(took.values())), "boot_seconds": boot["seconds"],
+        return {"phases": took, "install_seconds": round(sum(each["seconds"] for each in took.values())),
+                "boot_seconds": boot["seconds"],
                 "mirror": served.figures(), "not_there": served.failed}  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
