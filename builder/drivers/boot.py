@@ -23,6 +23,8 @@ from builder.model.plan import Cause, Phase
 _PROGRESS_EVERY = 1.0
 _TAIL = 15
 _SLOWEST = 10.0
+_GRACE = 5.0
+"""Seconds in which an installation that reports may still send its log, which knows more than the console."""
 
 Signal = str | Report
 """'ssh', 'reboot' or 'power-off'; 'reset' when the machine restarted itself and goes on; the name of one of `ENDS`; or
@@ -74,6 +76,8 @@ class _Boot:
         self.signals: set[str] = set()
         self.resets = 0
         self.clue: Cause | None = None
+        self.reported = False
+        self.held: tuple[Cause, float] | None = None
         self.current = 0
         self.began = self.told = time.monotonic()
         self.seconds: dict[str, float] = {}
@@ -106,6 +110,8 @@ class _Boot:
                     partial = self.reader.partial
                     self._line(partial)
                 self._signals()
+                if self.held and time.monotonic() > self.held[1]:
+                    self._fail(self.held[0])
                 if self.current < len(self.what.phases):
                     self._clock()
                     if not found:
@@ -117,6 +123,8 @@ class _Boot:
     def _line(self, line: str, *, reported: bool = False) -> None:
         """Causes and awaited lines count from the current phase up to the next that a signal ends."""
         self._search(line)
+        if self.held:
+            return
         for index in range(self.current, len(self.what.phases)):
             awaited = (self.reports if reported else self.awaits)[index]
             if awaited is None:
@@ -126,24 +134,40 @@ class _Boot:
                 return
 
     def _search(self, line: str) -> None:
+        cause = self._cause(line)
+        if cause is None or self.held:
+            return
+        if not cause.sure:
+            self.clue = cause
+        elif self.reported:
+            self.held = (cause, time.monotonic() + _GRACE)
+        else:
+            self._fail(cause)
+
+    def _cause(self, line: str) -> Cause | None:
         for index in range(self.current, len(self.what.phases)):
             for pattern, cause in self.causes[index]:
                 if pattern.search(line):
-                    if cause.sure:
-                        self._fail(cause)
-                    self.clue = cause
+                    return cause
             if self.awaits[index] is None:
                 break
+        return None
 
     def _report(self, report: Report) -> None:
+        self.reported = True
         line = f"nestlab: {report.message}"
         self.last.append(line)
         self.what.emit("line", node=self.what.node, phase=self.phase.name, text=report.message, source="installer",
                        mark=report.kind, part=report.phase)  # fmt: skip
-        if report.kind == "fail":
-            for said in reversed(report.log.splitlines()):
-                self._search(said)
-        self._line(line, reported=True)
+        if report.kind != "fail":
+            self._line(line, reported=True)
+            return
+        for said in (*reversed(report.log.splitlines()), line):
+            cause = self._cause(said)
+            if cause is not None and cause.sure:
+                self._fail(cause)
+        if self.held:
+            self._fail(self.held[0])
 
     def _signals(self) -> None:
         come: list[Signal] = []
@@ -171,6 +195,8 @@ class _Boot:
         """Fails for what the machine did before its time."""
         for name in ENDS.keys() & self.signals:
             self._fail(ENDS[name])
+        if self.held and self.signals & {"power-off", "reboot"}:
+            self._fail(self.held[0])
         if self.resets >= RESETS:
             self._ended_by("reset-loop")
         if "power-off" in self.signals:

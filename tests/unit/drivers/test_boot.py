@@ -350,3 +350,39 @@ def test_what_only_reports_tell_does_not_end_by_the_console(bench: Bench) -> Non
     bench.signals.put(Report("end", "x", "done"))
     threading.Timer(0.3, bench.say, ["the end\n"]).start()
     assert list(bench.follow(phases)) == ["told", "last"]
+
+
+def test_an_installation_that_reports_may_still_send_its_log(bench: Bench) -> None:
+    """The console says less, and says it first."""
+    bench.signals.put(Report("end", "answers", "it has read its answers"))
+    threading.Timer(0.3, bench.say, ["Panic on CPU 0\nnestlab: the disks are ready\n"]).start()
+    threading.Timer(0.8, bench.signals.put, [Report("fail", "disks", "it failed", "Unable to mount root")]).start()
+    began = time.monotonic()
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(REPORTED)
+    assert caught.value.cause == "no-root"
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("log", ["nothing that is known", None])
+def test_what_the_console_said_counts_when_no_log_knows_better(bench: Bench, log: str | None) -> None:
+    bench.signals.put(Report("end", "answers", "it has read its answers"))
+    threading.Timer(0.3, bench.say, ["Panic on CPU 0\n"]).start()
+    if log is not None:
+        threading.Timer(0.6, bench.signals.put, [Report("fail", "disks", "it failed", log)]).start()
+    else:
+        threading.Timer(0.6, bench.signals.put, ["power-off"]).start()
+    began = time.monotonic()
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(REPORTED)
+    assert caught.value.cause == "xen-panic"
+    assert time.monotonic() - began < 2
+
+
+def test_nobody_waits_long_for_a_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.drivers.boot._GRACE", 0.5)
+    bench.signals.put(Report("end", "answers", "it has read its answers"))
+    threading.Timer(0.2, bench.say, ["Panic on CPU 0\nnestlab: the disks are ready\n"]).start()
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(REPORTED)
+    assert (caught.value.cause, caught.value.phase) == ("xen-panic", "disks")
