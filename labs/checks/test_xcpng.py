@@ -328,7 +328,7 @@ def test_root_has_the_keys_and_the_password_that_were_asked_for(host: Host, inst
     """The script of the stage filesystem-populated wrote the keys: that this check runs at all is its effect, too."""
     keys = host.check_output("cat /root/.ssh/authorized_keys").splitlines()
     assert set(install.root_keys) <= set(keys)
-    assert host.check_output("stat -c %%a /root/.ssh /root/.ssh/authorized_keys").split() == ["700", "600"]
+    assert host.check_output("stat -c %a /root/.ssh /root/.ssh/authorized_keys").split() == ["700", "600"]
     shadow = {row.split(":")[0]: row.split(":")[1] for row in host.check_output("cat /etc/shadow").splitlines()}
     assert shadow["root"] == (install.root_password or "*")
 

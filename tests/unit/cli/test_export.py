@@ -24,7 +24,7 @@ from tests.support.exports import lab
 from tests.support.nodes import debian_node, disk
 from tests.support.repo import ROOT, some
 
-LABS = ("debian-dom0", "xcpng")
+LABS = ("debian-dom0", "xcp-ng-8.3")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -56,36 +56,36 @@ def test_no_golden_is_left_over() -> None:
 
 
 def test_files_are_listed_or_one_is_printed(capsys: Capture) -> None:
-    assert run("export", path_of("xcpng"), "--to", "xl", "-o", "json") == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "-o", "json") == 0
     rows = {row["file"]: row for row in json.loads(capsys.readouterr().out)}
     assert {"README.md", "create.sh", "host/install.cfg"} <= set(rows) and rows["create.sh"]["mode"] == "0755"
-    assert run("export", path_of("xcpng"), "--to", "xl", "--stdout", "host/install.cfg") == 0
-    assert capsys.readouterr().out.splitlines()[1] == 'name = "xcpng-host"'
-    assert run("export", path_of("xcpng"), "--to", "xl", "--stdout", "nothing") == 2
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--stdout", "host/install.cfg") == 0
+    assert capsys.readouterr().out.splitlines()[1] == 'name = "xcp-ng-8-3-host"'
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--stdout", "nothing") == 2
     assert "there is no file nothing" in capsys.readouterr().err
-    assert run("export", path_of("xcpng"), "--to", "xl", "--stdout", "x", "--out", "y") == 2
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--stdout", "x", "--out", "y") == 2
 
 
 def test_the_folder_is_replaced_as_a_whole_and_only_when_it_is_ours(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "a folder"
-    assert run("export", path_of("xcpng"), "--to", "xl", "--out", out) == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out) == 0
     (out / "old").write_text("from an earlier lab")
-    assert run("export", path_of("xcpng"), "--to", "vmx", "--out", out) == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "vmx", "--out", out) == 0
     assert not (out / "old").exists() and not (out / "host/install.cfg").exists() and (out / "create.sh").exists()
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("dear")
     capsys.readouterr()
-    assert run("export", path_of("xcpng"), "--to", "xl", "--out", theirs) == 2
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", theirs) == 2
     assert "files that are not ours" in capsys.readouterr().err
     assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
 
 
 def test_what_fails_leaves_the_folder_as_it_was(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
-    assert run("export", path_of("xcpng"), "--to", "xl", "--out", out) == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out) == 0
     before = sorted(path.name for path in out.iterdir())
-    assert run("export", path_of("xcpng"), "--to", "xl", "--out", out, "--uplink", "no bridge, really") == 1
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out, "--uplink", "no bridge, really") == 1
     assert "not the name of a bridge" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -103,7 +103,7 @@ def test_what_fails_leaves_the_folder_as_it_was(tmp_path: Path, capsys: Capture)
     ],
 )
 def test_what_an_l0_cannot_host_is_an_error_of_usage(words: list[str], said: str, capsys: Capture) -> None:
-    assert run("export", path_of("xcpng"), *words) == 2
+    assert run("export", path_of("xcp-ng-8.3"), *words) == 2
     assert said in capsys.readouterr().err
 
 
@@ -113,25 +113,25 @@ def test_what_has_no_disk_cannot_be_moved(capsys: Capture) -> None:
 
 
 def test_what_is_advised_against_is_told_and_written_down(capsys: Capture) -> None:
-    assert run("export", path_of("xcpng"), "--to", "libvirt", "--bus", "virtio", "-o", "json") == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "libvirt", "--bus", "virtio", "-o", "json") == 0
     told = capsys.readouterr()
     assert "no document names virtio" in told.err and "[l0-advised]" in told.err
     assert json.loads(told.out), "nothing but the result on stdout"
-    assert run("export", path_of("xcpng"), "--to", "libvirt", "--bus", "virtio", "--stdout", "README.md") == 0
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "libvirt", "--bus", "virtio", "--stdout", "README.md") == 0
     assert "no document names virtio" in capsys.readouterr().out
 
 
 def test_options_come_from_the_environment_too(tmp_path: Path) -> None:
     environment = {**os.environ, "NESTLAB_EXPORT_AT": "/srv/elsewhere", "NESTLAB_EXPORT_TO": "xl"}
     done = subprocess.run(
-        [sys.executable, "-m", "builder", "export", path_of("xcpng"), "--stdout", "create.sh"],
+        [sys.executable, "-m", "builder", "export", path_of("xcp-ng-8.3"), "--stdout", "create.sh"],
         env=environment, check=True, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
-    assert "/srv/elsewhere/xcpng-host-system.img" in done.stdout
+    assert "/srv/elsewhere/xcp-ng-8-3-host-system.img" in done.stdout
 
 
 def test_plan_explains_each_setting(capsys: Capture) -> None:
-    assert run("plan", path_of("xcpng"), "--explain", "-o", "json") == 0
+    assert run("plan", path_of("xcp-ng-8.3"), "--explain", "-o", "json") == 0
     rows = {(row["setting"], row["documented"]): row for row in json.loads(capsys.readouterr().out)}
     bus = rows["disks.bus", "lsilogic"]
     assert bus["value"] == "lsilogic" and bus["verdict"] == "as documented"
@@ -139,7 +139,7 @@ def test_plan_explains_each_setting(capsys: Capture) -> None:
     assert rows["memory", "at least 4GiB"]["verdict"] == "as documented"
     assert rows["kvm.nested", "Y"]["verdict"] == "of the host"
     assert all(row["why"] and row["proof"] for row in rows.values())
-    assert run("plan", path_of("xcpng"), "--explain") == 0
+    assert run("plan", path_of("xcp-ng-8.3"), "--explain") == 0
     assert "against" in capsys.readouterr().out
 
 
