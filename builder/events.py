@@ -91,7 +91,10 @@ def about(
 
 
 class EventLog:
-    """Numbers events, appends them to a file (if one is given) and hands them to listeners. Thread-safe."""
+    """Numbers events, appends them to a file (if one is given) and hands them to listeners. Thread-safe.
+
+    A file that cannot be written any more, because the disk is full, ends there: what happens goes on without it.
+    """
 
     def __init__(self, lab: str, path: Path | None = None, *listeners: Callable[[Event], None]) -> None:
         self._lab = lab
@@ -120,10 +123,20 @@ class EventLog:
                 v=VERSION, seq=self._seq, t_wall=time.time(), t_mono=time.monotonic(), lab=self._lab, kind=kind,
                 node=node, step=step, phase=phase, outcome=outcome, cause=cause, data=data,
             )  # fmt: skip
-            if self._fd is not None:
-                os.write(self._fd, (event.to_json() + "\n").encode())
+            self._write(event)
             for listener in tuple(self._listeners):
                 listener(event)
+
+    def _write(self, event: Event) -> None:
+        if self._fd is None:
+            return
+        line = (event.to_json() + "\n").encode()
+        try:
+            whole = os.write(self._fd, line) == len(line)
+        except OSError:
+            whole = False
+        if not whole:
+            self.close()
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Add a listener; the returned call removes it."""

@@ -100,13 +100,14 @@ def up(
 
 
 def _wait_until_gone(app: App, name: str) -> None:
-    """The keeper takes down what did not come up, on its own; the prompt returns when it has done so."""
-    folders = (app.places.lab(name), app.places.run(name))
-    keeper = read_owner(app.places.lab(name) / "lock")
+    """The keeper takes down what did not come up, on its own; the prompt returns when it has done so. One that was
+    killed holds its lock no more, and does nothing."""
+    lock = app.places.lab(name) / "lock"
+    keeper = read_owner(lock)
     deadline = time.monotonic() + _SETTLE
     while time.monotonic() < deadline:
         lives = keeper is not None and process_start_time(keeper.pid) == keeper.started
-        if not lives and not any(folder.exists() for folder in folders):
+        if not lives and not is_locked(lock):
             return
         time.sleep(0.05)
 

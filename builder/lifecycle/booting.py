@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from builder.drivers.boot import BootFollower
 from builder.drivers.ports import PortTable
@@ -22,7 +24,7 @@ from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, digest
 from builder.lifecycle.watching import End, watched
-from builder.model.lab import MediumSource
+from builder.model.lab import MediumSource, Node
 from builder.model.plan import Boot
 from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, UefiFirmware, Wiring
 from builder.paths import Places, locked, write_atomic
@@ -36,9 +38,18 @@ class _Running:
     wiring: Wiring
     target: SshTarget
     domain: Domain | None = None
+    powered: tuple[Node, Wiring] | None = None
     phase: str | None = None
     # Where the machine goes away at a reboot, it cannot be told from a power-off: what was planned is believed.
     ends_by: End = "power-off"
+
+
+class Powered(NamedTuple):
+    """A node as it was powered on: its disks, and their files, are in the order in which they were plugged in."""
+
+    node: Node
+    wiring: Wiring
+    domain: Domain
 
 
 class Boots:
@@ -54,6 +65,7 @@ class Boots:
         self._guard = threading.Lock()
         self._libvirt: Libvirt | None = None
         self._running: dict[str, _Running] = {}
+        self._orders: dict[str, tuple[str, ...]] = {}
         self._options = UpOptions.model_validate({})
 
     def use(self, options: UpOptions) -> None:
@@ -95,7 +107,8 @@ class Boots:
         node = plan.name
         console = Path(running.wiring.console_log)
         start = console.stat().st_size if console.exists() else 0
-        xml = domain_xml(plan.node, running.wiring)
+        running.powered = self._in_order(plan.node, running.wiring)
+        xml = domain_xml(*running.powered)
         write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
         running.domain = self._open().start(xml)
         self._share()
@@ -142,18 +155,40 @@ class Boots:
             raise LabError(f"{node} has no card on network {network}", hint="see the node's `networks:`")
         return ports
 
-    def pull_disk(self, node: str, disk: str) -> None:
-        """Unplug a disk of a running guest. Raises LabError for a disk it does not have, or whose bus cannot."""
+    def wired(self, node: str) -> tuple[NicPorts, ...]:
+        """The ports of a running node's cards, in their order; none when it does not run."""
+        return self._running[node].wiring.nics if self.is_running(node) else ()
+
+    def powered(self, node: str) -> Powered:
+        """Raises LabError for a node that does not run."""
         running = self._need(node)
-        names = [one.name for one in running.plan.node.disks]
-        if disk not in names:
-            raise LabError(f"{node} has no disk {disk}", hint=f"it has {', '.join(names) or 'none'}")
-        assert running.domain is not None
-        running.domain.pull_disk(running.wiring.disks[names.index(disk)])
+        assert running.domain is not None and running.powered is not None
+        return Powered(*running.powered, running.domain)
+
+    def disk_path(self, node: str, disk: str) -> str:
+        return str(self._folder.node(node) / "disks" / f"{disk}.qcow2")
+
+    def order_disks(self, node: str, disks: Sequence[str]) -> None:
+        """In which order the node's disks are plugged in from its next power-on."""
+        self._orders[node] = tuple(disks)
+
+    def disk_order(self, node: Node) -> list[str]:
+        """That order; the one of the lab file when there is no other that still fits."""
+        names = [disk.name for disk in node.disks]
+        order = self._orders.get(node.name, ())
+        return list(order) if sorted(order) == sorted(names) else names
+
+    def _in_order(self, node: Node, wiring: Wiring) -> tuple[Node, Wiring]:
+        known = {disk.name: (disk, path) for disk, path in zip(node.disks, wiring.disks, strict=True)}
+        ordered = [known[name] for name in self.disk_order(node)]
+        return (
+            node.model_copy(update={"disks": tuple(disk for disk, _ in ordered)}),
+            wiring.model_copy(update={"disks": tuple(path for _, path in ordered)}),
+        )
 
     def _need(self, node: str) -> _Running:
         running = self._running.get(node)
-        if running is None or running.domain is None:
+        if running is None or running.domain is None or not running.domain.is_running():
             raise LabError(f"{node} is not running", hint="nestlab status")
         return running
 

@@ -24,6 +24,7 @@ from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
 from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
+from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
@@ -61,6 +62,7 @@ class Effects:
         self._boots = Boots(places, lab_id, folder, emit, self._switch)
         self._installs = Installs(places, folder, self._store)
         self._sessions: dict[str, Session] = {}
+        self.faults = Faults(self._boots, self._switch, self._hang_up)
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
@@ -84,6 +86,7 @@ class Effects:
         self._options = options
         self._boots.use(options)
         self._installs.use(options.reinstall)
+        self.faults.use(plan.lab)
         self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
 
     def work(self, step: Step) -> Work:
@@ -114,22 +117,6 @@ class Effects:
             with contextlib.suppress(OSError):
                 os.close(lease)
         self._leases.clear()
-
-    # Faults from outside, for procedures and tests.
-
-    def cut(self, node: str, network: str, *, cut: bool) -> None:
-        """Raises LabError when the node has no card on that network."""
-        for port in self._boots.switch_ports(node, network):
-            self._switch.cut(port, cut)
-
-    def capture(self, network: str, seconds: float, stop: threading.Event) -> bytes:
-        """Frames of the next `seconds` as pcap, at most 16 MiB. Ends early when `stop` is set."""
-        capture = self._switch.capture(network, limit=16 << 20)
-        stop.wait(min(seconds, 600))
-        return self._switch.end_capture(network, capture)
-
-    def pull_disk(self, node: str, disk: str) -> None:
-        self._boots.pull_disk(node, disk)
 
     # Images: shared by all labs, never undone.
 
@@ -320,7 +307,10 @@ class Effects:
         return None
 
     def _undo_session(self, step: Step) -> None:
-        session = self._sessions.pop(str(step.node), None)
+        self._hang_up(str(step.node))
+
+    def _hang_up(self, node: str) -> None:
+        session = self._sessions.pop(node, None)
         if session is not None:
             session.end()
 

@@ -8,7 +8,6 @@ user pressed Ctrl-C, or `up` was killed) takes everything down again.
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import json
 import logging
@@ -28,7 +27,7 @@ from builder.drivers.virt import become_subreaper
 from builder.errors import Interrupted, LabError
 from builder.events import Event, EventLog
 from builder.lifecycle.nodes import Nodes
-from builder.lifecycle.protocol import SOCKET, Channel, answer_error, never_block_on, peer_is_us
+from builder.lifecycle.protocol import SOCKET, Channel, answer_error, never_block_on, notice_withdrawal, peer_is_us
 from builder.lifecycle.request import Request
 from builder.lifecycle.state import LabFolder, write_owner
 from builder.lifecycle.sweep import sweep
@@ -48,6 +47,7 @@ class Keeper:
         self._up_lock = threading.Lock()
         self._stops: set[threading.Event] = set()
         self._ready = False
+        self._request: Request | None = None
         self._deadline = 0.0
         self._gone: list[Callable[[], None]] = []
         self.folder = LabFolder(places, lab_id)
@@ -116,6 +116,8 @@ class Keeper:
             return self._up(Request.model_validate(request["request"]), channel)
         if op == "status":
             return self.nodes.status().model_dump(mode="json")
+        if op == "up-again":
+            return self._up(self._last, channel)
         if op == "down":
             gone = threading.Event()
             self._gone.append(gone.set)
@@ -124,24 +126,7 @@ class Keeper:
             gone.wait(60)
             remove()
             return True
-        return self._fault(op, request)
-
-    def _fault(self, op: str, request: dict[str, Any]) -> Any:
-        """What procedures and tests do to the world around a host."""
-        effects = self.nodes.effects
-        if op == "cut":
-            effects.cut(request["node"], request["network"], cut=bool(request["cut"]))
-            return True
-        if op == "capture":
-            return base64.b64encode(
-                effects.capture(request["network"], float(request["seconds"]), self._leaving)
-            ).decode()
-        if op == "pull-disk":
-            effects.pull_disk(request["node"], request["disk"])
-            return True
-        raise LabError(
-            f"the keeper does not know how to {op}", hint="this lab was started by another version of nestlab"
-        )
+        return self.nodes.effects.faults.answer(op, request, channel, self._leaving)
 
     def _up(self, request: Request, channel: Channel) -> Any:
         stop = threading.Event()
@@ -149,13 +134,21 @@ class Keeper:
         if self._leaving.is_set():
             stop.set()
         remove = self.events.listen(lambda event: _send_event(channel, event))
-        threading.Thread(target=_watch, args=(channel, stop), name="watch client", daemon=True).start()
+        notice_withdrawal(channel, stop)
         try:
             with self._up_lock:
                 return self._bring_up(request, stop)
         finally:
             remove()
             self._stops.discard(stop)
+
+    @property
+    def _last(self) -> Request:
+        """What `up` asked for, without what it may destroy."""
+        if self._request is None:
+            raise LabError("the lab is only just starting", hint="nestlab status tells when it is ready")
+        options = self._request.options.model_copy(update={"recreate": (), "reinstall": ()})
+        return self._request.model_copy(update={"options": options})
 
     def _bring_up(self, request: Request, stop: threading.Event) -> Any:
         first = not self._ready
@@ -174,6 +167,7 @@ class Keeper:
                     self.leave("it did not come up")
             raise
         self._ready = True
+        self._request = request
         self._deadline = self.nodes.start_timer(request.plan.lab.expires)
         return self.nodes.status().model_dump(mode="json")
 
@@ -194,16 +188,8 @@ def _tell_where(error: BaseException, kept: Path) -> None:
         error.hint = f"{error.hint}; {where}" if error.hint else where
 
 
-def _watch(channel: Channel, stop: threading.Event) -> None:
-    """Set `stop` when the client closes its end: it sends nothing after its request."""
-    with contextlib.suppress(LabError, OSError):
-        while channel.receive() is not None:
-            pass
-    stop.set()
-
-
 def _send_event(channel: Channel, event: Event) -> None:
-    """Best effort: that a client went away is noticed by `_watch`."""
+    """Best effort: that a client went away is noticed elsewhere."""
     with contextlib.suppress(OSError):
         channel.send({"event": json.loads(event.to_json())})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from builder.drivers.ends import ENDS
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
 from builder.lifecycle.doctor_ground import Ground
@@ -72,7 +74,8 @@ class Nodes:
             Runner(self._do, jobs=max(jobs, 2), gate=gate).run(plan.steps, stop)
         except BaseException as error:
             self._state = "failed"
-            self._write_status()
+            with contextlib.suppress(OSError):  # the disk may be full: that is told by what failed
+                self._write_status()
             outcome: Outcome = (
                 "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
             )
@@ -99,16 +102,16 @@ class Nodes:
         return self._write_status()
 
     def keep_evidence(self) -> Path:
-        """Copy what tells why a lab failed to where it outlives the lab. Only the last failure of a lab is kept."""
+        """Copy what tells why a lab failed to where it outlives the lab, as far as there is room. Only the last failure
+        of a lab is kept."""
         target = self._places.state / "failures" / self._lab_id
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
         source = self._folder.path
         for pattern in ("*.json", "*.jsonl", "keeper.log", *(f"nodes/*/{name}" for name in _EVIDENCE)):
             for file in source.glob(pattern):
                 to = target / file.relative_to(source)
-                to.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(OSError):
+                    to.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, to)
         return target
 
@@ -141,13 +144,16 @@ class Nodes:
         started = time.monotonic()
         try:
             done = self._cached(step, stop) if step.kind == "cached" else self._live(step, stop)
-        except BaseException as error:
+        except BaseException as raised:
+            error = _named(raised, step)
             cause = error.cause if isinstance(error, NodeFailed) else type(error).__name__
             if step.node:
                 self._node_states[step.node] = "failed"
                 self._causes[step.node] = cause
             self._emit("end", node=step.node, step=step.id, outcome="failed", cause=cause, error=str(error))
-            raise
+            if error is raised:
+                raise
+            raise error from None
         if done:
             self._emit("end", node=step.node, step=step.id, outcome="ok", seconds=time.monotonic() - started)
         if step.node and step.name == "session":
@@ -234,6 +240,22 @@ def admit(plan: LabPlan, starting: Sequence[str], available: int | None) -> None
             f"starting {names} takes {asked >> 20} MiB of memory and this host has {available >> 20} MiB free",
             hint="take down other labs (nestlab ls), or give the nodes less `memory:`",
         )
+
+
+def _named(error: BaseException, step: Step) -> BaseException:
+    """The error, or what is behind it where that has a name: the disk of this machine is full, which programs and
+    libraries say in many ways."""
+    full = ENDS["no-space"]
+    behind: BaseException | None = error
+    while behind is not None:
+        if (isinstance(behind, OSError) and behind.errno in _FULL) or os.strerror(errno.ENOSPC) in str(behind):
+            message = f"this machine has no room left for its files: {str(error).splitlines()[0]}"
+            return NodeFailed(step.node or step.id, message, cause=full.name, hint=full.cure)
+        behind = behind.__context__
+    return error
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _changes(old: LabPlan, new: LabPlan, name: str) -> list[str]:

@@ -1,13 +1,15 @@
 """How the front doors talk to a lab's keeper: JSON lines over a UNIX socket that only its owner can open.
 
-A request is one line `{"v": 1, "op": ..., ...}`. Answers are lines `{"event": ...}`, any number of them, and then one
-of `{"result": ...}` or `{"error": {"kind", "message", "hint", "exit_code"}}`. Closing the connection before the
-answer withdraws the request.
+A request is one line `{"v": 1, "op": ..., ...}`. Answers are lines `{"event": ...}` and `{"data": ...}` (bytes, in
+base64), any number of them, and then one of `{"result": ...}` or `{"error": {"kind", "message", "hint",
+"exit_code"}}`. Closing the connection before the answer withdraws the request.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from builder.errors import Interrupted, LabError
+from builder.errors import HostLacks, Interrupted, LabError
 from builder.events import Event
 
 VERSION = 1
@@ -94,8 +96,11 @@ def connect(run_dir: Path) -> Channel | None:
     return Channel(sock)
 
 
-def ask(channel: Channel, op: str, *, listener: Callable[[Event], None] | None = None, **arguments: Any) -> Any:
-    """Send a request and wait for its answer, handing on events meanwhile.
+def ask(
+    channel: Channel, op: str, *, listener: Callable[[Event], None] | None = None,
+    receiver: Callable[[bytes], object] | None = None, **arguments: Any,
+) -> Any:  # fmt: skip
+    """Send a request and wait for its answer, handing on events and data meanwhile.
 
     Raises RemoteError with what the keeper says went wrong, KeeperGone when it went away instead of answering.
     """
@@ -107,6 +112,9 @@ def ask(channel: Channel, op: str, *, listener: Callable[[Event], None] | None =
         if "event" in message:
             if listener is not None:
                 listener(Event.from_json(json.dumps(message["event"])))
+        elif "data" in message:
+            if receiver is not None:
+                receiver(base64.b64decode(message["data"]))
         elif "error" in message:
             error = message["error"]
             raise RemoteError(error["message"], hint=error.get("hint"), exit_code=int(error.get("exit_code", 1)))
@@ -122,9 +130,24 @@ def answer_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, LabError):
         return {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint,
                           "exit_code": error.exit_code}}  # fmt: skip
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"error": {"kind": HostLacks.__name__, "message": f"no room is left for the lab's files: {error}",
+                          "hint": "nestlab doctor shows where", "exit_code": HostLacks.exit_code}}  # fmt: skip
     return {"error": {"kind": type(error).__name__, "message": f"the keeper failed: {error!r}",
                       "hint": "this is a bug: keeper.log in the lab's folder holds the traceback",
                       "exit_code": Interrupted.exit_code if isinstance(error, KeyboardInterrupt) else 1}}  # fmt: skip
+
+
+def notice_withdrawal(channel: Channel, withdrawn: threading.Event) -> None:
+    """Set the event when the client closes its end: it sends nothing after its request."""
+
+    def watch() -> None:
+        with contextlib.suppress(LabError, OSError):
+            while channel.receive() is not None:
+                pass
+        withdrawn.set()
+
+    threading.Thread(target=watch, name="watch client", daemon=True).start()
 
 
 def never_block_on(sock: socket.socket) -> None:

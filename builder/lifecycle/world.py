@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from builder.drivers.ssh_host import SshHost
@@ -10,11 +10,12 @@ from builder.errors import LabError
 from builder.lifecycle.protocol import ask, connect
 from builder.lifecycle.status import status
 from builder.model.host import Host
+from builder.model.runtime import DiskStatus, PortStatus
 from builder.paths import Places
 
 
 class LabWorld:
-    """Implements builder.model.host.World for a lab that is up. Faults are done by the lab's keeper."""
+    """Implements builder.model.host.World for a lab that is up. Faults are done by the lab's keeper: see faults.py."""
 
     def __init__(self, lab_id: str, places: Places) -> None:
         self._lab_id = lab_id
@@ -33,23 +34,65 @@ class LabWorld:
             self._hosts[name] = SshHost(name, target)
         return self._hosts[name]
 
-    def pull_disk(self, node: str, disk: str) -> None:
-        """Take a disk away from the running guest, as by hand: its controller finds nobody there any more."""
-        self._ask("pull-disk", node=node, disk=disk)
+    def pull_disk(self, node: str, disk: str) -> bool:
+        """Take a disk away from the running guest, as by hand: its controller finds nobody there any more. False when
+        it is out already. Raises LabError: its bus cannot."""
+        return bool(self._ask("pull-disk", node=node, disk=disk))
 
-    def cut_path(self, node: str, network: str, *, cut: bool = True) -> None:
+    def insert_disk(self, node: str, disk: str) -> bool:
+        """Plug the same disk in again, in its old place. A SCSI host of Linux has to be told to look:
+        `echo - - - >/sys/class/scsi_host/host0/scan`."""
+        return bool(self._ask("insert-disk", node=node, disk=disk))
+
+    def order_disks(self, node: str, disks: Sequence[str]) -> bool:
+        """Plug the node's disks in in this order from its next power-on. Every disk is named, the first one first."""
+        return bool(self._ask("order-disks", node=node, disks=list(disks)))
+
+    def disks(self) -> tuple[DiskStatus, ...]:
+        """Every disk of every node."""
+        return tuple(DiskStatus.model_validate(disk) for disk in self._ask("disks"))
+
+    def cut_path(self, node: str, network: str, *, cut: bool = True) -> bool:
         """Unplug (or plug in again) the node's cards on a network, at the switch: the guest's link stays up."""
-        self._ask("cut", node=node, network=network, cut=cut)
+        return bool(self._ask("cut", node=node, network=network, cut=cut))
+
+    def set_link(self, node: str, network: str, *, up: bool) -> bool:
+        """Take the link of the node's cards on a network down, or bring it up: the guest sees its carrier go."""
+        return bool(self._ask("link", node=node, network=network, up=up))
+
+    def shape(self, node: str, network: str, *, delay_ms: float = 0, loss: float = 0) -> bool:
+        """Hold back each frame that enters or leaves by the node's cards on a network (a round trip is late by twice
+        the delay), and lose a part of them, 0 to 1."""
+        return bool(self._ask("shape", node=node, network=network, delay_ms=delay_ms, loss=loss))
+
+    def ports(self) -> tuple[PortStatus, ...]:
+        """Every lab card of every node."""
+        return tuple(PortStatus.model_validate(port) for port in self._ask("ports"))
 
     def capture(self, network: str, *, seconds: float) -> bytes:
-        """The frames that pass on a network during the next `seconds`, as a pcap file (at most 16 MiB)."""
-        return base64.b64decode(self._ask("capture", network=network, seconds=seconds))
+        """The frames that pass on a network during the next `seconds`, as a pcap file."""
+        pieces: list[bytes] = []
+        self.capture_to(network, seconds=seconds, receiver=pieces.append)
+        return b"".join(pieces)
 
-    def _ask(self, op: str, **arguments: Any) -> Any:
+    def capture_to(self, network: str, *, seconds: float, receiver: Callable[[bytes], object]) -> dict[str, int]:
+        """The same, handed over in pieces as frames come. Returns how many `frames` there were, and how many were
+        `missed` because there were too many at once."""
+        counted: dict[str, int] = self._ask("capture", receiver=receiver, network=network, seconds=seconds)
+        return counted
+
+    def power_cycle(self, node: str) -> None:
+        """Pull the plug and power the node on again. Hosts of that name that were handed out are void: their port may
+        be another one. Raises what `up` raises."""
+        self._ask("power-off", node=node)
+        self._hosts.pop(node, None)
+        self._ask("up-again")
+
+    def _ask(self, op: str, receiver: Callable[[bytes], object] | None = None, **arguments: Any) -> Any:
         channel = connect(self._places.run(self._lab_id))
         if channel is None:
             raise LabError(f"lab {self._lab_id} is not up", hint="nestlab ls")
         try:
-            return ask(channel, op, **arguments)
+            return ask(channel, op, receiver=receiver, **arguments)
         finally:
             channel.close()
