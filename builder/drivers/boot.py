@@ -23,8 +23,8 @@ from builder.model.plan import Cause, Phase
 _PROGRESS_EVERY = 1.0
 _TAIL = 15
 _SLOWEST = 10.0
-_GRACE = 5.0
-"""Seconds in which an installation that reports may still send its log, which knows more than the console."""
+_LAST_WORDS, _GRACE = 1.0, 5.0
+"""Seconds in which what failed may still say why, and an installation that reports may send its log."""
 
 Signal = str | Report
 """'ssh', 'reboot' or 'power-off'; 'reset' when the machine restarted itself and goes on; the name of one of `ENDS`; or
@@ -113,7 +113,8 @@ class _Boot:
                 if self.held and time.monotonic() > self.held[1]:
                     self._fail(self.held[0])
                 if self.current < len(self.what.phases):
-                    self._clock()
+                    if not self.held:
+                        self._clock()
                     if not found:
                         self.stop.wait(POLL)
         finally:
@@ -135,14 +136,16 @@ class _Boot:
 
     def _search(self, line: str) -> None:
         cause = self._cause(line)
-        if cause is None or self.held:
+        if cause is None:
             return
         if not cause.sure:
             self.clue = cause
-        elif self.reported:
-            self.held = (cause, time.monotonic() + _GRACE)
-        else:
+        elif not (cause.vague or self.reported):
             self._fail(cause)
+        elif self.held is None:
+            self.held = (cause, time.monotonic() + (_GRACE if self.reported else _LAST_WORDS))
+        elif self.held[0].vague and not cause.vague:
+            self.held = (cause, self.held[1])
 
     def _cause(self, line: str) -> Cause | None:
         for index in range(self.current, len(self.what.phases)):
@@ -162,12 +165,11 @@ class _Boot:
         if report.kind != "fail":
             self._line(line, reported=True)
             return
-        for said in (*reversed(report.log.splitlines()), line):
-            cause = self._cause(said)
-            if cause is not None and cause.sure:
-                self._fail(cause)
-        if self.held:
-            self._fail(self.held[0])
+        said = [cause for text in (*reversed(report.log.splitlines()), line) if (cause := self._cause(text))]
+        self.clue = next((cause for cause in said if not cause.sure), self.clue)
+        found = [cause for cause in (*said, *(self.held or ())[:1]) if cause.sure]
+        if found:
+            self._fail(min(found, key=lambda cause: cause.vague))
 
     def _signals(self) -> None:
         come: list[Signal] = []
@@ -198,16 +200,11 @@ class _Boot:
         if self.held and self.signals & {"power-off", "reboot"}:
             self._fail(self.held[0])
         if self.resets >= RESETS:
-            self._ended_by("reset-loop")
+            self._fail(ENDS["reset-loop"])
         if "power-off" in self.signals:
-            self._ended_by("early-power-off")
+            self._fail(ENDS["early-power-off"])
         if "reboot" in self.signals:
-            self._ended_by("early-reboot" if told(self._tail()) else "triple-fault")
-
-    def _ended_by(self, name: str) -> None:
-        """The end alone does not say why: what hinted at a cause does."""
-        end, clue = ENDS[name], self._clue()
-        self._fail(end if clue is None else clue.model_copy(update={"message": f"{end.message}: {clue.message}"}))
+            self._fail(ENDS["early-reboot" if told(self._tail()) else "triple-fault"])
 
     def _clue(self) -> Cause | None:
         """What hinted at a cause, as long as the boot is where it counts."""
@@ -285,6 +282,9 @@ class _Boot:
         return known
 
     def _fail(self, cause: Cause) -> None:
+        clue = self._clue()
+        if cause.vague and clue is not None:
+            cause = clue.model_copy(update={"message": f"{cause.message}: {clue.message}"})
         self._end("failed", cause=cause.name)
         raise NodeFailed(
             self.what.node,

@@ -16,12 +16,14 @@ _CAUSES = (
         name="early-power-off",
         message="the node powered off before its time",
         cure="read its last words",
+        vague=True,
     ),
     Cause(
         pattern="",
         name="early-reboot",
         message="the node rebooted before its time",
         cure="read its last words",
+        vague=True,
     ),
     Cause(
         pattern="",
@@ -29,12 +31,14 @@ _CAUSES = (
         message="the node was reset without a word on its console: most likely a triple fault",
         cure="the kernel or the hypervisor does not run on this processor: another CPU model, the features it needs "
         "(nested paging for hosts of guests), or a whole image if it never came beyond the boot loader",
+        vague=True,
     ),
     Cause(
         pattern="",
         name="reset-loop",
         message="the node restarts again and again",
         cure="read what it says before each restart; with xen.noreboot: true the hypervisor stops there",
+        vague=True,
     ),
     Cause(
         pattern="",

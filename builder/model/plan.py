@@ -68,13 +68,15 @@ class Recipe(Value):
 
 class Cause(Value):
     """Why a node stopped, as a line of its console or of its installer's log tells. `pattern` is a regular expression.
-    What is not `sure` is a clue: it ends nothing, and is named when the boot fails without a word of its own."""
+    What is not `sure` is a clue: it ends nothing, and is named when the boot fails without a word of its own. What is
+    `vague` says that it failed and not why: another cause that comes within seconds goes before it."""
 
     pattern: str
     name: str
     message: str
     cure: str
     sure: bool = True
+    vague: bool = False
 
 
 class Phase(Value):
@@ -167,7 +169,8 @@ class SystemTraits(Value):
     from it. `footprint` is what one node is expected to write to the disk of the machine that it runs on, in bytes
     (its disks are thin). `install` gives the type of the lab file's `install:` (made when it is needed: it takes
     time), None for a system without an installer.
-    `guests` is None where guests cannot be declared in a lab file.
+    `guests` is None where guests cannot be declared in a lab file. `packages`: ready images are built from packages, to
+    which a node may add, and its nodes can serve storage.
     """
 
     name: str
@@ -183,6 +186,7 @@ class SystemTraits(Value):
     footprint: int = 0
     install: Callable[[], type[Value]] | None = Field(None, exclude=True)
     guests: GuestTraits | None = None
+    packages: bool = False
 
     def minimum_of(self, release: str) -> Minimum:
         return self.minima.get(release, self.minimum)

@@ -1,8 +1,9 @@
 """Two power-ons: the Debian installer, and the host that it made.
 
-The installer is followed by marks that our own scripts print on the console. A question on the console means that it
-waits for somebody: `Prompt:` is how its text frontend asks. Titles of errors are those of its templates, from Debian 13
-(the same in 12). Weights are seconds under emulation, from one measured installation of 37 minutes.
+The installer is followed by marks of our own scripts, which they print and post, and by the steps that its log names.
+On the console, which GNU screen paints, only titles of errors and questions can be relied on: `Prompt:` is how its text
+frontend asks, and means that it waits for somebody. Titles are those of its templates, from Debian 13 (the same in 12).
+Weights are seconds under emulation, from one measured installation of 37 minutes and what was cut from it since.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
+from builder.systems.causes import DURING_INSTALLATION
 from builder.systems.debian import phases
 
 TITLES: Mapping[str, tuple[str, ...]] = {
@@ -21,8 +23,9 @@ TITLES: Mapping[str, tuple[str, ...]] = {
     "no-network": ("Network autoconfiguration failed", "No network interfaces detected", "Ethernet card not found",
                    "Unreachable gateway"),
     "mirror-failed": ("Bad archive mirror", "Architecture not supported", "Failed to load installer component",
-                      "Continue the install without loading kernel modules"),
+                      "Continue the install without loading kernel modules", "Downloading a file failed"),
     "script-failed": ("Failed to run preseeded command",),
+    "disk-missing": ("Partitioning method",),
     "disks-refused": ("Failed to partition the selected disk", "No root file system", "Unusable free space",
                       "Unexpected error while creating volume group", "Volume group name already in use",
                       "No physical volume defined in volume group", "LVM configuration failure",
@@ -37,9 +40,9 @@ TITLES: Mapping[str, tuple[str, ...]] = {
 """By cause, what the installer's templates call their errors; held against them in the tests."""
 
 
-def _told(name: str, message: str, cure: str) -> Cause:
+def _told(name: str, message: str, cure: str, *, vague: bool = False) -> Cause:
     """A cause that the installer tells by the title of an error."""
-    return Cause(pattern="|".join(map(re.escape, TITLES[name])), name=name, message=message, cure=cure)
+    return Cause(pattern="|".join(map(re.escape, TITLES[name])), name=name, message=message, cure=cure, vague=vague)
 
 
 _ASKED = Cause(
@@ -64,8 +67,15 @@ _START = (
 _COMPONENTS = (
     _told("no-network", "the installer has no network",
           "is the management card of a model that the installer's initrd drives? e1000 and virtio are"),
+    Cause(
+        # net-retriever of 12 and 13 (measured: a suite signed by another key), debootstrap's functions
+        pattern=r"error: Bad signature on \S*Release|Release signed by unknown key|Invalid Release signature",
+        name="signature-refused",
+        message="the installer does not know the key by which the mirror's lists are signed",
+        cure="a mirror of one's own needs its key in the installer's /usr/share/keyrings/archive.gpg",
+    ),
     _told("mirror-failed", "the installer could not get its own components",
-          "does install.mirror have the release, and components for this installer's kernel?"),
+          "does install.mirror answer, with the release, and components for this installer's kernel?", vague=True),
 )  # fmt: skip
 _COMMAND = (
     _told("script-failed", "a script of the installation failed",
@@ -75,11 +85,28 @@ _COMMAND = (
         name="installation-failed",
         message="the last script of the installation failed",
         cure="look at the lines before it",
+        vague=True,
+    ),
+    Cause(
+        pattern=r"nestlab: step \S+ failed",
+        name="step-failed",
+        message="a step of the installation failed",
+        cure="the installer's log, which came with the report, tells at what",
+        vague=True,
     ),
 )  # fmt: skip
 _DISKS = (
+    _told("disk-missing", "the installer asks how to use the disks: the one of its answers is not there",
+          "disks are called by their names in the installer: install.disk_names and install.devices say otherwise"),
+    Cause(
+        # partman-auto/not_enough_space, in the lines below the title of the next
+        pattern=r"because the selected disk or free space is too",
+        name="disk-too-small",
+        message="the disks are too small for what is to be on them",
+        cure="raise the size of the node's disks, or make the volumes of install: smaller",
+    ),
     _told("disks-refused", "the installer could not lay out the disks as it was told",
-          "are the disks as large, and named, as the lab file says?"),
+          "are the disks as large, and named, as the lab file says?", vague=True),
     _told("array-refused", "the installer could not make an array",
           "are all of its disks there, under the names that preseed.cfg gives them?"),
 )  # fmt: skip
@@ -95,7 +122,7 @@ _LOADER = (
 
 def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
     """The installation and the first start of the host. `end` is what the answers end with."""
-    always = (*_COMMAND, _ASKED, *_START[-2:])
+    always = (*_COMMAND, _ASKED, *_START[-2:], *DURING_INSTALLATION)
     asking = (*_COMPONENTS, *always)
     partitioning = (*_DISKS, *asking)
     packages = (*_PACKAGES, *_LOADER, *always)
@@ -103,11 +130,14 @@ def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
         Phase(name="installer's kernel", awaits=r"Linux version \d", weight=20, causes=_START),
         Phase(name="answers", awaits="nestlab: the installer has read its answers", weight=60,
               causes=(*_START, *always)),
-        Phase(name="components", awaits="nestlab: the disks are next", weight=200, causes=partitioning),
+        Phase(name="components", awaits="nestlab: step user-setup-udeb", weight=160, causes=partitioning),
+        Phase(name="accounts and clock", awaits="nestlab: the disks are next", weight=40, causes=partitioning),
         Phase(name="disks", awaits="nestlab: the disks are ready", weight=170, causes=partitioning),
         Phase(name="base system", awaits="nestlab: the base system is installed", weight=500, causes=packages),
         Phase(name="kernel", awaits="nestlab: packages are next", weight=250, causes=packages),
-        Phase(name="packages and boot loader", awaits="nestlab: the host is installed", weight=550, causes=packages),
+        Phase(name="packages", awaits="nestlab: step grub-installer", weight=250, causes=packages),
+        Phase(name="boot loader", awaits="nestlab: step finish-install", weight=100, causes=packages),
+        Phase(name="settings", awaits="nestlab: the host is installed", weight=200, causes=packages),
         Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=200, causes=always),
     )  # fmt: skip
     return (Boot(name="install", phases=installing, medium=True, on_reboot="end"), phases.boot())

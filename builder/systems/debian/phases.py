@@ -7,7 +7,7 @@ one on the console has been passed, too: which marks are printed depends on the 
 from __future__ import annotations
 
 from builder.model.plan import Boot, Cause, Phase
-from builder.systems.causes import XEN
+from builder.systems.causes import GUESTS, NO_NESTED_PAGING, XEN
 
 FIRMWARE = (
     Cause(
@@ -100,19 +100,19 @@ def boot() -> Boot:
             weight=4,
             causes=(*FIRMWARE, *LOADER),
         ),
-        Phase(name="hypervisor", awaits=r"Linux version \d", weight=9, causes=running),
+        Phase(name="hypervisor", awaits=r"Linux version \d", weight=9, causes=(*running, NO_NESTED_PAGING)),
         Phase(
             name="dom0 kernel",
             awaits=r"Welcome to .*Debian|systemd\[1\]: |systemd \d+.* running in system mode",
             weight=15,
-            causes=running,
+            causes=(*running, NO_NESTED_PAGING),
         ),
         Phase(
             name="services",
             awaits=r"Started.*(?:ssh\.service|OpenBSD Secure Shell)",
             weight=45,
-            causes=(*running, *SERVICES),
+            causes=(*running, *SERVICES, *GUESTS),
         ),
-        Phase(name="ssh", signal="ssh", weight=4, causes=(*running, *SERVICES)),
+        Phase(name="ssh", signal="ssh", weight=4, causes=(*running, *SERVICES, *GUESTS)),
     )
     return Boot(name="disk", phases=phases)

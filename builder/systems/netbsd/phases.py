@@ -1,8 +1,9 @@
 """Two power-ons: the medium with our script in place of its installer, and the installed host under Xen.
 
-The installation is followed by marks that the script prints; its failures begin with `nestlab: failed:` and name the
-step. What the loader and the kernels print is quoted from their sources. Weights are rough: sets and packages over an
-emulated disk take most of the time.
+The installation is followed by marks that the script prints, on the console alone: NetBSD's kernel has no command line
+that could carry an address to report to. Failures begin with `nestlab: failed:` and name the step. What the loader and
+the kernels print is quoted from their sources. Weights are rough: sets and packages over an emulated disk take most of
+the time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
-from builder.systems.causes import NOTHING_TO_BOOT, XEN
+from builder.systems.causes import DURING_INSTALLATION, GUESTS, NO_NESTED_PAGING, NOTHING_TO_BOOT, XEN
 
 _START = (
     NOTHING_TO_BOOT,
@@ -81,6 +82,7 @@ _SCRIPT = (
         name="installation-failed",
         message="the installation failed",
         cure="the line names the step and the command",
+        vague=True,
     ),
     Cause(
         pattern=r"nestlab: this script has run before",
@@ -88,17 +90,11 @@ _SCRIPT = (
         message="the script ended and was started again",
         cure="the lines before it tell why it ended",
     ),
+    *DURING_INSTALLATION,
 )
-_HOST = (
-    *_START,
-    *XEN,
-    Cause(
-        pattern=r"not ELF",
-        name="dom0-kernel-refused",
-        message="the hypervisor did not take dom0's kernel",
-        cure="with less than 512 MiB for dom0 that was seen: raise xen.dom0_memory",
-    ),
-)
+_HOST = (*_START, *XEN)
+_STARTING = (*_HOST, NO_NESTED_PAGING)
+_SERVICES = (*_HOST, *GUESTS)
 
 
 def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
@@ -116,10 +112,10 @@ def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
         Phase(name="off", signal="power-off" if end == "poweroff" else "reboot", weight=60, causes=known),
     )
     host = (
-        Phase(name="hypervisor", awaits=r"Xen version \d|\(XEN\) ", weight=20, causes=_HOST),
-        Phase(name="dom0 kernel", awaits=r"NetBSD \d+\.\d", weight=20, causes=_HOST),
-        Phase(name="services", awaits=r"Starting sshd|^login:", weight=180, causes=_HOST),
-        Phase(name="ssh", signal="ssh", weight=120, causes=_HOST),
+        Phase(name="hypervisor", awaits=r"Xen version \d|\(XEN\) ", weight=20, causes=_STARTING),
+        Phase(name="dom0 kernel", awaits=r"NetBSD \d+\.\d", weight=20, causes=_STARTING),
+        Phase(name="services", awaits=r"Starting sshd|^login:", weight=180, causes=_SERVICES),
+        Phase(name="ssh", signal="ssh", weight=120, causes=_SERVICES),
     )
     return (
         Boot(name="install", phases=install, medium=True, on_reboot="end"),

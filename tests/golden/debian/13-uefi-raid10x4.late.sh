@@ -2,7 +2,7 @@
 # Run by the installer when all packages are installed: makes the new system, at /target, a Xen host.
 set -eu
 
-# Where the answers are, and marks on the console by which an installation is followed.
+# Where the answers are, and marks by which an installation is followed.
 base=/nestlab
 
 fetch() { # FILE TARGET
@@ -12,8 +12,8 @@ fetch() { # FILE TARGET
 	esac
 }
 
-tell() { # MARK
-	printf '\n%s\n' "nestlab: $1" >/dev/console
+tell() { # begin|end|fail PHASE MARK [LOG]
+	sh /tmp/nestlab-tell "$@" || printf '\n%s\n' "nestlab: $3" >/dev/console
 }
 
 run() { # FILE: one of the user's scripts, in the installer
@@ -21,7 +21,7 @@ run() { # FILE: one of the user's scripts, in the installer
 	sh "/tmp/nestlab-${1##*/}"
 }
 
-trap '[ "$?" = 0 ] || tell "the installation failed"' EXIT
+trap '[ "$?" = 0 ] || tell fail settings "the installation failed" /var/log/syslog' EXIT
 
 put() { # MODE PATH
 	mkdir -p "/target${2%/*}"
@@ -96,4 +96,4 @@ copy_efi /dev/sdb1
 copy_efi /dev/sdc1
 copy_efi /dev/sdd1
 
-tell 'the host is installed'
+tell end settings 'the host is installed'

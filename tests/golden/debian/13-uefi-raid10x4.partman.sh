@@ -2,7 +2,7 @@
 # Run by the installer before it looks at the disks.
 set -eu
 
-# Where the answers are, and marks on the console by which an installation is followed.
+# Where the answers are, and marks by which an installation is followed.
 base=/nestlab
 
 fetch() { # FILE TARGET
@@ -12,8 +12,8 @@ fetch() { # FILE TARGET
 	esac
 }
 
-tell() { # MARK
-	printf '\n%s\n' "nestlab: $1" >/dev/console
+tell() { # begin|end|fail PHASE MARK [LOG]
+	sh /tmp/nestlab-tell "$@" || printf '\n%s\n' "nestlab: $3" >/dev/console
 }
 
 run() { # FILE: one of the user's scripts, in the installer
@@ -21,7 +21,7 @@ run() { # FILE: one of the user's scripts, in the installer
 	sh "/tmp/nestlab-${1##*/}"
 }
 
-tell 'the disks are next'
+tell begin disks 'the disks are next'
 
 # A host of guests is no laptop; and the other one would be installed only to be purged.
 rm -f /usr/lib/pre-pkgsel.d/*laptop-detect /usr/lib/pre-pkgsel.d/*popcon

@@ -2,7 +2,7 @@
 # Run by the installer when all packages are installed: makes the new system, at /target, a Xen host.
 set -eu
 
-# Where the answers are, and marks on the console by which an installation is followed.
+# Where the answers are, and marks by which an installation is followed.
 base=http://192.0.2.9:8000/host-a/nestlab
 
 fetch() { # FILE TARGET
@@ -12,8 +12,8 @@ fetch() { # FILE TARGET
 	esac
 }
 
-tell() { # MARK
-	printf '\n%s\n' "nestlab: $1" >/dev/console
+tell() { # begin|end|fail PHASE MARK [LOG]
+	sh /tmp/nestlab-tell "$@" || printf '\n%s\n' "nestlab: $3" >/dev/console
 }
 
 run() { # FILE: one of the user's scripts, in the installer
@@ -21,7 +21,7 @@ run() { # FILE: one of the user's scripts, in the installer
 	sh "/tmp/nestlab-${1##*/}"
 }
 
-trap '[ "$?" = 0 ] || tell "the installation failed"' EXIT
+trap '[ "$?" = 0 ] || tell fail settings "the installation failed" /var/log/syslog' EXIT
 
 put() { # MODE PATH
 	mkdir -p "/target${2%/*}"
@@ -86,4 +86,4 @@ done
 rm -f /target/boot/xen-*.efi
 in-target sh -c 'update-initramfs -c -k all && update-grub'
 
-tell 'the host is installed'
+tell end settings 'the host is installed'

@@ -386,3 +386,43 @@ def test_nobody_waits_long_for_a_log(bench: Bench, monkeypatch: pytest.MonkeyPat
     with pytest.raises(NodeFailed) as caught:
         bench.follow(REPORTED)
     assert (caught.value.cause, caught.value.phase) == ("xen-panic", "disks")
+
+
+VAGUE = Cause(pattern="it failed", name="failed", message="it failed", cure="look", vague=True)
+FAILING = (Phase(name="one", awaits="never", weight=1, causes=(VAGUE, CLUE, NO_ROOT)),)
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("it failed\nbecause: Unable to mount root\nit failed\n", "no-root"),
+        ("HAP not detected\nit failed\n", "no-paging"),
+        ("it failed\nHAP not detected\n", "no-paging"),
+        ("HAP not detected\nit failed\nUnable to mount root\n", "no-root"),
+        ("it failed\n", "failed"),
+    ],
+)
+def test_what_says_only_that_it_failed_waits_for_what_says_why(bench: Bench, said: str, cause: str) -> None:
+    for number, line in enumerate(said.splitlines(keepends=True)):
+        threading.Timer(0.1 + 0.2 * number, bench.say, [line]).start()
+    with pytest.raises(NodeFailed, match=r"it failed|root file system") as caught:
+        bench.follow(FAILING, scale=0.6)  # its time is over while it is waited for
+    assert caught.value.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [("HAP not detected", "no-paging"), ("Unable to mount root\nHAP not detected", "no-root"), ("nothing", "failed")],
+)
+def test_a_log_explains_a_failure_that_does_not_say_why(bench: Bench, log: str, cause: str) -> None:
+    bench.signals.put(Report("fail", "one", "it failed", log))
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow(FAILING)
+    assert caught.value.cause == cause
+
+
+def test_a_failure_that_nobody_knows_does_not_end_the_boot(bench: Bench) -> None:
+    bench.signals.put(Report("fail", "one", "a download", "HAP not detected\n"))
+    with pytest.raises(TimedOut) as caught:
+        bench.follow(FAILING, scale=0.4)
+    assert caught.value.cause == "no-paging"

@@ -37,7 +37,8 @@ def test_the_answers_get_to_the_installer(release: str) -> None:
     initrd, iso, url = (CASES[f"{release}-{name}"] for name in ("bios-lvm", "iso", "url"))
     assert {answer.delivery for answer in initrd.plan.answers} == {"initrd"}
     assert arguments(initrd.plan) == (
-        "auto=true", "priority=critical", "DEBIAN_FRONTEND=text", "console=ttyS0,115200n8",
+        "auto=true", "priority=critical", "DEBIAN_FRONTEND=text", "TERM=dumb", "DEBCONF_DROP_TRANSLATIONS=1",
+        "mitigations=off", "console=ttyS0,115200n8",
     )  # fmt: skip
     assert {answer.delivery for answer in iso.plan.answers} == {"iso"}
     assert "file=/cdrom/preseed.cfg" in arguments(iso.plan)
@@ -81,6 +82,7 @@ def test_two_boots_with_marks_that_the_scripts_print(release: str) -> None:
     scripts = "".join(case.answers[f"nestlab/{name}.sh"] for name in ("early", "partman", "late"))
     printed = re.findall(r"^(?:tell|milestone \S+) \w+ \S+ '([^']*)'", scripts, re.MULTILINE)
     awaited = [phase.awaits.removeprefix("nestlab: ") for phase in install.phases if phase.awaits.startswith("nestlab")]
+    awaited = [mark for mark in awaited if not mark.startswith("step ")]  # the installer's own, from its log
     assert sorted(printed) == sorted(awaited) and len(awaited) == 6
     for phase in install.phases:
         for cause in phase.causes:

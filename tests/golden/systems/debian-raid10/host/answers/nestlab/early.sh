@@ -121,6 +121,8 @@ tail -n 200 -f /var/log/syslog | while read -r line; do
 	case $line in
 	*" main-menu["*"Menu item '"*"' selected") sh /tmp/nestlab-tell begin "$step" "step $step" ;;
 	*" main-menu["*"Menu item '"*"' failed.") sh /tmp/nestlab-tell fail "$step" "step $step failed" /var/log/syslog ;;
+	*" net-retriever: error: "*) sh /tmp/nestlab-tell fail components "${line#* net-retriever: }" /var/log/syslog ;;
+	*" base-installer: error: "*) sh /tmp/nestlab-tell fail base-system "${line#* base-installer: }" /var/log/syslog ;;
 	esac
 done
 NESTLAB
