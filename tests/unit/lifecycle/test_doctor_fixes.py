@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from builder.lifecycle.doctor import CHECKS, row
-from builder.lifecycle.doctor_ground import Needs
+from builder.lifecycle.doctor_ground import Medium, Needs
 from builder.lifecycle.doctor_tools import TOOLS
 from tests.unit.lifecycle.fake_host import ALL_PROGRAMS, FOLDER, GONE, host
 
-EVERYTHING = Needs(uefi=True, builds_disk=True, builds_initramfs=True, connection="system")
+MEDIA = (
+    Medium("a", "/media/a.iso"),
+    Medium("b", "b: its installation medium x.iso is not there", "export NESTLAB_ISO_SUSE_16=/path/to/FILE.iso"),
+)
+EVERYTHING = Needs(uefi=True, builds_disk=True, builds_initramfs=True, media=MEDIA, connection="system")
 APT = "apt-get install --no-install-recommends"
 QEMU_SAYS = "qemu-system-x86_64 --version"
 DRIVER = "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so"
@@ -55,6 +59,7 @@ CASES = (
     Case("python", "missing", "Python 3.10", "python3.11", settings={"python": (3, 10)}),
     Case("encoding", "warn", "ISO-8859-1", "export LC_ALL=C.UTF-8", settings={"name": "ISO-8859-1"}),
     Case("folders", "missing", "cannot be written", "export NESTLAB_STATE=", settings={"usable": False}),
+    Case("media", "missing", "x.iso is not there", "export NESTLAB_ISO_SUSE_16="),
     Case("libvirt binding", "missing", "No module named", f"{APT} gcc pkg-config", settings={"libvirt": None}),
     Case("libvirt binding", "warn", "libvirt 8.0.3", "upgrade", settings={"libvirt": 8_000_003}),
     Case("libvirt QEMU driver", "missing", "no libvirt_driver_qemu.so", f"sudo {APT} libvirt-daemon-driver-qemu",

@@ -12,6 +12,7 @@ import pytest
 
 from builder.errors import HostLacks, Interrupted, UsageError
 from builder.lifecycle import isos
+from builder.lifecycle.doctor_needs import needs_of
 from builder.model.lab import Lab, MediumSource, Node
 from builder.paths import Places
 from tests.support.xcpng import xcpng_node
@@ -180,3 +181,16 @@ def test_a_download_ends_when_it_is_no_longer_wanted(server: Server, places: Pla
     stop.set()
     with pytest.raises(Interrupted):
         fetch(server, places, stop=stop)
+
+
+def test_doctor_knows_which_media_are_there(iso: Path, places: Places) -> None:
+    nodes = (
+        node(path=str(iso)),
+        node(path="/nowhere/x.iso").model_copy(update={"name": "lost"}),
+        node(url="http://127.0.0.1:1/x.iso", sha256=DIGEST).model_copy(update={"name": "far"}),
+    )
+    lab = Lab(name="t", description="", expires=0, networks=(), nodes=nodes)
+    media = {each.node: each for each in needs_of(lab, places, {}, connect=None, mirror=None).media}
+    assert (media["host-a"].seen, media["host-a"].fix) == (str(iso), "")
+    assert media["lost"].fix == f"export {VARIABLE}=/path/to/FILE.iso"
+    assert "to be downloaded" in media["far"].seen and not media["far"].fix
