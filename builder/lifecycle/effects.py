@@ -26,6 +26,7 @@ from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
+from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.session import Session
@@ -262,10 +263,16 @@ class Effects:
                 kernels = [image.kernel] if image and image.kernel else []
                 self._verdict = accelerator.verdict(self._places, kernels=kernels, stop=stop)
                 self._emit("progress", accelerator=self._verdict.accelerator, reason=self._verdict.reason)
-        if image is None:
-            return self._boot_installed(plan, step, self._verdict.accelerator, stop)
-        direct = image if image.initrd is not None else None
-        return self._boots.boot(plan, step, self._verdict.accelerator, stop, direct=direct)
+        chosen = self._verdict.accelerator
+
+        def start() -> Json:
+            if image is None:
+                return self._boot_installed(plan, step, chosen, stop)
+            direct = image if image.initrd is not None else None
+            return self._boots.boot(plan, step, chosen, stop, direct=direct)
+
+        tell = about(self._emit, node=step.node, step=step.id)
+        return with_second_start(start, lambda: self._undo_boot(step), accelerator=chosen, emit=tell)
 
     def _boot_installed(self, plan: NodePlan, step: Step, accelerator: Accelerator, stop: threading.Event) -> Json:
         """A power-on with the medium, or one of the host that it made."""
