@@ -35,6 +35,9 @@ SUITES = {"12": "bookworm", "13": "trixie"}
 PACKAGES = ("xen-system-amd64", "qemu-system-xen", "openssh-server", "busybox-static", "iproute2", "less", "pciutils")
 ONCE = ("/usr/sbin/update-initramfs", "/usr/sbin/update-grub")
 """Programs that packages run again and again while they are installed: a minute each time, under emulation two."""
+PLAIN = ("TERM=dumb", "DEBCONF_DROP_TRANSLATIONS=1", "mitigations=off")
+"""Of the installer alone: plain lines on the serial port instead of a screen that is drawn there, no translations of
+questions that nobody is asked, and nothing against attacks from programs that it does not run."""
 # Taken off every line before ours are put on: what is there already is not put on again, and the order counts.
 REMOVED = ("console=", "vga=", "quiet", "auto=", "priority=", "url=", "file=", "DEBIAN_FRONTEND=")
 
@@ -265,6 +268,7 @@ def _arguments(node: Node, options: DebianInstall) -> tuple[str, ...]:
         "priority=critical",
         *where,
         "DEBIAN_FRONTEND=text",
+        *PLAIN,
         f"console=ttyS0,{serial_speed(node.xen)}n8",
     )
 
