@@ -207,7 +207,7 @@ def _scripts(node: Node, options: DebianInstall, storage: Storage, templates: Te
     partman = _numbered("partman", options.partman)
     late = _numbered("late", options.late)
     base = _base(options)
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "early.sh": {"scripts": [script.name for script in early], "once": ONCE},
         "partman.sh": {"scripts": [script.name for script in partman]},
         "late.sh": _late(node, options, storage, templates) | {"hooks": late},
