@@ -1,0 +1,33 @@
+"""Host procedures: each one file here and one line in `PROCEDURES`. Applied, checked from outside and undone.
+
+Procedures know hosts by `builder.model.host.Host` only: the handle comes from above, with power and disks.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from builder.procedures.api import Procedure
+
+PROCEDURES: Mapping[str, str] = {
+    "dom0-memory": "builder.procedures.dom0_memory",
+    "dom0-vcpus": "builder.procedures.dom0_vcpus",
+    "debug-mode": "builder.procedures.debug_mode",
+    "nic-quirk": "builder.procedures.nic_quirk",
+    "serial-console": "builder.procedures.serial_console",
+    "pci-hide": "builder.procedures.pci_hide",
+    "autoballoon-off": "builder.procedures.autoballoon_off",
+}
+
+
+def load_procedure(name: str) -> Procedure:
+    """Raises UsageError for a name that is not in `PROCEDURES`."""
+    if name not in PROCEDURES:
+        raise UsageError(f"there is no procedure '{name}'", hint=f"known: {', '.join(PROCEDURES)}")
+    found: Procedure = importlib.import_module(PROCEDURES[name]).PROCEDURE
+    return found

@@ -1,0 +1,153 @@
+"""A procedure tried on a host that may be broken: applied, applied again, restarted, undone, each time looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from builder.errors import LabError
+from builder.model.host import Host
+from builder.model.lab import Value
+from builder.procedures.api import Drill, Evidence, Procedure
+from builder.procedures.asking import read_text
+from builder.procedures.engine import Engine
+from builder.procedures.errors import Unproven
+from builder.procedures.guests import drill_guest
+from builder.procedures.options import parse_options
+
+Verdict = Literal["yes", "no", "not tried", "not documented to"]
+
+
+class Step(Value):
+    """One step of a drill with what was seen. `seconds` are of a clock on the wall."""
+
+    name: str
+    ok: bool
+    seconds: float
+    evidence: tuple[Evidence, ...] = ()
+    error: str = ""
+
+
+class Drilled(Value):
+    """What became of a procedure on a host. `survives` a restart: `not documented to` where the effect ends with it."""
+
+    procedure: str
+    node: str
+    release: str
+    dialect: str
+    asked: Mapping[str, str]
+    applied: Verdict = "not tried"
+    repeated: Verdict = "not tried"
+    survives: Verdict = "not tried"
+    undone: Verdict = "not tried"
+    seconds: float = 0
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return "no" not in (self.applied, self.repeated, self.survives, self.undone) and self.undone == "yes"
+
+
+def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str, str] | None = None) -> Drilled:
+    """Go through the whole of it. What fails is in the result; the host is left undone as far as that went.
+
+    Raises LabError when the procedure cannot be tried at all, and UsageError for options that it does not take.
+    """
+    asked = dict(procedure.drill.options if options is None else options)
+    if procedure.drill.reason and options is None:
+        raise LabError(f"{procedure.name} is not drilled: {procedure.drill.reason}")
+    host = engine.world.host(node)
+    dialect = engine.dialect(node, procedure)
+    release = host.facts().release
+    steps: list[Step] = []
+    with _prepared(host, procedure.drill):
+        verdicts = _go(engine, node, procedure, asked, steps)
+    return Drilled(
+        procedure=procedure.name,
+        node=node,
+        release=release,
+        dialect=dialect,
+        asked=asked,
+        steps=tuple(steps),
+        seconds=round(sum(step.seconds for step in steps), 1),
+        **verdicts,
+    )
+
+
+def _go(
+    engine: Engine, node: str, procedure: Procedure, given: Mapping[str, str], steps: list[Step]
+) -> dict[str, Verdict]:
+    asked = parse_options(procedure, given)
+    subject = str(getattr(asked, procedure.subject)) if procedure.subject else ""
+    verdicts: dict[str, Verdict] = {}
+
+    def apply() -> tuple[Evidence, ...]:
+        return _expect("applied", engine.run(node, procedure, asked))
+
+    def again() -> tuple[Evidence, ...]:
+        return _expect("unchanged", engine.run(node, procedure, asked))
+
+    def restart() -> tuple[Evidence, ...]:
+        engine.reboot(node, dialect)
+        evidence = engine.check(node, procedure, asked)
+        if not all(each.ok for each in evidence):
+            raise Unproven(node, procedure.name, evidence)
+        return evidence
+
+    def undo() -> tuple[Evidence, ...]:
+        evidence = _expect("undone", engine.undo(node, procedure, subject))
+        _expect("nothing", engine.undo(node, procedure, subject))
+        return evidence
+
+    dialect = engine.dialect(node, procedure)
+    verdicts["applied"] = _step(steps, "run", apply)
+    if verdicts["applied"] == "yes":
+        verdicts["repeated"] = _step(steps, "run again", again)
+        lasting = procedure.ways[dialect].lasting
+        verdicts["survives"] = _step(steps, "restart", restart) if lasting else "not documented to"
+    verdicts["undone"] = _step(steps, "undo", undo)
+    return verdicts
+
+
+def _step(steps: list[Step], name: str, act: Callable[[], tuple[Evidence, ...]]) -> Verdict:
+    started = time.monotonic()
+    evidence: tuple[Evidence, ...] = ()
+    error = ""
+    try:
+        evidence = act()
+    except LabError as problem:
+        error = str(problem)
+        evidence = getattr(problem, "evidence", ())
+    steps.append(
+        Step(name=name, ok=not error, seconds=round(time.monotonic() - started, 1), evidence=evidence, error=error)
+    )
+    return "no" if error else "yes"
+
+
+def _expect(wanted: str, outcome: object) -> tuple[Evidence, ...]:
+    result, evidence = getattr(outcome, "result"), getattr(outcome, "evidence")  # noqa: B009
+    if result != wanted:
+        raise LabError(f"the result is '{result}', and should be '{wanted}'")
+    return tuple(evidence)
+
+
+@contextlib.contextmanager
+def _prepared(host: Host, how: Drill) -> Iterator[None]:
+    """The drill's files in place of the host's, and its guest; all as it was afterwards."""
+    before = {path: read_text(host, path) for path in how.files}
+    for path, content in how.files.items():
+        host.write(path, content.encode())
+    try:
+        if how.guest:
+            with drill_guest(host):
+                yield
+        else:
+            yield
+    finally:
+        for path, text in before.items():
+            if text is None:
+                host.run(["rm", "-f", "--", path])
+            else:
+                host.write(path, text.encode())

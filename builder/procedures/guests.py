@@ -1,0 +1,89 @@
+"""Guests of a host driven by xl: where their configurations are, and a small one that drills are done with."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from builder.model.host import Host
+from builder.procedures.asking import ask, domains
+
+FOLDERS = ("/etc/xen", "/etc/xen/auto")
+AUTO = "/etc/xen/auto"
+DRILL_GUEST = "nestlab-drill"
+_DRILL_FOLDER = "/var/lib/nestlab/drill"
+_NAME = re.compile(r"^[ \t]*name[ \t]*=[ \t]*[\"']([^\"'\n]*)[\"']", re.MULTILINE)
+
+
+def name_in(config: str) -> str | None:
+    """The guest's name in an xl configuration."""
+    found = _NAME.findall(config)
+    return found[-1] if found else None
+
+
+def configurations(host: Host) -> dict[str, str]:
+    """The file of each guest, by the name in it: what lies in /etc/xen. Files that `xendomains` starts come last, and
+    are left out where the same name was found before."""
+    script = 'for f in "$@"; do [ ! -f "$f" ] || grep -H "^[[:space:]]*name[[:space:]]*=" "$f"; done; :'
+    globbed = " ".join(f"{folder}/*" for folder in FOLDERS)
+    found: dict[str, str] = {}
+    for line in ask(host, "sh", "-c", f"set -- {globbed}; {script}").splitlines():
+        path, _, text = line.partition(":")
+        name = name_in(text)
+        if name is not None:
+            found.setdefault(name, path)
+    return found
+
+
+def is_running(host: Host, name: str) -> bool:
+    return any(each == name for each, _, _ in domains(host))
+
+
+# It says nothing, sleeps, and ends when it is asked to: what Linux runs on such a request is /sbin/poweroff.
+_INIT = """\
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+while :; do /bin/busybox sleep 3600; done
+"""
+_POWEROFF = """\
+#!/bin/busybox sh
+exec /bin/busybox poweroff -f
+"""
+_MAKE_INITRD = """\
+set -e
+cd "$1/root"
+mkdir -p bin sbin proc dev
+cp /bin/busybox bin/
+chmod 755 init sbin/poweroff
+[ -e dev/console ] || mknod dev/console c 5 1
+find . | busybox cpio -o -H newc >"$1/initrd"
+"""
+
+
+def drill_config(kernel: str) -> str:
+    """A PV guest on dom0's own kernel: it needs no disk and runs under every accelerator."""
+    return (
+        f'name = "{DRILL_GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\n'
+        f'ramdisk = "{_DRILL_FOLDER}/initrd"\nmemory = 192\nmaxmem = 256\nvcpus = 1\n'
+        'vif = [ "mac=00:16:3e:00:00:7e" ]\nextra = "console=hvc0"\n'
+        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n'
+    )
+
+
+@contextlib.contextmanager
+def drill_guest(host: Host) -> Iterator[None]:
+    """A guest that runs while a drill goes on, with its configuration in /etc/xen. Raises LabError."""
+    config = f"/etc/xen/{DRILL_GUEST}.cfg"
+    ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
+    host.write(f"{_DRILL_FOLDER}/root/init", _INIT.encode(), mode=0o755)
+    host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
+    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER)
+    host.write(config, drill_config(ask(host, "uname", "-r").strip()).encode())
+    try:
+        ask(host, "xl", "create", "-q", config, timeout=600)
+        yield
+    finally:
+        if is_running(host, DRILL_GUEST):
+            host.run(["xl", "destroy", DRILL_GUEST])
+        host.run(["rm", "-rf", "--", _DRILL_FOLDER, config])

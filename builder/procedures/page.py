@@ -1,0 +1,89 @@
+"""What people read of a procedure: made from the procedure itself, so that it cannot say anything else than is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from builder.procedures.api import DIALECTS, Procedure, steps
+from builder.procedures.options import parse_options
+
+
+def page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Markdown. `proofs` are records of drills, newest last; one for each release is shown."""
+    return "\n".join([*_page(procedure, proofs)]) + "\n"
+
+
+def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"# {procedure.title} (`{procedure.name}`)"
+    yield f"\n{procedure.summary}"
+    yield "\n## Options\n"
+    yield from _options(procedure)
+    yield "\n## What is done\n"
+    yield "Commands for a host such as often found, and these options: " + (_given(procedure) or "none") + "."
+    asked = parse_options(procedure, procedure.drill.options)
+    for dialect, way in procedure.ways.items():
+        actions = way.actions(way.sample, asked)
+        yield f"\n### {DIALECTS[dialect]}\n\n```text"
+        yield from steps(actions) or ["nothing: the host is so already"]
+        yield "```"
+        if not way.lasting:
+            yield "\nA restart of the host ends the effect."
+    yield "\nWhat was before is kept on the host first, and `nestlab procedure undo` brings it back. Nothing is begun"
+    if procedure.stops_guests:
+        yield "when there is a reason against it; guests that run are dealt with as part of it."
+    else:
+        yield "when there is a reason against it; one that needs a restart is refused while guests run."
+    yield from _dead(procedure)
+    yield "\n## Proof\n"
+    yield from _proofs(procedure, proofs)
+    yield "\n## Sources\n"
+    yield from (f"- {source}" for source in procedure.sources)
+
+
+def _options(procedure: Procedure) -> Iterator[str]:
+    fields = procedure.options.model_fields
+    if not fields:
+        yield "None."
+        return
+    yield "| Option | Default | What it is |\n| --- | --- | --- |"
+    for name, field in fields.items():
+        default = field.get_default()
+        shown = "must be given" if field.is_required() else f"`{_plain(default)}`" if default not in (None, ()) else ""
+        yield f"| `{name}` | {shown} | {field.description} |"
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _given(procedure: Procedure) -> str:
+    return ", ".join(f"`{key}={value}`" for key, value in procedure.drill.options.items())
+
+
+def _dead(procedure: Procedure) -> Iterator[str]:
+    if not procedure.dead:
+        return
+    yield "\n## What older documents say\n\n| They say | Today |\n| --- | --- |"
+    for row in procedure.dead:
+        yield f"| {_cell(row.says)} | {_cell(row.why)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _proofs(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    latest = {(row["release"], row["dialect"]): row for row in proofs if row["procedure"] == procedure.name}
+    if not latest:
+        yield f"Not drilled{': ' + procedure.drill.reason if procedure.drill.reason else ' yet'}."
+        return
+    yield "| Host | Date | Applied | Run again | Restart | Undone | Seconds |"
+    yield "| --- " * 7 + "|"
+    for row in latest.values():
+        cells = [row["release"], row["date"][:10], row["applied"], row["repeated"], row["survives"], row["undone"]]
+        yield f"| {' | '.join(cells)} | {row['seconds']:.0f} |"
+    seen = {each["what"]: each["seen"] for row in latest.values() for step in row["steps"] for each in step["evidence"]
+            if step["name"] == "run"}  # fmt: skip
+    yield "\nSeen after it was applied:\n"
+    yield from (f"- {what}: {text}" for what, text in seen.items())

@@ -1,0 +1,47 @@
+"""Settings of /etc/xen/xl.conf, changed line by line: what is undone is one line, whatever else changed since."""
+
+from __future__ import annotations
+
+import re
+
+from builder.procedures.api import Action, Remove, Write
+
+PATH = "/etc/xen/xl.conf"
+
+
+def line_of(text: str, key: str) -> str | None:
+    """The line that sets a key, as it stands; the last one counts. None when it is not set."""
+    found = _assignments(key).findall(text)
+    return found[-1] if found else None
+
+
+def value_of(line: str | None) -> str | None:
+    """What a line sets its key to, without quotes."""
+    if line is None:
+        return None
+    return line.partition("=")[2].partition("#")[0].strip().strip("\"'")
+
+
+def with_line(text: str, key: str, line: str | None) -> str:
+    """The text with one line for the key: in the place of the last that was there, or at the end. None: without."""
+    kept: list[str] = []
+    at = None
+    for each in text.splitlines():
+        if _assignments(key).fullmatch(each):
+            at = len(kept)
+            continue
+        kept.append(each)
+    if line is not None:
+        kept.insert(len(kept) if at is None else at, line)
+    return "".join(f"{each}\n" for each in kept)
+
+
+def change(text: str | None, wanted: str) -> tuple[Action, ...]:
+    """What makes the file hold this text; a file that would be empty goes away."""
+    if (text or "") == wanted:
+        return ()
+    return (Write(PATH, wanted),) if wanted else (Remove(PATH),)
+
+
+def _assignments(key: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*{re.escape(key)}[ \t]*=.*$", re.MULTILINE)
