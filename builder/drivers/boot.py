@@ -23,6 +23,7 @@ from builder.model.plan import Cause, Phase
 _PROGRESS_EVERY = 1.0
 _TAIL = 15
 _SLOWEST = 10.0
+_GOING = {"reboot", "power-off"}
 _LAST_WORDS, _GRACE = 1.0, 5.0
 """Seconds in which what failed may still say why, and an installation that reports may send its log."""
 
@@ -165,11 +166,11 @@ class _Boot:
         if report.kind != "fail":
             self._line(line, reported=True)
             return
-        said = [cause for text in (*reversed(report.log.splitlines()), line) if (cause := self._cause(text))]
+        said = [cause for text in (line, *reversed(report.log.splitlines())) if (cause := self._cause(text))]
         self.clue = next((cause for cause in said if not cause.sure), self.clue)
         found = [cause for cause in (*said, *(self.held or ())[:1]) if cause.sure]
         if found:
-            self._fail(min(found, key=lambda cause: cause.vague))
+            self._fail(next((cause for cause in found if not cause.vague), found[-1]))
 
     def _signals(self) -> None:
         come: list[Signal] = []
@@ -216,9 +217,12 @@ class _Boot:
             if self.awaits[index] is not None:
                 continue
             name = self.what.phases[index].signal
-            if name not in self.signals or not (index == self.current or name == "ssh"):
+            awaited: set[str] = {name}
+            if index == len(self.what.phases) - 1 and name in _GOING:
+                awaited = _GOING  # an installer that reboots where it was to power off has ended, too
+            if not awaited & self.signals or not (index == self.current or name == "ssh"):
                 return False
-            self.signals.discard(name)
+            self.signals -= awaited
             if name == "reboot":
                 self.signals.discard("ssh")  # that was the system before
             self._advance(index + 1)

@@ -192,13 +192,13 @@ def kernel_panic(whose: str) -> Cause:
 
 
 def find_cause(causes: Sequence[Cause], text: str) -> Cause | None:
-    """What a whole console or log tells: the newest line that says why it failed, else one that hints at it, else one
-    that says only that it failed."""
-    patterns = [(re.compile(cause.pattern), cause) for cause in causes]
+    """What a whole console or log tells: the newest line that says why it failed, else the newest that hints at it,
+    else the oldest that says only that it failed."""
+    patterns = [(re.compile(cause.pattern), cause) for cause in causes if cause.pattern]
     best: Cause | None = None
     for line in reversed(text.splitlines()):
         cause = next((cause for pattern, cause in patterns if pattern.search(line)), None)
-        if cause is not None and (best is None or _rank(cause) > _rank(best)):
+        if cause is not None and (best is None or best.vague or _rank(cause) > _rank(best)):
             best = cause
     return best
 

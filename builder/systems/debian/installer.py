@@ -50,6 +50,7 @@ _ASKED = Cause(
     name="question-asked",
     message="the installer asks a question, and nobody is there",
     cure="the lines before it tell which; give its answer in preseed.cfg",
+    vague=True,
 )
 _START = (
     *phases.FIRMWARE,

@@ -103,6 +103,7 @@ _FAILED = (
         name="installation-failed",
         message="the installation failed",
         cure="the same line tells at what; the scripts' logs are in /var/adm/autoinstall/logs, or /var/log/agama",
+        vague=True,
     ),
     *DURING_INSTALLATION,
 )
