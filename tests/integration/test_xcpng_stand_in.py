@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from builder.model.load import read_lab
+from builder.systems import load_system, traits
+from labs.checks import test_xcpng
 from tests.integration.media_sources import sh
 from tests.support.xcpng_answer_cases import RIGHT
+from tests.support.xcpng_installer.contents import RELEASES
 from tests.support.xcpng_installer.inside import answers as reading
-from tests.support.xcpng_installer.inside import disks, host_files
+from tests.support.xcpng_installer.inside import disks, found, host_files, install
 from tests.support.xcpng_installer.inside.install import Arguments
 from tests.support.xcpng_installer.inside.loader import Menu, memory_of_dom0, menu_text
 from tests.support.xcpng_installer.inside.stages import Stages
 from tests.support.xcpng_installer.inside.tools import Log, Tools
+from tests.support.xcpng_installer.labs import LEFT_OUT, Firmware, lab_text
 
 pytestmark = pytest.mark.integration
 
@@ -143,3 +151,82 @@ def test_arguments_of_the_installer() -> None:
     assert Arguments.read("answerfile=http://192.0.2.1/a").network_device == "all"
     assert Arguments.read("answerfile=http://192.0.2.1/a network_device=ETH1").network_device == "eth1"
     assert not Arguments.read("console=hvc0 console=tty0").serial
+
+
+@pytest.fixture
+def installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[install.Installer, io.StringIO]]:
+    """An installer on this machine that sees a made-up one, and gets no further than its answers."""
+    monkeypatch.setattr(install, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(install, "RELEASE", tmp_path / "release")
+    monkeypatch.setattr(found, "link_disks", lambda: None)
+    cards = {"eth0": "52:54:00:00:00:01"}
+    monkeypatch.setattr(found, "machine", lambda _: reading.Machine(cards, disks.sector_of, lambda path: path))
+
+    def make(line: str, release: str = "8.3") -> tuple[install.Installer, io.StringIO]:
+        (tmp_path / "release").write_text(RELEASES[release].line)
+        said = io.StringIO()
+        made = install.Installer(Arguments.read(line), Log(said))
+        made.stages = Stages(made.tools, tmp_path / "scripts")
+        return made, said
+
+    return make
+
+
+def test_refused_answers_run_the_first_and_the_last_scripts(
+    installer: Callable[..., tuple[install.Installer, io.StringIO]], tmp_path: Path
+) -> None:
+    """A disk that is not there: found out while the answers are read, and told as an error of input and output."""
+    for stage in ("installation-start", "installation-complete"):
+        (tmp_path / stage).write_text(f'#!/bin/sh\necho "{stage} $*" >>{tmp_path}/told\n')
+    scripts = "".join(
+        f'<script stage="{stage}" type="url">file://{tmp_path}/{stage}</script>'
+        for stage in ("installation-start", "installation-complete")
+    )
+    answers = tmp_path / "answers.xml"
+    answers.write_text(RIGHT.replace(">sda<", ">no-such-disk<").replace("</installation>", f"{scripts}</installation>"))
+    made, said = installer(f"install rt_answerfile=file://{answers} console=hvc0")
+    made.go()
+    text = said.getvalue()
+    marks = ["Setup - Version 8.3.0", "Installer Version", "Processing XML answerfile for installation",
+             "INSTALL FAILED.", "No such file or directory: '/sys/block/no-such-disk"]  # fmt: skip
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert (tmp_path / "told").read_text() == "installation-start \ninstallation-complete 1\n"
+    assert "completed successfully" not in text
+
+
+@pytest.mark.parametrize(
+    ("release", "line", "why"),
+    [("8.3", "console=hvc0", "no answer file"), ("8.2", "rt_answerfile=file:///x console=hvc0", "nobody said install")],
+)
+def test_it_waits_where_the_real_one_shows_a_screen(
+    installer: Callable[..., tuple[install.Installer, io.StringIO]], release: str, line: str, why: str
+) -> None:
+    made, said = installer(line, release)
+    with pytest.raises(install.WaitsForSomebody, match=why):
+        made.go()
+    assert ("dropping back to interactive mode" in said.getvalue()) == (release == "8.2")
+
+
+@pytest.mark.parametrize("word", ["no-gpgcheck", "no-repo-gpgcheck"])
+def test_signatures_are_not_switched_off_on_the_line(
+    installer: Callable[..., tuple[install.Installer, io.StringIO]], word: str
+) -> None:
+    made, said = installer(f"install rt_answerfile=file:///none {word}")
+    made.go()
+    assert "gpgcheck settings on CLI would be ignored" in said.getvalue()
+
+
+def test_the_lab_files_for_it_are_right(tmp_path: Path) -> None:
+    for release, firmware in itertools.product(("8.2", "8.3"), get_args(Firmware)):
+        for raid in (False, True):
+            path = tmp_path / "lab.yaml"
+            path.write_text(lab_text(tmp_path / "x.iso", release, firmware, raid=raid, scripts=tmp_path))
+            plan = load_system("xcpng").plan(read_lab(path, traits()).nodes[0])
+            assert {finding.severity for finding in plan.findings} <= {"warning"}
+            assert plan.checks == ("test_xcpng.py",)
+
+
+def test_what_is_left_out_on_it_is_known_to_the_checks() -> None:
+    own = {name for name in dir(test_xcpng) if name.startswith("test_")}
+    assert set(LEFT_OUT) <= own
