@@ -22,6 +22,11 @@ PROCEDURES: Mapping[str, str] = {
     "serial-console": "builder.procedures.serial_console",
     "pci-hide": "builder.procedures.pci_hide",
     "autoballoon-off": "builder.procedures.autoballoon_off",
+    "maintenance": "builder.procedures.maintenance",
+    "guest-autostart": "builder.procedures.guest_autostart",
+    "guest-memory": "builder.procedures.guest_memory",
+    "remote-syslog": "builder.procedures.remote_syslog",
+    "tls-certificate": "builder.procedures.tls_certificate",
 }
 
 

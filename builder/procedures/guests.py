@@ -40,6 +40,17 @@ def is_running(host: Host, name: str) -> bool:
     return any(each == name for each, _, _ in domains(host))
 
 
+def comes_up(host: Host, name: str) -> bool:
+    """Whether the guest runs, or does so within a minute and a half: a host that just started may be at it."""
+    script = 'for i in $(seq 90); do xl list "$1" >/dev/null 2>&1 && exit 0; sleep 1; done; exit 1'
+    return host.run(["sh", "-c", script, "sh", name], timeout=900).ok
+
+
+def xendomains(host: Host) -> str:
+    """Whether guests are started with the host: `enabled` or `disabled`."""
+    return "enabled" if host.run(["systemctl", "-q", "is-enabled", "xendomains"]).ok else "disabled"
+
+
 # It says nothing, sleeps, and ends when it is asked to: what Linux runs on such a request is /sbin/poweroff.
 _INIT = """\
 #!/bin/busybox sh

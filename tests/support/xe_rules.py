@@ -24,28 +24,44 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
     "vif-create": ({"device", "network-uuid", "vm-uuid"}, {"mac"}),
     "network-create": ({"name-label"}, {"name-description", "MTU", "bridge", "managed"}),
     "network-destroy": ({"uuid"}, set()),
+    "vm-migrate": (set(), {"uuid", "live", "host", "host-uuid"}),
+    "vm-memory-dynamic-range-set": ({"min", "max"}, {"uuid"}),
+    "host-disable": (set(), {"uuid"}),
+    "host-enable": (set(), {"uuid"}),
+    "host-evacuate": (set(), {"uuid"}),
+    "host-get-vms-which-prevent-evacuation": ({"uuid"}, set()),
+    "host-server-certificate-install": ({"certificate", "private-key"}, {"certificate-chain", "uuid"}),
+    "host-reset-server-certificate": (set(), {"uuid"}),
+    "host-emergency-reset-server-certificate": (set(), set()),
+    "host-syslog-reconfigure": ({"host-uuid"}, set()),
 }
-CLASSES = ("vm", "template", "vdi", "vbd", "vif", "network", "sr")
+SINCE = {"host-reset-server-certificate": "8.3"}
+"""Commands that older releases lack."""
+CLASSES = ("vm", "template", "vdi", "vbd", "vif", "network", "sr", "host", "pool")
 # Fields that lists are filtered by, and those that can be set; maps are written `map:key`.
 FIELDS = {
-    "vm": {"uuid", "name-label", "other-config", "power-state"},
+    "vm": {"uuid", "name-label", "other-config", "power-state", "resident-on", "is-control-domain"},
     "template": {"uuid", "name-label"},
     "vdi": {"uuid", "name-label", "other-config"},
     "vbd": {"uuid", "vm-uuid", "type", "empty"},
     "network": {"uuid", "name-label", "bridge", "other-config"},
     "sr": {"uuid", "name-label"},
+    "host": {"uuid", "name-label", "enabled"},
+    "pool": {"uuid", "name-label", "other-config"},
 }
 SETTABLE = {
     "vm": {"name-label", "name-description", "is-a-template", "VCPUs-max", "VCPUs-at-startup", "PV-bootloader",
            "HVM-boot-policy", "HVM-boot-params", "platform", "other-config"},
     "vdi": {"name-label", "name-description", "other-config"},
     "network": {"name-label", "name-description", "MTU", "other-config"},
+    "host": {"name-label", "name-description", "other-config", "logging"},
+    "pool": {"name-label", "name-description", "other-config"},
 }  # fmt: skip
-MAPS = {"platform", "other-config", "HVM-boot-params"}
+MAPS = {"platform", "other-config", "HVM-boot-params", "logging"}
 
 
-def problems(words: Sequence[str]) -> list[str]:
-    """What xe would have against a call, without its own name."""
+def problems(words: Sequence[str], release: str = "8.2") -> list[str]:
+    """What the xe of a release would have against a call, without its own name."""
     if not words:
         return ["no command"]
     command, found, given = words[0], [], {}
@@ -62,14 +78,15 @@ def problems(words: Sequence[str]) -> list[str]:
     generated = re.fullmatch(rf"({'|'.join(CLASSES)})-(list|param-get|param-set|param-remove)", command)
     if generated:
         return [*found, *_generated(generated[1], generated[2], given)]
-    if command not in COMMANDS:
+    if command not in COMMANDS or SINCE.get(command, release) > release:
         return [f"no such command: {command}"]
     required, optional = COMMANDS[command]
     found += [f"{command}: {key} is missing" for key in sorted(required - set(given))]
     found += [
         f"{command}: unknown parameter {key}" for key in given if key.partition(":")[0] not in required | optional
     ]
-    if command.startswith("vm-") and "uuid" not in given:
+    selects = command.startswith(("vm-", "host-")) and "uuid" in required | optional
+    if selects and "uuid" not in given:
         found.append(f"{command}: no machine is selected")
     return [*found, *(f"{key} is empty" for key, value in given.items() if not value)]
 

@@ -1,0 +1,152 @@
+"""The certificate that XAPI shows to its clients."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from pydantic import Field
+
+from builder.model.host import Host, World
+from builder.procedures import xe
+from builder.procedures.api import Action, Dead, Drill, Evidence, Options, Procedure, Refusal, State, Way, run, same
+from builder.procedures.asking import ask, xe_host
+
+# Everything that can be said of a certificate and its key, one `name=value` a line; nothing secret among it.
+_JUDGE = r"""
+cert=$1 key=$2 chain=$3
+about() { openssl x509 -noout "$@" <"$cert" 2>/dev/null; }
+public=$(about -pubkey)
+echo "fingerprint=$(about -fingerprint -sha256 | cut -d= -f2)"
+echo "bits=$(about -text | sed -n 's/.*Public-Key: (\([0-9]*\) bit).*/\1/p')"
+echo "signed=$(about -text | sed -n 's/^ *Signature Algorithm: //p' | head -1)"
+echo "rsa=$(about -text | grep -c 'Public Key Algorithm: rsaEncryption')"
+[ -n "$public" ] && [ "$public" = "$(openssl pkey -pubout <"$key" 2>/dev/null)" ] && echo matches=yes || echo matches=no
+about -checkend 0 >/dev/null && echo valid=yes || echo valid=no
+if [ -z "$chain" ]; then echo chain=none
+elif openssl verify -partial_chain -trusted "$chain" "$cert" >/dev/null 2>&1; then echo chain=yes
+else echo chain=no; fi
+"""
+_SHOWN = (
+    "openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256 "
+    "2>/dev/null | cut -d= -f2"
+)
+
+
+class Asked(Options):
+    certificate: str = Field(pattern=r"^/", description="the certificate's file on the host, PEM")
+    key: str = Field(pattern=r"^/", description="the file of its private key on the host, PEM; may go away afterwards")
+    chain: str = Field("", pattern=r"^(/.*)?$", description="the file of the certificates between it and the root, PEM")
+
+
+class _State(State):
+    """`shown` is the fingerprint that the host shows on port 443. The rest is of the files."""
+
+    passing: ClassVar[frozenset[str]] = frozenset({"shown", "host", "ha", "fingerprint", "judged", "has_reset"})
+
+    shown: str
+    host: str
+    ha: str
+    fingerprint: str
+    judged: dict[str, str]
+    has_reset: bool
+
+
+class _Xe(Way[Asked, _State]):
+    state = _State
+    sample = _State(
+        shown="11:22", host="HOST-UUID", ha="false", fingerprint="33:44", has_reset=True,
+        judged={"bits": "2048", "rsa": "1", "matches": "yes", "valid": "yes", "signed": "sha256WithRSAEncryption"},
+    )  # fmt: skip
+
+    def look(self, host: Host, asked: Asked) -> _State:
+        judged = judge(host, asked)
+        helped = host.run(["xe", "help", "host-reset-server-certificate"])
+        return _State(
+            shown=ask(host, "sh", "-c", _SHOWN).strip(),
+            host=xe_host(host),
+            ha=xe.param(host, "pool", xe.pool(host), "ha-enabled"),
+            fingerprint=judged.pop("fingerprint", ""),
+            judged=judged,
+            has_reset=helped.ok and "host-reset-server-certificate" in helped.stdout,
+        )
+
+    def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
+        found = judge_refusals(state.judged, asked)
+        if state.ha == "true":
+            found.append(Refusal(code="ha-on", message="XAPI changes no certificate while high availability is on",
+                                 hint="xe pool-ha-disable before, xe pool-ha-enable after"))  # fmt: skip
+        return tuple(found)
+
+    def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
+        if state.shown == state.fingerprint:
+            return ()
+        words = [f"certificate={asked.certificate}", f"private-key={asked.key}"]
+        words += [f"certificate-chain={asked.chain}"] if asked.chain else []
+        return (run("xe", "host-server-certificate-install", *words, f"uuid={state.host}", seconds=120),)
+
+    def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+        """A certificate cannot be read back with its key: the host makes itself a new one, as it did at its start."""
+        if state.shown in ("", before.shown):
+            return ()
+        if state.has_reset:
+            return (run("xe", "host-reset-server-certificate", f"uuid={state.host}", seconds=120),)
+        return (run("xe", "host-emergency-reset-server-certificate", seconds=120),)
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        script = f'for i in $(seq 30); do now=$({_SHOWN}); [ -n "$now" ] && break; sleep 1; done; echo "$now"'
+        shown = ask(host, "sh", "-c", script, timeout=120).strip()
+        return (same("fingerprint (SHA-256) shown on port 443", judge(host, asked)["fingerprint"], shown),)
+
+    def check_undone(self, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        mine = judge(host, asked).get("fingerprint", "")
+        shown = ask(host, "sh", "-c", _SHOWN).strip()
+        return (same("the host shows another certificate than the one installed", True, bool(shown) and shown != mine),)
+
+
+def judge(host: Host, asked: Asked) -> dict[str, str]:
+    """What openssl on the host says of the files."""
+    out = ask(host, "sh", "-c", _JUDGE, "sh", asked.certificate, asked.key, asked.chain)
+    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+
+def judge_refusals(judged: dict[str, str], asked: Asked) -> list[Refusal]:
+    """XAPI's own rules, told before anything is tried, and all of them at once."""
+    if not judged.get("bits"):
+        return [Refusal(code="no-certificate", message=f"{asked.certificate} is no certificate that openssl can read",
+                        hint="PEM is asked for: openssl x509 -inform DER turns a binary one into it")]  # fmt: skip
+    rules = (
+        (judged.get("matches") == "yes", "not-its-key", f"{asked.key} is not the key of {asked.certificate}",
+         "a request made with openssl req -new -key KEY is for that key alone"),
+        (judged.get("rsa") == "1" and 2048 <= int(judged["bits"]) <= 4096, "key-size",
+         f"the key is not RSA of 2048 to 4096 bits ({judged['bits']} bits)", "ask for a certificate on such a key"),
+        (judged.get("valid") == "yes", "expired", "the certificate is out of its time", "ask for a new one"),
+        (re.match(r"sha(256|512)With", judged.get("signed", "")) is not None, "signature",
+         f"it is signed with {judged.get('signed')}: SHA-256 or SHA-512 is asked for", "ask its issuer for another"),
+        (judged.get("chain", "none") != "no", "chain", f"{asked.chain} does not lead to {asked.certificate}",
+         "the chain holds the issuers' certificates, the nearest first, none of them expired"),
+    )  # fmt: skip
+    return [Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine]
+
+
+PROCEDURE = Procedure(
+    name="tls-certificate",
+    title="Certificate of an XCP-ng host",
+    summary="XAPI shows a certificate of yours instead of its self-signed one. What XAPI would not take is refused "
+    "before. A request for one from the host's own key: openssl req -new -key /etc/xensource/xapi-ssl.pem -subj "
+    "'/CN=host.example.org/' -out host.csr. Undone, the host makes itself a new self-signed certificate.",
+    options=Asked,
+    ways={"xe": _Xe()},
+    sources=("XCP-ng guide: TLS certificate for XCP-ng", "xapi: host.install_server_certificate"),
+    drill=Drill(
+        options={"certificate": "/root/host.crt", "key": "/root/host.key"},
+        reason="it needs an XCP-ng host; openssl's part is tested with real keys and certificates",
+    ),
+    dead=(
+        Dead(
+            says="replace all before BEGIN RSA PRIVATE KEY in /etc/xensource/xapi-ssl.pem, then systemctl restart xapi",
+            why="this was the way up to 8.1; since 8.2 XAPI keeps what clients trust in its database, and the call is "
+            "the only one that tells it",
+        ),
+    ),
+)

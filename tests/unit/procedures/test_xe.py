@@ -1,0 +1,204 @@
+"""The XCP-ng dialect: every call judged by xe's own rules, and the way from a state to another and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builder.procedures import PROCEDURES, load_procedure, xe
+from builder.procedures.api import Reboot, Run, State, steps
+from builder.procedures.engine import Engine
+from builder.procedures.errors import Refused
+from builder.procedures.options import parse_options
+from tests.support.fake_host import FakeHost, world
+from tests.support.xe_rules import problems
+
+HOST = "4f9b2c5e-0000-4000-8000-000000000001"
+POOL = "4f9b2c5e-0000-4000-8000-000000000002"
+VM = "4f9b2c5e-0000-4000-8000-000000000003"
+OTHER = "4f9b2c5e-0000-4000-8000-000000000004"
+INVENTORY = {"/etc/xensource-inventory": f"PRODUCT_VERSION='8.3.0'\nINSTALLATION_UUID='{HOST}'\n"}
+
+# Of each procedure: states other than its sample, and options, that lead to all the calls it can make.
+CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
+    ("dom0-memory", {"size": "4GiB"}, {}),
+    ("dom0-vcpus", {"count": "2"}, {}),
+    ("debug-mode", {}, {}),
+    ("nic-quirk", {}, {}),
+    ("serial-console", {}, {}),
+    ("pci-hide", {"devices": "03:00.0,0000:04:00.1"}, {}),
+    ("maintenance", {}, {}),
+    ("maintenance", {"guests": "move"}, {}),
+    ("maintenance", {"force": "true", "restart": "true"}, {}),
+    ("guest-autostart", {"guest": "web"}, {}),
+    ("guest-memory", {"guest": "web", "size": "512MiB"}, {}),
+    ("remote-syslog", {"server": "192.0.2.1"}, {}),
+    ("tls-certificate", {"certificate": "/root/a.crt", "key": "/root/a.key", "chain": "/root/c.crt"}, {}),
+    ("tls-certificate", {"certificate": "/root/a.crt", "key": "/root/a.key"}, {"has_reset": False}),
+]
+XEN_CMDLINE = {"--set-xen", "--delete-xen", "--set-dom0", "--delete-dom0"}
+
+
+def way_of(name: str) -> Any:
+    return load_procedure(name).ways["xe"]
+
+
+def test_every_procedure_with_this_dialect_is_judged() -> None:
+    assert {name for name, *_ in CASES} == {name for name in PROCEDURES if "xe" in load_procedure(name).ways}
+
+
+@pytest.mark.parametrize("release", ["8.2", "8.3"])
+@pytest.mark.parametrize(("name", "options", "changes"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+def test_every_call_is_one_that_xe_takes(
+    release: str, name: str, options: dict[str, str], changes: dict[str, object]
+) -> None:
+    way = way_of(name)
+    asked = parse_options(load_procedure(name), options)
+    before: State = way.sample.model_copy(update=changes)
+    if name == "tls-certificate" and release == "8.2":
+        before = before.model_copy(update={"has_reset": False})
+    done = way.actions(before, asked)
+    assert done
+    after = changed(name, before)
+    undone = way.undo(after, before, asked)
+    assert undone
+    calls = [action for action in (*done, *undone) if not isinstance(action, Reboot)]
+    for call in calls:
+        assert isinstance(call, Run)
+        if call.argv[0] == "xe":
+            assert problems(call.argv[1:], release) == [], call
+        elif call.argv[0].endswith("xen-cmdline"):
+            assert call.argv[1] in XEN_CMDLINE
+            assert len(call.argv) > 2
+        else:
+            assert call.argv[0] == "sh"
+
+
+def changed(name: str, before: Any) -> Any:
+    """The state that the procedure leads to."""
+    updates: dict[str, dict[str, object]] = {
+        "maintenance": {"enabled": "false", "guests": ()},
+        "guest-autostart": {"key": "true", "pool_key": "true"},
+        "guest-memory": {"low": 512 << 20, "high": 512 << 20},
+        "remote-syslog": {"server": "192.0.2.1"},
+        "tls-certificate": {"shown": "33:44"},
+    }
+    boot = {"running": {"xen dom0_mem": "dom0_mem=4096M,max:4096M"}, "configured": {}}
+    return before.model_copy(update=updates.get(name, boot))
+
+
+def test_boot_arguments_are_set_key_by_key_and_brought_back() -> None:
+    host = XcpHost()
+    engine = Engine(world(host), sleep=lambda _: None)
+    procedure = load_procedure("dom0-vcpus")
+    done = engine.run("dom0", procedure, parse_options(procedure, {"count": "2"}))
+    assert done.actions[0] == "/opt/xensource/libexec/xen-cmdline --set-xen dom0_max_vcpus=2"
+    assert done.actions[1] == "/opt/xensource/libexec/xen-cmdline --set-xen dom0_vcpus_pin"
+    assert host.xen == {"dom0_max_vcpus": "dom0_max_vcpus=2", "dom0_vcpus_pin": "dom0_vcpus_pin"}
+    assert engine.run("dom0", procedure, parse_options(procedure, {"count": "2"})).result == "unchanged"
+    assert engine.undo("dom0", procedure).result == "undone"
+    assert host.xen == {"dom0_max_vcpus": "dom0_max_vcpus=1-16"}
+
+
+class XcpHost(FakeHost):
+    """xen-cmdline keeps keys; a restart takes them over. Its answers: `key=value`, or an empty line."""
+
+    def __init__(self) -> None:
+        super().__init__({}, {**INVENTORY, "/proc/cmdline": "root=LABEL=root-x ro"}, dialect="xe")
+        self.xen = {"dom0_max_vcpus": "dom0_max_vcpus=1-16"}
+        self.running = dict(self.xen)
+        self.on_reboot = self._start
+        self.answers = {
+            "/opt/xensource/libexec/xen-cmdline --get-xen": lambda argv: self.xen.get(argv[2], "") + "\n",
+            "/opt/xensource/libexec/xen-cmdline --set-xen": self._set,
+            "/opt/xensource/libexec/xen-cmdline --delete-xen": lambda argv: self.xen.pop(argv[2], "") and "",
+            "xl info": lambda _: f"nr_cpus : 16\nxen_commandline : {' '.join(self.running.values())}\n",
+            "xl vcpu-list": "Name ID VCPU CPU State Time(s) Affinity\nDomain-0 0 0 0 r-- 1.0 0 / all\n"
+            "Domain-0 0 1 1 r-- 1.0 1 / all\n",
+            "nproc": "2\n",
+            "xe vm-list": "\n",
+            "xapi-wait-init-complete": "",
+        }
+
+    def _set(self, argv: Any) -> str:
+        self.xen[argv[2].partition("=")[0]] = argv[2]
+        return ""
+
+    def _start(self) -> None:
+        self.running = dict(self.xen)
+
+
+def test_the_pools_key_stays_while_other_guests_need_it() -> None:
+    way = way_of("guest-autostart")
+    asked = parse_options(load_procedure("guest-autostart"), {"guest": "web"})
+    after = way.sample.model_copy(update={"key": "true", "pool_key": "true", "others": True})
+    assert steps(way.undo(after, way.sample, asked)) == [
+        "xe vm-param-remove uuid=VM-UUID param-name=other-config param-key=auto_poweron"
+    ]
+
+
+def test_a_lone_host_cannot_move_its_guests() -> None:
+    way = way_of("maintenance")
+    asked = parse_options(load_procedure("maintenance"), {"guests": "move"})
+    codes = [r.code for r in way.refusals(way.sample.model_copy(update={"hosts": 1}), asked)]
+    codes += [r.code for r in way.refusals(way.sample.model_copy(update={"prevent": "VM-UUID : nested"}), asked)]
+    assert codes == ["only-host", "not-mobile"]
+
+
+def test_maintenance_leaves_service_and_comes_back() -> None:
+    state = {"enabled": "true", "vms": VM}
+
+    def shut(_: object) -> str:
+        state["vms"] = ""
+        return ""
+
+    host = FakeHost(
+        {
+            f"xe host-param-get uuid={HOST} param-name=name-label": "host-1\n",
+            f"xe host-param-get uuid={HOST} param-name=enabled": lambda _: state["enabled"] + "\n",
+            "xe host-list": f"{HOST}\n",
+            "xe pool-list": f"{POOL}\n",
+            f"xe pool-param-get uuid={POOL} param-name=ha-enabled": "false\n",
+            "xe vm-list": lambda _: state["vms"] + "\n",
+            "xe host-disable": lambda _: state.update(enabled="false") or "",
+            "xe host-enable": lambda _: state.update(enabled="true") or "",
+            "xe vm-shutdown": shut,
+            "xe vm-start": lambda _: state.update(vms=VM) or "",
+        },
+        INVENTORY,
+        dialect="xe",
+    )
+    engine = Engine(world(host), sleep=lambda _: None)
+    procedure = load_procedure("maintenance")
+    assert engine.run("dom0", procedure, parse_options(procedure, {})).result == "applied"
+    assert engine.run("dom0", procedure, parse_options(procedure, {})).result == "unchanged"
+    assert engine.undo("dom0", procedure).result == "undone"
+    assert state == {"enabled": "true", "vms": VM}
+
+
+def test_a_guest_of_no_or_of_several_hosts_is_an_error() -> None:
+    with pytest.raises(Exception, match="no guest of the name web"):
+        xe.vm(FakeHost({"xe vm-list": "\n"}), "web")
+    with pytest.raises(Exception, match="2 guests of the name web"):
+        xe.vm(FakeHost({"xe vm-list": f"{VM},{OTHER}\n"}), "web")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"matches": "no"}, "not-its-key"),
+        ({"bits": "1024"}, "key-size"),
+        ({"rsa": "0"}, "key-size"),
+        ({"valid": "no"}, "expired"),
+        ({"signed": "sha1WithRSAEncryption"}, "signature"),
+        ({"chain": "no"}, "chain"),
+        ({"bits": ""}, "no-certificate"),
+    ],
+)
+def test_what_xapi_would_not_take_is_refused_before(changes: dict[str, str], code: str) -> None:
+    way = way_of("tls-certificate")
+    state = way.sample.model_copy(update={"judged": {**way.sample.judged, **changes}})
+    asked = parse_options(load_procedure("tls-certificate"), {"certificate": "/a", "key": "/b", "chain": "/c"})
+    assert [refusal.code for refusal in way.refusals(state, asked)] == [code]
+    assert Refused("dom0", "tls-certificate", way.refusals(state, asked)).refusals[0].code == code
