@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from builder.cli.codes import CODES
+from builder.cli.failures import causes_listed, causes_named, failures_in
 from builder.cli.output import columns, fields, output_option, show
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
@@ -19,27 +21,38 @@ if TYPE_CHECKING:
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(code) for code in (*CODES, *L0_CODES) if code.startswith(incomplete)]
+    known = (*CODES, *L0_CODES, *(row["code"] for row in causes_listed()))
+    return [CompletionItem(code) for code in dict.fromkeys(known) if code.startswith(incomplete)]
 
 
 @click.command()
 @click.argument("word", metavar="[CODE|SETTING]", required=False, shell_complete=_complete)
-@click.option("--list", "everything", is_flag=True, help="All codes, and settings that nothing reads any more.")
+@click.option(
+    "--list", "everything", is_flag=True, help="All codes and causes, and settings that nothing reads any more."
+)
+@click.option("--log", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Say why what wrote this console or installer's log failed; the word is its system.")  # fmt: skip
 @output_option()
-def explain(word: str | None, everything: bool, how: str) -> None:
-    """Say what a problem's code means (lab-size), what a setting of the lab file is (xen.dom0_memory, or its last
-    part), why a setting of an L0 is what it is (vhv.enable), or what became of one that old documents name
-    (xend-config.sxp)."""
+def explain(word: str | None, everything: bool, log: Path | None, how: str) -> None:
+    """Say what a problem's code means (lab-size), why a node failed and what to do (no-root, disk-too-small), what a
+    setting of the lab file is (xen.dom0_memory, or its last part), why a setting of an L0 is what it is (vhv.enable),
+    or what became of one that old documents name (xend-config.sxp)."""
+    if log is not None and not everything:
+        rows = failures_in(log, word)
+        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        return
     if everything == (word is not None):
-        raise click.UsageError("name a code or a setting, or say --list")
+        raise click.UsageError("name a code, a cause or a setting, or say --list")
     if word is None:
         told = {**CODES, **L0_CODES}
-        found = [*({"code": code, "meaning": meaning} for code, meaning in told.items()), *_of_systems(), *_dead()]
+        codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
+        found = [*codes, *_of_systems(), *causes_listed(), *_dead()]
         show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
         return
     code = word.strip("[]")
     meaning = CODES.get(code) or L0_CODES.get(code)
-    rows = [{"code": code, "meaning": meaning}] if meaning else _of_systems(code) or _dead(word) or _settings(word)
+    rows = [{"code": code, "meaning": meaning}] if meaning else _of_systems(code) or causes_named(code)
+    rows = rows or _dead(word) or _settings(word)
     show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
 
 
@@ -88,6 +101,7 @@ def _settings(word: str) -> list[dict[str, str]]:
         known = [
             *CODES,
             *L0_CODES,
+            *(row["code"] for row in causes_listed()),
             *(name for _, name, _ in dead_settings()),
             *(row["setting"].rpartition(".")[2] for row in rows),
             *(row.key for row in SETTINGS),
@@ -98,7 +112,7 @@ def _settings(word: str) -> list[dict[str, str]]:
             if near
             else "`nestlab explain --list`, `nestlab settings`"
         )
-        raise UsageError(f"{word} is neither a code nor a setting", hint=hint)
+        raise UsageError(f"{word} is neither a code, nor a cause, nor a setting", hint=hint)
     return told
 
 

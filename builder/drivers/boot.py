@@ -245,7 +245,7 @@ class _Boot:
         name = likely.name if likely else "timeout"
         self._end("failed", cause=name)
         awaited = f"/{self.phase.awaits}/ on the console" if self.phase.signal == "console" else self.phase.signal
-        hint = "all it said: nestlab console LAB NODE --log; a slow host needs more time: --timeout-scale 3"
+        hint = ENDS["timeout"].cure
         if likely:
             hint = f"perhaps {likely.message} [{likely.name}]: {likely.cure}; {hint}"
         raise TimedOut(

@@ -13,6 +13,12 @@ RESETS = 3
 _CAUSES = (
     Cause(
         pattern="",
+        name="timeout",
+        message="what was awaited did not come in time",
+        cure="all it said: nestlab console LAB NODE --log; a slow host needs more time: --timeout-scale 3",
+    ),
+    Cause(
+        pattern="",
         name="early-power-off",
         message="the node powered off before its time",
         cure="read its last words",

@@ -16,6 +16,7 @@ from builder.errors import UsageError
 from builder.model.plan import System, SystemTraits
 
 if TYPE_CHECKING:
+    from builder.model.plan import Cause
     from builder.systems.code import Code
     from builder.systems.dead import DeadSetting
 
@@ -32,6 +33,7 @@ SYSTEMS: Mapping[str, str] = {
 class _Explained(Protocol):
     """The module `explained` of a system."""
 
+    CAUSES: tuple[Cause, ...]
     CODES: Mapping[str, Code]
     DEAD: Mapping[str, DeadSetting]
 
@@ -72,6 +74,11 @@ def traits() -> dict[str, SystemTraits]:
 def codes() -> dict[str, Code]:
     """Every code that a system's judge may give a finding, with its meaning."""
     return {code: row for name in SYSTEMS for code, row in _explained(name).CODES.items()}
+
+
+def failures() -> dict[str, tuple[Cause, ...]]:
+    """By system, why an installation or a boot of its hosts may have failed."""
+    return {name: _explained(name).CAUSES for name in SYSTEMS}
 
 
 def dead_settings() -> list[tuple[str, str, DeadSetting]]:

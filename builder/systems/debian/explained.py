@@ -1,13 +1,18 @@
-"""What `nestlab explain` knows of this system: codes, and what became of settings that old documents name."""
+"""What `nestlab explain` knows of this system: codes, causes, and what became of settings that old documents name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
+from builder.systems.debian.installer import boots
 from builder.systems.debian.judge.codes import CODES
 
-__all__ = ["CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD"]
+
+CAUSES = of_boots(boots("poweroff"))
+"""Why an installation or a boot of such a host may have failed."""
 
 _XEND = "xend was taken out of Xen in 4.5 (2015); xl talks to libxl itself and reads xl.conf(5)"
 _PACKAGES = "Debian 12 and 13: xen-system-amd64, xen-utils-4.17 and 4.20, xen-hypervisor-common"

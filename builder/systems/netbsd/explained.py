@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
 from builder.systems.netbsd.judge.codes import CODES
+from builder.systems.netbsd.phases import boots
 
-__all__ = ["CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD"]
+
+CAUSES = of_boots(boots("poweroff"))
+"""Why an installation or a boot of such a host may have failed."""
 
 _HOWTO = "NetBSD wiki, ports/xen/howto 1.160 (2018)"
 _DOM0 = "NetBSD sys/arch/amd64/conf/XEN3_DOM0 1.197.4.3 (netbsd-10)"

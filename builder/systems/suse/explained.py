@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
 from builder.systems.suse.judge.codes import CODES
+from builder.systems.suse.phases import boots
+from builder.systems.suse.releases import RELEASES
 
-__all__ = ["CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD"]
+
+CAUSES = of_boots(boot for release in RELEASES.values() for boot in boots(release, "poweroff"))
+"""Why an installation or a boot of such a host may have failed."""
 
 _README = "README.SUSE of the package xen, whose text is of SLES 11 in this place"
 
