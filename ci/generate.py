@@ -16,12 +16,15 @@ from builder.cli.verbs import VERBS, Verb
 from builder.model.schema import json_schema
 from builder.model.units import show_size
 from builder.paths import write_atomic
+from builder.procedures import PROCEDURES, load_procedure
+from builder.procedures.page import index, page
 from builder.systems import traits
 from ci.matrix import matrix
-from ci.proof import ROOT, read_claims
+from ci.proof import PROOFS, ROOT, read_claims
 
 README = ROOT / "README.md"
 SCHEMA = ROOT / "labs/lab.schema.json"
+PAGES = ROOT / "docs/procedures"
 
 
 def verbs_table() -> str:
@@ -68,11 +71,23 @@ def with_sections(text: str, sections: Mapping[str, Callable[[], str]]) -> str:
     return text
 
 
+def procedure_pages() -> dict[Path, str]:
+    """A page for each host procedure with the last proof of it, and one that lists them."""
+    record = PROOFS / "procedures.json"
+    drills = json.loads(record.read_text("utf-8"))["figures"]["drills"] if record.exists() else []
+    found = [load_procedure(name) for name in PROCEDURES]
+    return {
+        PAGES / "README.md": index(found, drills),
+        **{PAGES / f"{procedure.name}.md": page(procedure, drills) for procedure in found},
+    }
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with the content it should have."""
     return {
         README: with_sections(README.read_text("utf-8"), SECTIONS),
         SCHEMA: json.dumps(json_schema(traits()), indent=2) + "\n",
+        **procedure_pages(),
     }
 
 
@@ -93,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
                 difflib.unified_diff(old.splitlines(True), content.splitlines(True), name, f"{name} (generated)", n=1)
             )
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
             print(f"{name} written")
     if check and changed:

@@ -54,6 +54,15 @@ VERBS: tuple[Verb, ...] = (
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
     Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
+    Verb("procedure", "ls|show|run|undo|drill", "Do host procedures, see their effect, undo them.", INSIDE, children=(
+        Verb("ls", "", "List the procedures.", INSIDE, "builder.cli.procedure:ls"),
+        Verb("show", "NAME", "Say what a procedure does, and how.", INSIDE, "builder.cli.procedure:show_"),
+        Verb("run", "LAB NODE NAME [KEY=VALUE]...", "Do a procedure on a node, and see its effect.", INSIDE,
+             "builder.cli.procedure:run"),
+        Verb("undo", "LAB NODE NAME", "Bring back what was before.", INSIDE, "builder.cli.procedure:undo"),
+        Verb("drill", "LAB [NAME]...", "Run, restart, undo: try procedures on hosts of a lab.", INSIDE,
+             "builder.cli.procedure:drill"),
+    )),
     Verb("media", "inspect|build|prove|undo|serve|write|volume|pxe", "Installation media that install by themselves.",
          MEDIA, children=(
         Verb("inspect", "ISO", "Say what is on an installation medium.", MEDIA, "builder.cli.media_inspect:inspect"),

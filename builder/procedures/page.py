@@ -14,6 +14,28 @@ def page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]] = ()) -> str:
     return "\n".join([*_page(procedure, proofs)]) + "\n"
 
 
+def index(procedures: Sequence[Procedure], proofs: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Markdown that lists the pages, which lie beside it."""
+    lines = [
+        "# Host procedures\n",
+        "What `nestlab procedure` does to the hosts of a lab. Each sees its effect from outside, changes nothing when",
+        "it is run again, and can be undone. These pages are made from the procedures themselves.\n",
+        "| Procedure | What | Plain Xen | XCP-ng | Drilled on real Xen |\n| --- | --- | --- | --- | --- |",
+    ]
+    for each in procedures:
+        ways = ["yes" if dialect in each.ways else "" for dialect in DIALECTS]
+        fine = [f"{row['release']} ({row['date'][:10]})" for row in proofs
+                if row["procedure"] == each.name and row["undone"] == "yes" and "no" not in _verdicts(row)]  # fmt: skip
+        lines.append(
+            f"| [{each.name}]({each.name}.md) | {each.title} | {' | '.join(ways)} | {', '.join(fine) or 'no'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _verdicts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (row["applied"], row["repeated"], row["survives"], row["undone"])
+
+
 def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield f"# {procedure.title} (`{procedure.name}`)"
     yield f"\n{procedure.summary}"
@@ -81,7 +103,7 @@ def _proofs(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterat
     yield "| Host | Date | Applied | Run again | Restart | Undone | Seconds |"
     yield "| --- " * 7 + "|"
     for row in latest.values():
-        cells = [row["release"], row["date"][:10], row["applied"], row["repeated"], row["survives"], row["undone"]]
+        cells = [row["release"], row["date"][:10], *_verdicts(row)]
         yield f"| {' | '.join(cells)} | {row['seconds']:.0f} |"
     seen = {each["what"]: each["seen"] for row in latest.values() for step in row["steps"] for each in step["evidence"]
             if step["name"] == "run"}  # fmt: skip

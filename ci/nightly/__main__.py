@@ -14,6 +14,7 @@ from ci.nightly import (
     kill9,
     media,
     media_boots,
+    procedures,
     programs,
     reproducibility,
 )
@@ -31,6 +32,7 @@ PARTS: dict[str, Part] = {
         reproducibility.PART,
         *media.PARTS,
         media_boots.PART,
+        procedures.PART,
         *(make() for make in programs.PARTS),
     )
 }

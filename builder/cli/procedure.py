@@ -1,0 +1,225 @@
+"""`nestlab procedure`: what can be done to the hosts of a lab, done, undone and drilled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli.frame import App, pass_app
+from builder.cli.labs import complete_lab, complete_node, lab_id
+from builder.cli.output import columns, output_option, show, span_text
+from builder.errors import LabError, UsageError
+
+if TYPE_CHECKING:
+    from builder.procedures.drill import Drilled
+    from builder.procedures.engine import Engine, Outcome
+
+TCG_PATIENCE = 8.0
+"""What a time-out for hardware is multiplied by on an emulated node."""
+
+
+def complete_procedure(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    from builder.procedures import PROCEDURES
+
+    return [click.shell_completion.CompletionItem(name) for name in PROCEDURES if name.startswith(incomplete)]
+
+
+@click.command()
+@output_option()
+def ls(how: str) -> None:
+    """List the procedures: what each does, and for which hosts (xl: plain Xen, xe: XCP-ng)."""
+    from builder.procedures import PROCEDURES, load_procedure
+    from builder.procedures.options import describe_options
+
+    found = [load_procedure(name) for name in PROCEDURES]
+    rows = [{"name": p.name, "title": p.title, "dialects": list(p.ways), "options": describe_options(p),
+             "summary": p.summary, "drilled": not p.drill.reason} for p in found]  # fmt: skip
+    show(rows, how, lambda: columns(
+        ["procedure", "for", "what", "options"],
+        [[p.name, " ".join(p.ways), p.title, " ".join(describe_options(p)) or "-"] for p in found],
+    ))  # fmt: skip
+
+
+@click.command("show")
+@click.argument("name", metavar="NAME", shell_complete=complete_procedure)
+def show_(name: str) -> None:
+    """Say what a procedure does: options, the commands in each dialect, refusals, undo, proof and sources."""
+    from builder.procedures import load_procedure
+    from builder.procedures.page import page
+
+    click.echo(page(load_procedure(name)), nl=False)
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@click.argument("node", metavar="NODE", shell_complete=complete_node)
+@click.argument("name", metavar="NAME", shell_complete=complete_procedure)
+@click.argument("options", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only look, and print the exact commands.")
+@output_option()
+@pass_app
+def run(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], dry_run: bool, how: str) -> None:
+    """Do procedure NAME on NODE, and see from outside that it took effect. A second run changes nothing and says so.
+
+    What was before is kept on the host; `nestlab procedure undo` brings it back. Nothing is begun when there is a
+    reason against it: all reasons are told at once.
+    """
+    from builder.procedures import load_procedure
+    from builder.procedures.options import parse_options, split_options
+
+    procedure = load_procedure(name)
+    asked = parse_options(procedure, split_options(options))
+    with engine_of(app, lab) as engine:
+        outcome = engine.run(node, procedure, asked, dry_run=dry_run)
+    _show_outcome(outcome, how)
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@click.argument("node", metavar="NODE", shell_complete=complete_node)
+@click.argument("name", metavar="NAME", shell_complete=complete_procedure)
+@click.argument("options", metavar="[KEY=VALUE]", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only look, and print the exact commands.")
+@output_option()
+@pass_app
+def undo(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], dry_run: bool, how: str) -> None:
+    """Bring back what was before the first run of NAME on NODE, and see that it is back.
+
+    KEY=VALUE says which, where a host can have several: guest=web.
+    """
+    from builder.procedures import load_procedure
+    from builder.procedures.options import split_options
+
+    procedure = load_procedure(name)
+    given = split_options(options)
+    unknown = sorted(set(given) - {procedure.subject})
+    if unknown:
+        takes = f"undo takes {procedure.subject}= only" if procedure.subject else f"undo of {name} takes no options"
+        raise UsageError(f"{', '.join(unknown)}: {takes}")
+    with engine_of(app, lab) as engine:
+        outcome = engine.undo(node, procedure, given.get(procedure.subject, ""), dry_run=dry_run)
+    _show_outcome(outcome, how)
+
+
+@click.command()
+@click.argument("lab", metavar="LAB", shell_complete=complete_lab)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_procedure)
+@click.option("--all", "every", is_flag=True, help="Every procedure that a lab can try.")
+@click.option("--node", "nodes", multiple=True, metavar="NODE", help="On this node only; may be given again.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, to this file.")
+@output_option()
+@pass_app
+def drill(
+    app: App, *, lab: str, names: tuple[str, ...], every: bool, nodes: tuple[str, ...], out: Path | None, how: str
+) -> int:
+    """Try procedures on the hosts of LAB: run, run again, restart, undo, each with its checks. The hosts must be ones
+    that may be broken.
+
+    Exits 1 when one of them failed. The record goes to procedures.json in the lab's state folder as well.
+    """
+    from builder.procedures import PROCEDURES, load_procedure
+
+    if bool(names) == every:
+        raise UsageError("name the procedures to try, or say --all", hint="nestlab procedure ls")
+    chosen = [load_procedure(name) for name in (PROCEDURES if every else names)]
+    found: list[Drilled] = []
+    with engine_of(app, lab) as engine:
+        for node in nodes or node_names(app, lab):
+            found += _drill_node(engine, node, chosen, every=every)
+    record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
+              "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
+    for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
+        _write_record(path, record)
+    show(record, how, lambda: drill_table(found))
+    if not found:
+        raise LabError("nothing was tried: no host of this lab takes these procedures", hint="nestlab procedure ls")
+    return 0 if all(each.ok for each in found) else 1
+
+
+def _drill_node(engine: Engine, node: str, chosen: list[Any], *, every: bool) -> Iterator[Drilled]:
+    from builder.procedures.drill import drill as drill_one
+
+    dialect = engine.world.host(node).facts().dialect
+    for procedure in chosen:
+        if every and (procedure.drill.reason or dialect not in procedure.ways):
+            continue
+        yield drill_one(engine, node, procedure)
+
+
+def drill_table(found: list[Drilled]) -> str:
+    """A row for each procedure and host, and what went wrong below."""
+    table = columns(
+        ["procedure", "release", "node", "applied", "run again", "restart", "undone", "time"],
+        [[d.procedure, d.release, d.node, d.applied, d.repeated, d.survives, d.undone, span_text(d.seconds)]
+         for d in found],
+    )  # fmt: skip
+    wrong = [f"\n{d.node}: {d.procedure}, {step.name}:\n{step.error}" for d in found for step in d.steps if step.error]
+    return table + "".join(wrong)
+
+
+def node_names(app: App, lab: str) -> list[str]:
+    from builder.lifecycle.status import status
+
+    return [node.name for node in status(lab_id(lab), app.places).nodes]
+
+
+@contextmanager
+def engine_of(app: App, lab: str) -> Iterator[Engine]:
+    """The engine on a lab that is up, its steps told on stderr."""
+    from builder.lifecycle.status import status
+    from builder.lifecycle.world import LabWorld
+    from builder.procedures.engine import Engine
+
+    name = lab_id(lab)
+    now = status(name, app.places)
+    patience = 1.0 if now.accelerator == "kvm" else TCG_PATIENCE
+
+    def tell(kind: str, **what: Any) -> None:
+        data = {key: value for key, value in what.items() if value is not None}
+        if app.quiet:
+            return
+        where = f"{data.get('node')}: {data.get('step')}"
+        if kind == "line" or (kind == "begin" and data.get("phase") == "act"):
+            click.echo(f"{where}: {data.get('text')}", err=True)
+        elif kind == "begin":
+            click.echo(f"{where}: {data.get('phase')}", err=True)
+
+    yield Engine(LabWorld(name, app.places), tell=tell, patience=patience)
+
+
+def _show_outcome(outcome: Outcome, how: str) -> None:
+    show(outcome.model_dump(mode="json"), how, lambda: outcome_text(outcome))
+
+
+_SAID: Mapping[str, str] = {
+    "planned": "would do",
+    "unchanged": "is so already, nothing was changed",
+    "applied": "done, and seen",
+    "undone": "undone, and seen to be as before",
+    "nothing": "was not applied here: nothing to undo",
+}
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """What people read: commands as they can be pasted, and what was seen."""
+    said = "nothing would be done" if outcome.result == "planned" and not outcome.actions else _SAID[outcome.result]
+    lines = [f"{outcome.node}: {outcome.procedure}: {said}"]
+    lines += [f"advice: {text}" for text in outcome.advice]
+    lines += [f"  {line}" for action in outcome.actions for line in action.splitlines()]
+    lines += [f"  {'ok ' if each.ok else 'NO '} {each.what}: {each.seen}" for each in outcome.evidence]
+    return "\n".join(lines)
+
+
+def _write_record(path: Path, record: Any) -> None:
+    from builder.paths import write_atomic
+
+    try:
+        write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}") from None

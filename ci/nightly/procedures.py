@@ -1,0 +1,65 @@
+"""Every procedure with a plain-Xen way, on Debian 13 and 12: run, run again, restart, undo, each seen from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from builder.procedures import PROCEDURES, load_procedure
+from ci.nightly.lab import command
+from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
+from ci.proof import inputs_digest
+
+RELEASES = ("13", "12")
+INPUTS = ("builder/procedures", "builder/images", "builder/systems/debian", "answerfiles/debian")
+
+
+def drilled() -> tuple[str, ...]:
+    """Those that a lab of one Debian host can try."""
+    found = (load_procedure(name) for name in PROCEDURES)
+    return tuple(each.name for each in found if "xl" in each.ways and not each.drill.reason)
+
+
+def lab_text(release: str) -> str:
+    return (
+        f"name: procedures-{release}\n"
+        f"description: Debian {release} with Xen, to try procedures on.\n"
+        "nodes:\n"
+        "  dom0:\n"
+        "    system: debian\n"
+        f'    release: "{release}"\n'
+    )
+
+
+def drill(release: str, name: str, desk: Desk) -> Figures:
+    """One procedure on a host of its own, so that a host that one of them breaks is no other's."""
+    lab = desk.folder / f"procedures-{release}.yaml"
+    lab.write_text(lab_text(release), "utf-8")
+    record = desk.folder / f"{release}-{name}.json"
+    record.unlink(missing_ok=True)
+    with command(desk.log) as nestlab:
+        try:
+            if nestlab.run("up", lab, timeout=1500):
+                return {"ok": False, "reached": "nothing"}
+            status = nestlab.run("procedure", "drill", lab, name, "--out", record, timeout=1800)
+        finally:
+            nestlab.run("down", lab, timeout=120)
+    if not record.exists():
+        return {"ok": False, "reached": "booted"}
+    made: dict[str, Any] = json.loads(record.read_text("utf-8"))
+    return {"ok": status == 0, "drill": {"date": made["date"], **made["drills"][0]}}
+
+
+def units() -> Sequence[Unit]:
+    return [Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES]
+
+
+def judge(done: Mapping[str, Figures]) -> Verdict:
+    drills = [figures["drill"] for figures in done.values() if "drill" in figures]
+    figures = {"drills": drills, "inputs": inputs_digest(*INPUTS)}
+    return Verdict(all(each["ok"] for each in done.values()), figures)
+
+
+PART = Part("procedures", "each host procedure on Debian 12 and 13: run, again, restart, undo", units, judge)

@@ -1,0 +1,136 @@
+"""`nestlab procedure`: what is printed, what is a usage error, and that a lab's hosts are reached the one way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from builder.cli.boundary import guarded
+from builder.model.host import World
+from builder.procedures import PROCEDURES
+from tests.support.fake_dom0 import FakeDom0
+from tests.support.fake_host import world
+
+
+@pytest.fixture
+def dom0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDom0:
+    """A lab called `here` that is up, with one host that is none."""
+    monkeypatch.setenv("NESTLAB_STATE", str(tmp_path / "state"))
+    (tmp_path / "state/labs/here").mkdir(parents=True)
+    host = FakeDom0(tmp_path / "grub")
+
+    def status(lab: str, _: object) -> SimpleNamespace:
+        assert lab == "here"
+        return SimpleNamespace(accelerator="kvm", nodes=[SimpleNamespace(name="dom0")])
+
+    def lab_world(lab: str, _: object) -> World:
+        assert lab == "here"
+        return world(host)
+
+    monkeypatch.setattr("builder.lifecycle.status.status", status)
+    monkeypatch.setattr("builder.lifecycle.world.LabWorld", lab_world)
+    return host
+
+
+def test_ls_names_every_procedure_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["procedure", "ls", "-o", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(PROCEDURES)
+    assert {"name", "title", "dialects", "options", "summary", "drilled"} == set(rows[0])
+    assert guarded(["procedure", "ls"]) == 0
+    assert capsys.readouterr().out.startswith("PROCEDURE")
+
+
+@pytest.mark.parametrize("name", PROCEDURES)
+def test_show_says_how_it_is_done_in_each_dialect(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert guarded(["procedure", "show", name]) == 0
+    text = capsys.readouterr().out
+    for heading in ("## Options", "## What is done", "## Proof", "## Sources"):
+        assert text.count(f"\n{heading}\n") == 1
+    assert "nothing: the host is so already" not in text
+
+
+def test_run_undo_and_dry_run(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["procedure", "run", "here", "dom0", "nic-quirk", "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "would do" in planned and "  update-grub\n" in planned
+    assert dom0.changes == []
+
+    assert guarded(["procedure", "run", "here", "dom0", "nic-quirk"]) == 0
+    shown = capsys.readouterr()
+    assert "done, and seen" in shown.out and "ok  dom0 kernel started with: pcie_aspm=off" in shown.out
+    assert "dom0: nic-quirk: update-grub" in shown.err
+
+    assert guarded(["procedure", "run", "here", "dom0", "nic-quirk", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"] == "unchanged"
+    assert guarded(["procedure", "undo", "here", "dom0", "nic-quirk", "key=pcie_aspm"]) == 0
+    assert "undone, and seen to be as before" in capsys.readouterr().out
+    assert "pcie_aspm" not in dom0.kernel
+
+
+def test_every_reason_against_it_is_told_and_nothing_is_done(
+    dom0: FakeDom0, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dom0.guests = {"web": 512}
+    assert guarded(["procedure", "run", "here", "dom0", "dom0-memory", "size=8GiB"]) == 1
+    said = capsys.readouterr().err
+    assert "[larger-than-host]" in said and "[guests-run]" in said
+    assert dom0.changes == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "here", "dom0", "magic"], "no procedure 'magic'"),
+        (["run", "here", "dom0", "dom0-vcpus"], "count: this must be given"),
+        (["run", "here", "dom0", "dom0-memory", "size=4"], "a size needs a unit"),
+        (["run", "here", "dom0", "dom0-memory", "4GiB"], "no option of a procedure"),
+        (["undo", "here", "dom0", "dom0-memory", "size=4GiB"], "takes no options"),
+        (["undo", "here", "dom0", "nic-quirk", "value=off"], "undo takes key= only"),
+        (["drill", "here"], "name the procedures to try"),
+        (["drill", "here", "nic-quirk", "--all"], "name the procedures to try"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(
+    dom0: FakeDom0, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert guarded(["procedure", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert dom0.changes == []
+
+
+def test_a_drill_ends_in_a_table_and_a_record(
+    dom0: FakeDom0, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "record.json"
+    before = dom0.xen, dom0.kernel
+    assert guarded(["procedure", "drill", "here", "nic-quirk", "dom0-vcpus", "--out", str(out)]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["PROCEDURE", "RELEASE", "NODE"]
+    assert [row.split()[0] for row in rows] == ["nic-quirk", "dom0-vcpus"]
+    assert all(row.split()[4:8] == ["yes", "yes", "yes", "yes"] for row in rows)
+    assert (dom0.xen, dom0.kernel) == before
+    record = json.loads(out.read_text())
+    assert record == json.loads((tmp_path / "state/labs/here/procedures.json").read_text())
+    steps = {step["name"]: step for step in record["drills"][0]["steps"]}
+    assert list(steps) == ["run", "run again", "restart", "undo"]
+    assert dom0.changes.count("reboot") == 6
+    assert steps["restart"]["evidence"][0]["seen"] == "pcie_aspm=off"
+
+
+def test_a_drill_that_fails_says_where_and_ends_with_1(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    dom0.answers["nproc"] = "7\n"
+    assert guarded(["procedure", "drill", "here", "dom0-vcpus"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].split()[4:8] == ["no", "not", "tried", "not"]
+    assert "dom0: dom0-vcpus, run:" in shown
+    assert "CPUs that dom0's kernel uses: expected 1, seen 7" in shown
+    assert "dom0_max_vcpus=2" in dom0.xen
+
+
+def test_a_drill_that_no_lab_can_do_says_why(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["procedure", "drill", "here", "pci-hide"]) == 1
+    assert "xen-pciback is a module" in capsys.readouterr().err
