@@ -13,6 +13,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from builder.cli.progress import Board, Listener, Track
 from builder.events import Event
 
+_MINUTES = 90
+"""Seconds: what takes longer is told in minutes."""
+
 
 class Bars:
     """A bar per node with step, phase, elapsed and expected time. Redrawn in place by rich."""
@@ -46,13 +49,15 @@ class Bars:
     def _draw(self, track: Track) -> None:
         now = self._clock()
         share = track.share(now)
+        left = track.remaining(now)
         usual = f"/{track.expected:.0f}" if track.expected else ""
+        rest = f", {left / 60:.0f} min left" if left is not None and left >= _MINUTES else ""
         self._progress.update(
             self._tasks[track.name],
             total=None if share is None else 1.0,
             completed=share or 0,
             what=track.label(now),
-            spent="" if track.outcome else f"{max(0, now - track.step_began):.0f}{usual} s",
+            spent="" if track.outcome else f"{max(0, now - track.step_began):.0f}{usual} s{rest}",
         )
 
 

@@ -21,7 +21,8 @@ _RUNS_ON = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
 @dataclass(slots=True)
 class Track:
-    """Where a node (or a step of the lab itself) is. Times are seconds; `expected` 0 means that nobody knows yet."""
+    """Where a node (or a step of the lab itself) is. Times are seconds; `expected` 0 means that nobody knows yet.
+    `left` is what the boot said would be left of it, and when; `note` what the installer last told."""
 
     name: str
     step: str = ""
@@ -31,19 +32,25 @@ class Track:
     expected: float = 0
     phase_expected: float = 0
     passed: float = 0
+    left: tuple[float, float] | None = None
+    note: str = ""
     outcome: str = ""
 
     def take(self, event: Event) -> None:
         """Move on by one event of this node."""
+        if event.phase is not None and "left" in event.data:
+            self.left = (_number(event.data["left"]), event.t_mono)
         if event.kind == "fault":
             self.outcome = "failed"
+        elif event.kind == "line" and event.data.get("source") == "installer":
+            self.note = str(event.data.get("text", ""))
         elif event.kind not in ("begin", "end"):
             return
         elif event.phase is not None:
             self._take_phase(event)
         elif event.kind == "begin":
             self.step, self.phase, self.step_began, self.outcome = _short(event), "", event.t_mono, ""
-            self.expected, self.passed = _seconds(event.data), 0
+            self.expected, self.passed, self.left, self.note = _seconds(event.data), 0, None, ""
             self.phase_began, self.phase_expected = event.t_mono, 0
         else:
             self.step, self.outcome, self.phase = _short(event), event.outcome or "ok", ""
@@ -66,10 +73,18 @@ class Track:
         if self.outcome in ("ok", "cached"):
             return 1
         if not self.expected:
-            return None
+            left = self.remaining(now)
+            spent = now - self.step_began
+            return None if left is None or spent <= 0 else spent / (spent + left)
         inside = now - self.phase_began
         limit = 0.95 * (self.phase_expected or self.expected - self.passed)
         return max(0, min(1, (self.passed + min(inside, limit)) / self.expected))
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds that are left of the step, as far as it is known."""
+        if self.expected:
+            return max(0, self.step_began + self.expected - now)
+        return None if self.left is None else max(0, self.left[0] - (now - self.left[1]))
 
     def label(self, now: float) -> str:
         """What it does right now, in a few words: `boot: hypervisor 3/4 s`, `ready`."""
@@ -78,7 +93,8 @@ class Track:
         if not self.phase:
             return self.step
         usual = f"/{self.phase_expected:.0f}" if self.phase_expected else ""
-        return f"{self.step}: {self.phase} {max(0, now - self.phase_began):.0f}{usual} s"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.step}: {self.phase} {max(0, now - self.phase_began):.0f}{usual} s{note}"
 
 
 @dataclass(slots=True)
@@ -119,7 +135,8 @@ class Lines:
             usual = f", expected {_seconds(event.data):.0f} s" if _seconds(event.data) else ""
             return f"{what or 'started'} ...{usual}" if announced else ""
         if event.kind == "line":
-            return f"| {event.data.get('text', '')}" if self._verbosity > 1 else ""
+            told = self._verbosity > 1 or (self._verbosity > 0 and event.data.get("source") == "installer")
+            return f"| {event.data.get('text', '')}" if told else ""
         if event.kind == "progress":
             on = _RUNS_ON.get(str(event.data.get("accelerator")))
             return f"runs on {on}: {event.data.get('reason', '')}" if on else ""
@@ -170,6 +187,10 @@ def _ignore(event: Event) -> None:
 def _short(event: Event) -> str:
     """The step without its node: `boot` of `host1/boot`, `image 0bbd2b46e721` of `image:0bbd2b46e721`."""
     return (event.step or "").removeprefix(f"{event.node}/").replace(":", " ")
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _seconds(data: Mapping[str, Any]) -> float:

@@ -44,7 +44,7 @@ class BootFollower:
 
     `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds; a boot that has been slow
     so far stretches those of its later phases. `expected` are seconds of each phase in past runs; they go out with the
-    events, for progress.
+    events, for progress, and with `left`: seconds to the end of the boot.
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
     never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
@@ -279,8 +279,16 @@ class _Boot:
         expected = sum(phase.weight for phase in self.what.phases[: self.current])
         return min(max(1.0, sum(self.seconds.values()) / expected), _SLOWEST) if expected else 1.0
 
+    def _left(self) -> float:
+        """Seconds that this phase and those after it will still take: as in past runs, or by their weights at the pace
+        of those that are over."""
+        weights = sum(phase.weight for phase in self.what.phases[: self.current])
+        pace = sum(self.seconds.values()) / weights if weights else 1.0
+        times = [self.what.expected.get(p.name, p.weight * pace) for p in self.what.phases[self.current :]]
+        return max(0.0, times[0] - (time.monotonic() - self.began)) + sum(times[1:])
+
     def _expected(self) -> dict[str, Any]:
-        known = {"limit": round(self._limit(), 1)}
+        known = {"limit": round(self._limit(), 1), "left": round(self._left())}
         if self.phase.name in self.what.expected:
             known["expected"] = self.what.expected[self.phase.name]
         return known

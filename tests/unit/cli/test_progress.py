@@ -164,3 +164,38 @@ def test_the_listener_fits_the_stream(capsys: pytest.CaptureFixture[str], tmp_pa
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 5
     assert len(err.splitlines()) == 3
+
+
+INSTALLING = (
+    at(100, "begin", node="a", step="a/boot:install"),
+    at(100, "begin", node="a", step="a/boot:install", phase="answers", limit=900, left=900),
+    at(200, "line", node="a", step="a/boot:install", phase="answers", text="step netcfg", source="installer"),
+    at(200, "progress", node="a", step="a/boot:install", phase="answers", elapsed=100, left=600),
+)
+
+
+def test_an_installation_that_never_ran_before_tells_what_is_left_and_where_it_is() -> None:
+    board = Board()
+    for event in INSTALLING:
+        track = board.find(event)
+        track.take(event)
+    assert track.remaining(260) == 540
+    assert track.remaining(9000) == 0
+    assert track.share(200) == pytest.approx(100 / 700)
+    assert track.label(205) == "boot install: answers 105 s (step netcfg)"
+    track.take(at(300, "begin", node="a", step="a/boot:disk", expected=30))
+    assert (track.remaining(310), track.note) == (20, "")
+
+
+def test_what_the_installer_tells_is_shown_when_asked_for() -> None:
+    assert lines(*INSTALLING) == []
+    assert "a: | step netcfg" in lines(*INSTALLING, verbosity=1)
+
+
+def test_a_bar_of_a_long_step_tells_the_minutes_that_are_left() -> None:
+    with Progress(console=Console(file=io.StringIO(), width=200)) as progress:
+        bars = Bars(progress, lambda: 200)
+        for event in INSTALLING:
+            bars(event)
+        assert progress.tasks[0].fields["spent"] == "100 s, 10 min left"
+        assert progress.tasks[0].completed == pytest.approx(100 / 700)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_boot_that_goes_well(bench: Bench) -> None:
     assert 0.1 < seconds["ssh"] < 2
     assert bench.story() == [word for phase in seconds for word in (f"begin {phase}", f"end {phase} ok")]
     begins = {phase: data for kind, phase, _, data in bench.events if kind == "begin"}
-    assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.5}
+    assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.5, "left": 12}  # nothing took any time so far
     assert "expected" not in begins["kernel"]
 
 
@@ -218,3 +219,11 @@ def test_what_the_machine_lost_ends_the_boot_at_once(bench: Bench, name: str) ->
     with pytest.raises(NodeFailed) as caught:
         bench.follow()
     assert (caught.value.cause, caught.value.hint) == (name, ENDS[name].cure)
+
+
+@pytest.mark.parametrize("ends", [("power-off", "reboot"), ("reboot", "power-off")])
+def test_an_installation_that_ends_in_the_other_way_has_ended(bench: Bench, ends: tuple[Any, str]) -> None:
+    planned, came = ends
+    bench.say("SeaBIOS\n")
+    bench.signals.put(came)
+    assert list(bench.follow((PHASES[0], Phase(name="end", signal=planned, weight=5)))) == ["firmware", "end"]

@@ -188,3 +188,20 @@ def test_a_failure_that_nobody_knows_does_not_end_the_boot(bench: Bench) -> None
     with pytest.raises(TimedOut) as caught:
         bench.follow(FAILING, scale=0.4)
     assert caught.value.cause == "no-paging"
+
+
+def test_what_is_left_is_told_by_the_pace_so_far_and_by_past_runs(bench: Bench) -> None:
+    phases = (
+        Phase(name="one", awaits="first", weight=10),
+        Phase(name="two", awaits="second", weight=100),
+        Phase(name="three", awaits="third", weight=200),
+    )
+    threading.Timer(0.5, bench.say, ["first\n"]).start()
+    with pytest.raises(TimedOut):
+        bench.follow(phases, scale=0.02, least=1.4, expected={"three": 7})
+    left = [(kind, phase, data["left"]) for kind, phase, _, data in bench.events if "left" in data]
+    assert left[0] == ("begin", "one", 117)  # weights are seconds until something is known
+    kind, phase, seconds = left[1]
+    assert (kind, phase) == ("begin", "two")
+    assert 12 <= seconds <= 16  # a hundred at a twentieth of the time, and seven as ever
+    assert [each[2] for each in left[2:]] == sorted((each[2] for each in left[2:]), reverse=True)
