@@ -74,6 +74,10 @@ CODES: Mapping[str, str] = {
     "the whole, 256 MiB at least; dom0_memory has to leave that.",
     "lab-dom0-vcpus": "dom0 cannot have more processors than the node.",
     "lab-pciback-repeated": "A PCI device is hidden from dom0 once.",
+    "lab-packages": "`packages:` go into the image that nestlab builds for a node. A node that is installed from a "
+    "medium names them under `install:`, as its installer does; your own image has what you put into it.",
+    "lab-storage": "A storage node serves whole disks by iSCSI (Linux' LIO) and folders by NFS, on its addresses on "
+    "lab networks. The disk that it starts from is not among them.",
     "lab-after-unknown": "`after:` names a node that must be ready first; there is no such node.",
     "lab-after-cycle": "Nodes that wait for each other never start.",
     # Disks.
@@ -97,6 +101,11 @@ CODES: Mapping[str, str] = {
     "lab-unused-network": "A network without cards does no harm; it is often a misspelt name.",
     "lab-duplicate-mac": "Two cards with one MAC address on one network lose each other's frames.",
     "lab-duplicate-address": "Two cards have one address on one network and VLAN.",
+    "lab-address-subnet": "A network with `subnets:` has addresses of those only, with the same prefix length: an "
+    "address next to them reaches nobody.",
+    "lab-management-address": "Every node has 10.0.2.15 on its management card, in a network of its own: an address "
+    "of that network on another card takes the answers to ssh away.",
+    "lab-mtu": "The switch drops frames that are larger than their network carries, without a word, as switches do.",
     "lab-vlan-trunk": "An access port carries one VLAN, untagged; a trunk carries several, tagged. A card is one or "
     "the other.",
     "lab-trunk-native": "Untagged frames of a trunk belong to VLAN 1, so that it cannot be tagged as well.",

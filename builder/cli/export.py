@@ -21,12 +21,13 @@ from builder.model.lab import Lab
 from builder.model.plan import File, Finding
 from builder.systems import load_system
 
+TESTS = "xcp-ng-tests"
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
 
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.option("--to", "target", type=click.Choice(list(EXPORTERS)), required=True, help="What it is to run on.")
+@click.option("--to", "target", type=click.Choice([*EXPORTERS, TESTS]), required=True, help="What it is to run on.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; replaced as a whole.")
 @click.option("--stdout", "one", metavar="FILE", help="Print this one file.")
 @click.option("--at", "folder", metavar="FOLDER", help="Where disks and media are on the L0.")
@@ -36,18 +37,37 @@ _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
 @click.option("--cpu", type=click.Choice(["intel", "amd"]), help="Whose processor the L0 has.")
 @click.option("--bus", metavar="NAME", help="Disk controller instead of the documented one.")
 @click.option("--nic", metavar="NAME", help="Network card instead of the documented one.")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    metavar="NODE,...",
+    help="Hosts of a pool, its master first; with xcp-ng-tests alone. Without it, names tell: a1, a2, b1.",
+)
 @output_option()
 @pass_app
 def export(
-    app: App, /, lab: str, target: str, out: Path | None, one: str | None, how: str, **choices: str | None
-) -> None:
+    app: App, /, *, lab: str, target: str, out: Path | None, one: str | None, how: str, pools: tuple[str, ...],
+    **choices: str | None,
+) -> None:  # fmt: skip
     """Write all that it takes to run LAB on another hypervisor: definitions, and scripts that make disks, media and
     networks, start the nodes, take the media out and remove everything. README.md has the order.
 
     Without --out or --stdout the files are listed. What the documents refuse is an error that quotes them; what they
     advise against, or what differs, is told and stands in README.md. `nestlab settings --documented` lists all of it.
+
+    xcp-ng-tests is no hypervisor: it is told the hosts, disks, cards and storage that its tests may use.
+    pytest $(nestlab export LAB --to xcp-ng-tests) tests/storage/ext
     """
     refuse_both(out, one)
+    if target == TESTS:
+        from builder.cli.export_tests import export_tests
+
+        _refuse_choices(choices)
+        export_tests(app, load_lab(app, lab, limits=False), pools=pools, out=out, one=one, how=how)
+        return
+    if pools:
+        raise click.UsageError(f"--pool is for --to {TESTS}")
     plan = plan_lab(load_lab(app, lab, limits=False), load_system)
     exporter = load_exporter(target)
     site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
@@ -62,6 +82,12 @@ def export(
     rows = [{"file": name, "size": len(file.content.encode()), "mode": f"{file.mode:04o}"}
             for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["file", "size", "mode"], [list(row.values()) for row in rows]))
+
+
+def _refuse_choices(choices: dict[str, str | None]) -> None:
+    given = [name for name, value in choices.items() if value]
+    if given:
+        raise click.UsageError(f"{TESTS} is no hypervisor: it has no {', '.join(given)}")
 
 
 def site_of(exporter: Exporter, lab: Lab, changes: dict[str, str]) -> Site:

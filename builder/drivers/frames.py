@@ -72,10 +72,12 @@ def retag(frame: Bytes, vlan: int, *, tagged: bool) -> Bytes:
 
 class Capture:
     """Frames of one network as a pcap file, as they entered the switch, up to `limit` bytes. Frames from an access
-    port get their VLAN's tag, so that one capture tells the VLANs apart."""
+    port get their VLAN's tag, so that one capture tells the VLANs apart. `frames` counts those that are in it,
+    `missed` those that it had no room for."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.frames = 0
         self.missed = 0
         self._parts: list[bytes] = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
         self._size = len(self._parts[0])
@@ -88,10 +90,17 @@ class Capture:
                 self.missed += 1
                 return
             self._size += size
+            self.frames += 1
             seconds, micro = divmod(time.time_ns() // 1000, 1_000_000)
             self._parts += (struct.pack("<IIII", seconds, micro, len(frame), len(frame)), bytes(frame))
 
     def pcap(self) -> bytes:
-        """What was captured so far."""
+        """What was captured so far, and not taken yet."""
         with self._lock:
             return b"".join(self._parts)
+
+    def take(self) -> bytes:
+        """The same, and makes room for more: all that was taken, one after the other, is the pcap file."""
+        with self._lock:
+            taken, self._parts, self._size = self._parts, [], 0
+        return b"".join(taken)

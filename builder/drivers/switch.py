@@ -30,6 +30,18 @@ _BUFFER = 4 << 20
 _MAX_FRAME = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """A port as it is now: whether its cable is out, what is done to its frames (seconds, and a part from 0 to 1), and
+    its counters: rx, rx_bytes, tx, tx_bytes, and frames dropped by reason (stranger, runt, giant, vlan, cut, loss,
+    full, source, nobody)."""
+
+    cut: bool
+    delay: float
+    loss: float
+    counters: dict[str, int]
+
+
 @dataclass(slots=True)
 class _Network:
     name: str
@@ -143,10 +155,13 @@ class Switch:
         return capture.pcap()
 
     def stats(self) -> dict[int, dict[str, int]]:
-        """Counters of each port: rx, rx_bytes, tx, tx_bytes, and frames dropped by reason (stranger, runt, giant,
-        vlan, cut, loss, full, source)."""
+        """Counters of each port, as in `PortState`."""
+        return {number: state.counters for number, state in self.states().items()}
+
+    def states(self) -> dict[int, PortState]:
+        """Every port that is plugged in."""
         with self._lock:
-            return {number: dict(port.counters) for number, port in self._ports.items()}
+            return {n: PortState(p.cut, p.delay, p.loss, dict(p.counters)) for n, p in self._ports.items()}
 
     def close(self) -> None:
         """Stop and free every port. Twice is fine."""

@@ -284,19 +284,21 @@ class Domain:
     def resume(self) -> None:
         self._call("resume", "cannot be resumed")
 
-    def pull_disk(self, path: str) -> None:
-        """Unplug the disk whose file is `path`, without the guest's leave. Raises DomainError: the bus cannot."""
+    def xml(self) -> ET.Element:
+        """The definition as libvirt has it now, with the names that it gave to devices. Raises DomainError."""
         libvirt = import_libvirt()
         try:
-            tree = _parse(self._handle().XMLDesc(0))
+            return _parse(self._handle().XMLDesc(0))
         except libvirt.libvirtError as error:
-            raise self._explain(error, "its disks cannot be looked up") from None
-        for disk in tree.iterfind("devices/disk"):
-            source, alias = disk.find("source"), disk.find("alias")
-            if source is not None and alias is not None and source.get("file") == path:
-                self.qmp("device_del", id=alias.get("name"))
-                return
-        raise DomainError(f"{self._node}: {path} is not plugged in")
+            raise self._explain(error, "its devices cannot be looked up") from None
+
+    def change(self, failure: str, do: Callable[[Any], object]) -> None:
+        """Call `do` with libvirt's own object. Raises DomainError, with `failure` and libvirt's reason."""
+        libvirt = import_libvirt()
+        try:
+            do(self._handle())
+        except libvirt.libvirtError as error:
+            raise self._explain(error, failure) from None
 
     def qmp(self, command: str, **arguments: Any) -> dict[str, Any]:
         """QEMU's own answer to a monitor command (its `return`). Raises DomainError."""
@@ -312,12 +314,13 @@ class Domain:
             raise self._explain(error, f"QEMU does not answer {command}") from None
         reply = json.loads(text)
         if "error" in reply:
-            raise DomainError(f"{self._node}: QEMU refuses {command}: {reply['error'].get('desc')}")
+            raise DomainError(f"{self.node}: QEMU refuses {command}: {reply['error'].get('desc')}")
         result = reply.get("return", {})
         return result if isinstance(result, dict) else {"value": result}
 
     @property
-    def _node(self) -> str:
+    def node(self) -> str:
+        """The node's name, for messages."""
         return self.mark.get("node", self.name)
 
     def _handle(self) -> Any:
@@ -334,7 +337,7 @@ class Domain:
             raise self._explain(error, failure) from None
 
     def _explain(self, error: Exception, failure: str) -> LabError:
-        return explain(error, failure, node=self._node)
+        return explain(error, failure, node=self.node)
 
 
 def _parse(xml: str) -> ET.Element:

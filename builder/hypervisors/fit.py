@@ -23,6 +23,9 @@ CODES = {
     "l0-names": "The answers on the node's medium name disks as the lab file's controllers show them; on this L0 they "
     "have other names.",
     "l0-direct": "The node is a kernel in memory that the emulator starts itself: it has no disk to move elsewhere.",
+    "l0-pool-address": "xcp-ng-tests is told the master of a pool alone, and reaches the other hosts at the address "
+    "that XAPI has of them: each needs an address that it answers at.",
+    "l0-one-pool": "Tests that move guests between pools need two pools: two names after --hosts.",
 }
 _DECIMAL_GB = 10**9
 _LINUX_NAMES = {"virtio": "vd", "nvme": "nvme"}  # all others: sd

@@ -26,6 +26,7 @@ from builder.lifecycle import accelerator
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
+from builder.lifecycle.naming import Naming
 from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
@@ -36,6 +37,7 @@ from builder.model.lab import MediumSource
 from builder.model.plan import Boot, File
 from builder.model.runtime import Accelerator, SshTarget
 from builder.paths import Places
+from builder.systems.names import HOSTS, hosts_text
 
 # What QEMU's user networking would give by DHCP; told beforehand, it costs no second at boot.
 MANAGEMENT_ADDRESS = "10.0.2.15/24"
@@ -63,6 +65,7 @@ class Effects:
         self._boots = Boots(places, lab_id, folder, emit, self._switch)
         self._installs = Installs(places, folder, self._store)
         self._sessions: dict[str, Session] = {}
+        self._naming = Naming()
         self.faults = Faults(self._boots, self._switch, self._hang_up)
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
@@ -118,6 +121,10 @@ class Effects:
             with contextlib.suppress(OSError):
                 os.close(lease)
         self._leases.clear()
+
+    def tell_names(self) -> None:
+        """See that all running nodes know each other by name. Raises LabError for one that cannot be told."""
+        self._naming.tell(self._need_plan().lab, self._boots.target)
 
     # Images: shared by all labs, never undone.
 
@@ -237,7 +244,12 @@ class Effects:
 
     def _own_files(self, step: Step) -> tuple[File, ...]:
         keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
+        plan = self._node(step)
+        given = next((file.content for file in plan.system.seed if file.path == HOSTS), "")
+        # No part of the step's key: a node that joins changes the names of all, and none has to be made anew for it.
+        hosts = hosts_text(self._need_plan().lab, plan.node, given)
         return (
+            *((File(path=HOSTS, content=hosts),) if hosts else ()),
             File(path=MANAGEMENT, content=f"{MANAGEMENT_ADDRESS} {MANAGEMENT_GATEWAY}\n"),
             File(path="/etc/resolv.conf", content=f"nameserver {MANAGEMENT_NAMESERVER}\n"),
             *_own_keys(keys, keys.identity_public.read_text()),
@@ -257,6 +269,7 @@ class Effects:
 
     def _do_boot(self, step: Step, stop: threading.Event) -> Json:
         plan = self._node(step)
+        self._naming.forget(plan.name)
         image = None if _is_installing(plan) else self._image_of(plan)
         with self._guard:
             if self._verdict is None or not self._verdict.proven:

@@ -79,6 +79,7 @@ class Nodes:
             outcome: Outcome = (
                 "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
             )
+        self.effects.tell_names()
             self._emit("end", outcome=outcome, error=str(error))
             raise
         self._state = "ready"

@@ -80,6 +80,12 @@ class Channel:
             raise LabError("the keeper was sent something that is not a request")
         return message
 
+    def finish(self, patience: float) -> None:
+        """Withdraw the request and listen on: what was under way is still answered, within that many seconds."""
+        with contextlib.suppress(OSError):
+            self.sock.settimeout(patience)
+            self.sock.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.sock.close()
@@ -108,6 +114,14 @@ def ask(
         channel.send({"v": VERSION, "op": op, **arguments})
     except OSError:
         raise KeeperGone(f"the keeper went away while asked to {op}", hint="`nestlab down` cleans up") from None
+    return answer(channel, op, listener=listener, receiver=receiver)
+
+
+def answer(
+    channel: Channel, op: str, *, listener: Callable[[Event], None] | None = None,
+    receiver: Callable[[bytes], object] | None = None,
+) -> Any:  # fmt: skip
+    """The rest of an answer: see `ask`, which an interrupt may have ended early."""
     for message in _messages(channel):
         if "event" in message:
             if listener is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from builder.drivers.ssh_host import SshHost
 from builder.errors import LabError
-from builder.lifecycle.protocol import ask, connect
+from builder.lifecycle.protocol import Channel, answer, ask, connect
 from builder.lifecycle.status import status
 from builder.model.host import Host
 from builder.model.runtime import DiskStatus, PortStatus
@@ -77,8 +77,15 @@ class LabWorld:
 
     def capture_to(self, network: str, *, seconds: float, receiver: Callable[[bytes], object]) -> dict[str, int]:
         """The same, handed over in pieces as frames come. Returns how many `frames` there were, and how many were
-        `missed` because there were too many at once."""
-        counted: dict[str, int] = self._ask("capture", receiver=receiver, network=network, seconds=seconds)
+        `missed` because there were too many at once. An interrupt (Ctrl-C) ends it, as the end of the time does."""
+        channel = self._connect()
+        try:
+            counted: dict[str, int] = ask(channel, "capture", receiver=receiver, network=network, seconds=seconds)
+        except KeyboardInterrupt:
+            channel.finish(patience=10)
+            counted = answer(channel, "capture", receiver=receiver)
+        finally:
+            channel.close()
         return counted
 
     def power_cycle(self, node: str) -> None:
@@ -88,11 +95,15 @@ class LabWorld:
         self._hosts.pop(node, None)
         self._ask("up-again")
 
-    def _ask(self, op: str, receiver: Callable[[bytes], object] | None = None, **arguments: Any) -> Any:
+    def _ask(self, op: str, **arguments: Any) -> Any:
+        channel = self._connect()
+        try:
+            return ask(channel, op, **arguments)
+        finally:
+            channel.close()
+
+    def _connect(self) -> Channel:
         channel = connect(self._places.run(self._lab_id))
         if channel is None:
             raise LabError(f"lab {self._lab_id} is not up", hint="nestlab ls")
-        try:
-            return ask(channel, op, receiver=receiver, **arguments)
-        finally:
-            channel.close()
+        return channel

@@ -45,6 +45,16 @@ _PATTERNS: Mapping[str, _Words] = {
         "is not a bridge name",
         "use a letter, then letters and digits, 15 at most, such as xenbr0",
     ),
+    layers.FOLDER_PATTERN: (
+        "lab-bad-value",
+        "is not a folder of the node",
+        "write it from the root on, in letters, digits, dots, hyphens and underscores, such as /srv/nfs",
+    ),
+    layers.PACKAGE_PATTERN: (
+        "lab-bad-value",
+        "is not a Debian package",
+        "write its name alone, in lower case",
+    ),
     layers.SHA256_PATTERN: (
         "lab-bad-value",
         "is not a sha256",

@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import Field
 
 from builder.model.lab import Value
+from builder.model.runtime import DiskStatus, PortStatus
 
 
 class HostResult(Value):
@@ -54,14 +55,43 @@ class Host(Protocol):
 
 
 class World(Protocol):
-    """Named hosts, and the faults that come from outside them."""
+    """Named hosts, and the faults that come from outside them. What is that way already is no error; the result of a
+    change says whether there was anything to do."""
 
     def host(self, name: str) -> Host: ...
 
-    def pull_disk(self, node: str, disk: str) -> None: ...
+    def pull_disk(self, node: str, disk: str) -> bool:
+        """Take a disk away from the running guest."""
+        ...
 
-    def cut_path(self, node: str, network: str, *, cut: bool = True) -> None: ...
+    def insert_disk(self, node: str, disk: str) -> bool:
+        """Plug the very same disk in again. A guest may have to look for it."""
+        ...
+
+    def order_disks(self, node: str, disks: Sequence[str]) -> bool:
+        """Plug the disks in in this order from the next power-on; the first stays where it is."""
+        ...
+
+    def disks(self) -> Sequence[DiskStatus]: ...
+
+    def cut_path(self, node: str, network: str, *, cut: bool = True) -> bool:
+        """Lose everything between the node and the network; the link stays up."""
+        ...
+
+    def set_link(self, node: str, network: str, *, up: bool) -> bool:
+        """What the guest sees: its carrier goes, or comes back."""
+        ...
+
+    def shape(self, node: str, network: str, *, delay_ms: float = 0, loss: float = 0) -> bool:
+        """Hold each frame back on its way in and out, and lose a part (0 to 1) of them. Without more: as new."""
+        ...
+
+    def ports(self) -> Sequence[PortStatus]: ...
 
     def capture(self, network: str, *, seconds: float) -> bytes:
         """Frames seen on the network, as a pcap file."""
+        ...
+
+    def power_cycle(self, node: str) -> None:
+        """Pull the plug and power on again; returns when the host is reached. The last host of that name is void."""
         ...

@@ -34,10 +34,12 @@ class Value(BaseModel):
 
 
 class Network(Value):
-    """A layer-2 segment among the nodes of one lab. Traffic on it never leaves the machine. `mtu` is in bytes."""
+    """A layer-2 segment among the nodes of one lab. Traffic on it never leaves the machine. `mtu` is in bytes; of
+    `subnets` are the addresses on it, in any VLAN, where there are any subnets."""
 
     name: Name
     mtu: int = 1500
+    subnets: tuple[str, ...] = ()
 
 
 class Disk(Value):
@@ -60,8 +62,8 @@ class RaidArray(Value):
 class Nic(Value):
     """A network card on a lab network. `vlan` makes it an access port of that VLAN, `trunk` a port that
     carries those VLANs tagged (and untagged frames as VLAN 1); with neither it is a plain port. `addresses` are those
-    of the card itself, `vlan_addresses` those of the guest's tagged interfaces on a trunk, by VLAN. `mtu` is its
-    network's, in bytes."""
+    of the card itself, `vlan_addresses` those of the guest's tagged interfaces on a trunk, by VLAN. `mtu` is in bytes;
+    its network's, where the card has none of its own."""
 
     network: Name
     mac: str
@@ -71,6 +73,14 @@ class Nic(Value):
     addresses: tuple[str, ...] = ()
     vlan_addresses: Mapping[int, tuple[str, ...]] = Field(default_factory=dict)
     mtu: int = 1500
+
+
+class Storage(Value):
+    """What a node serves to the others. `iscsi` names disks of the node, the LUNs of one target in this order, offered
+    at each of its addresses on lab networks; `nfs` are folders, made empty."""
+
+    iscsi: tuple[Name, ...] = ()
+    nfs: tuple[str, ...] = ()
 
 
 class XenSettings(Value):
@@ -179,7 +189,8 @@ class Guest(Value):
 
 class Node(Value):
     """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts.
-    `install` are the settings that only its system's installer understands: the system reads them with its own type."""
+    `install` are the settings that only its system's installer understands: the system reads them with its own type.
+    `packages` are put into its ready image beside what the system needs."""
 
     name: Name
     system: str
@@ -200,6 +211,8 @@ class Node(Value):
     after: tuple[Name, ...]
     install: Mapping[str, Any] = Field(default_factory=dict)
     guests: tuple[Guest, ...] = ()
+    packages: tuple[str, ...] = ()
+    storage: Storage | None = None
 
 
 class Lab(Value):

@@ -12,23 +12,42 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from builder.model.guests import GuestLayer
 from builder.model.lab import CpuModel, DiskBus, Firmware, NicModel, RaidLevel, SectorSize, Value
-from builder.model.units import BRIDGE_PATTERN, Arguments, BadValue, Bdf, InterfaceAddress, Mac, Name, Size, Vlan
+from builder.model.units import (
+    BRIDGE_PATTERN,
+    Arguments,
+    BadValue,
+    Bdf,
+    InterfaceAddress,
+    Mac,
+    Name,
+    Size,
+    Subnet,
+    Vlan,
+)
 from builder.model.words import describe, shorten, written
 
 EXPIRES_PATTERN = r"^(never|[1-9][0-9]{0,4}[mhd])$"
 COM1_PATTERN = r"^(auto|[0-9]+)(/[0-9]+)?(,[0-9a-z:.]*)*$"
 CONSOLE_PATTERN = r"^[a-z0-9]+(,[a-z0-9]+)*$"
 LOGLVL_PATTERN = r"^(none|error|warning|info|debug|all)(/(none|error|warning|info|debug|all))?$"
+FOLDER_PATTERN = r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$"
+PACKAGE_PATTERN = r"^[a-z0-9][a-z0-9+.-]+$"
 MOST_NODES = 10_000
 _LEVELS = (0, 1, 5, 6, 10)
 
 Bool = Annotated[bool, Field(strict=True)]
 
 
+Mtu = Annotated[int, Field(strict=True, ge=576, le=9216)]
+
+
 class NetworkLayer(Value):
     """A layer-2 network among the nodes of this lab."""
 
-    mtu: Annotated[int, Field(strict=True, ge=576, le=9216, description="Largest frame payload in bytes.")] = 1500
+    mtu: Mtu = Field(1500, description="Largest frame payload in bytes.")
+    subnets: tuple[Subnet, ...] = Field(
+        (), max_length=64, description="Addresses on this network are in one of these, in any VLAN."
+    )
 
 
 class DiskLayer(Value):
@@ -68,6 +87,7 @@ class NicLayer(Value):
     model: NicModel | None = Field(None, description="As the management card's when left out.")
     vlan: Vlan | None = Field(None, description="Access port: the guest sees untagged frames of this VLAN.")
     trunk: tuple[Vlan, ...] = Field((), max_length=4094, description="Trunk port: these VLANs reach the guest tagged.")
+    mtu: Mtu | None = Field(None, description="As its network's when left out, and never more.")
     addresses: tuple[InterfaceAddress, ...] = Field((), max_length=64, description="Static addresses with prefix.")
     vlan_addresses: dict[
         Annotated[int, Field(ge=1, le=4094)], Annotated[tuple[InterfaceAddress, ...], Field(max_length=64)]
@@ -75,6 +95,17 @@ class NicLayer(Value):
 
 
 NicEntry = Annotated[NicLayer, BeforeValidator(_nic)]
+
+
+class StorageLayer(Value):
+    """What the node serves to the others: a storage node. It needs an address on a lab network."""
+
+    iscsi: tuple[Name, ...] = Field(
+        (), max_length=64, description="Disks of this node, as LUNs 0, 1, ... of one target, by Linux' LIO."
+    )
+    nfs: tuple[Annotated[str, Field(pattern=FOLDER_PATTERN, max_length=255)], ...] = Field(
+        (), max_length=64, description="Folders, made empty, that every node may write to."
+    )
 
 
 class XenLayer(Value):
@@ -176,6 +207,10 @@ class NodeLayer(Value):
         default_factory=dict, description="What only the installer of the node's system understands."
     )
     guests: tuple[GuestLayer, ...] = Field((), max_length=256, description="Domains that run on this host.")
+    packages: tuple[Annotated[str, Field(pattern=PACKAGE_PATTERN, max_length=120)], ...] = Field(
+        (), max_length=256, description="Packages put into the node's ready image, beside those that its system needs."
+    )
+    storage: StorageLayer | None = Field(None, description="Disks and folders that the node serves to the others.")
 
 
 class LabLayer(Value):

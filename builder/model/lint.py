@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from builder.errors import Problem
 from builder.model.document import Document, Path
 from builder.model.lab import Lab
+from builder.model.lint_addresses import lint_addresses
 from builder.model.lint_guests import lint_guests
 from builder.model.lint_node import lint_node
+from builder.model.lint_storage import lint_storage
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.subject import Subject
@@ -48,9 +50,10 @@ def lint(
     for node in lab.nodes:
         lint_node(node, systems[node.system], report)
         lint_guests(Subject(node, systems[node.system], report))
+        lint_storage(Subject(node, systems[node.system], report))
     _networks(lab, report, other_networks)
     _macs(lab, report)
-    _addresses(lab, report)
+    lint_addresses(lab, report)
     _after(lab, report, other_nodes)
     if limits is not None:
         _limits(lab, report, systems, limits)
@@ -93,8 +96,17 @@ def notes(lab: Lab, document: Document, *, limits: HostLimits | None = None) -> 
 def _networks(lab: Lab, report: Report, others: Collection[str]) -> None:
     known = [*(network.name for network in lab.networks), *others]
     names = set(known)
+    mtus = {network.name: network.mtu for network in lab.networks}
     for node in lab.nodes:
         for index, nic in enumerate(node.nics):
+            if nic.mtu > (most := mtus.get(nic.network, nic.mtu)):
+                report.add(
+                    "lab-mtu",
+                    f"node {shorten(node.name)}: card {index + 1} has an MTU of {nic.mtu}, and its network "
+                    f"{nic.network} carries {most}",
+                    f"give the network mtu: {nic.mtu}, or the card {most} or less",
+                    ("nodes", node.name, "networks", index, "mtu"),
+                )
             if nic.network in names or report.full:
                 continue
             hint = suggest(nic.network, known, kind="networks") if known else f"add networks: {{{nic.network}: {{}}}}"
@@ -138,28 +150,6 @@ def _card(lab: Lab, path: Path) -> str:
     if path[2] == "networks":
         return f"card {int(path[3]) + 1} of node {node}"
     return f"interface {int(path[5]) + 1} of guest {lab.node(str(path[1])).guests[int(path[3])].name} of node {node}"
-
-
-def _addresses(lab: Lab, report: Report) -> None:
-    """An address may be on a network once for each VLAN."""
-    seen: dict[tuple[str, int, str], Path] = {}
-    for node in lab.nodes:
-        for index, nic in enumerate(node.nics):
-            card: Path = ("nodes", node.name, "networks", index)
-            places = [(nic.vlan or 1, text, (*card, "addresses", at)) for at, text in enumerate(nic.addresses)]
-            for vlan, texts in nic.vlan_addresses.items():
-                places += [(vlan, text, (*card, "vlan_addresses", str(vlan), at)) for at, text in enumerate(texts)]
-            for vlan, text, path in places:
-                what = (nic.network, vlan, text.partition("/")[0])
-                first = seen.setdefault(what, path)
-                if first != path:
-                    report.add(
-                        "lab-duplicate-address",
-                        f"node {shorten(node.name)}: {what[2]} on network {nic.network} is taken by node "
-                        f"{shorten(str(first[1]))} ({report.where(first)})",
-                        "give each card an address of its own",
-                        path,
-                    )
 
 
 def _after(lab: Lab, report: Report, others: Collection[str]) -> None:

@@ -26,9 +26,10 @@ from builder.model.lab import (
     Node,
     RaidArray,
     Source,
+    Storage,
     XenSettings,
 )
-from builder.model.layers import MEDIUM_ADDRESS, LabLayer, NicLayer, NodeLayer, SourceLayer
+from builder.model.layers import MEDIUM_ADDRESS, LabLayer, NicLayer, NodeLayer, SourceLayer, StorageLayer
 from builder.model.plan import SystemTraits
 from builder.model.report import Report
 from builder.model.units import GIB, MIB
@@ -70,7 +71,7 @@ def resolve(
     """The lab of a file in `folder`, an absolute path. What cannot be filled in goes to the report, and its node is
     left out. The same layer always gives the same lab."""
     networks = tuple(
-        Network(name=name, mtu=network.mtu) if network else Network(name=name)
+        Network(name=name, mtu=network.mtu, subnets=network.subnets) if network else Network(name=name)
         for name, network in layer.networks.items()
     )
     builtin = NodeLayer.model_validate(_DEFAULTS)
@@ -186,7 +187,13 @@ def _node(
             guest_of(guest, said["xen"]["bridge"], functools.partial(macs.of_guest, name, guest.name))
             for guest in said.get("guests", ())
         ),
+        packages=said.get("packages", ()),
+        storage=_storage(said.get("storage")),
     )
+
+
+def _storage(said: StorageLayer | None) -> Storage | None:
+    return None if said is None else Storage(iscsi=said.iscsi, nfs=said.nfs)
 
 
 def _disks(said: _Merged, traits: SystemTraits) -> Iterator[Disk]:
@@ -206,7 +213,7 @@ def _nic(nic: NicLayer, network: Network | None, mac: str, said: _Merged) -> Nic
         trunk=nic.trunk,
         addresses=nic.addresses,
         vlan_addresses=nic.vlan_addresses,
-        mtu=network.mtu if network else 1500,
+        mtu=nic.mtu or (network.mtu if network else 1500),
     )
 
 

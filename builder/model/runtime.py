@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from builder.model.lab import Value
+from pydantic import Field
+
+from builder.model.lab import DiskBus, Value
 
 MARK_NAMESPACE = "urn:nestlab:mark:1"
 """XML namespace of the mark in a domain's metadata: `<mark lab= node= expires=>`. What lacks it is not ours."""
@@ -105,3 +108,37 @@ class LabStatus(Value):
     started_at: float = 0
     expires_at: float = 0
     nodes: tuple[NodeStatus, ...] = ()
+
+
+class PortStatus(Value):
+    """A lab card of a node, and its port on the lab's switch. `card` counts the node's lab cards from 1 (eth1, where
+    Linux names them in their order). `link` is what the guest sees; `cut`: the cable is out further away, and the guest
+    sees nothing of it. Frames that enter or leave are held back by `delay_ms`, and the part `loss` of them (0 to 1) is
+    lost. `counters` are of the port, as in drivers.switch.PortState; none while the node does not run."""
+
+    network: str
+    mtu: int
+    node: str
+    card: int
+    mac: str
+    vlan: int | None = None
+    trunk: tuple[int, ...] = ()
+    running: bool
+    link: bool
+    cut: bool = False
+    delay_ms: float = 0
+    loss: float = 0
+    counters: Mapping[str, int] = Field(default_factory=dict)
+
+
+class DiskStatus(Value):
+    """A disk of a node, `size` in bytes. `place` is the one that it has from the node's next power-on, counted from
+    1."""
+
+    node: str
+    name: str
+    bus: DiskBus
+    size: int
+    running: bool
+    plugged: bool
+    place: int

@@ -105,6 +105,22 @@ def _interface_address(value: Any) -> str:
     return str(interface)
 
 
+def _subnet(value: Any) -> str:
+    hint = "write it with its prefix length, such as 10.0.0.0/24"
+    if not isinstance(value, str) or "/" not in value:
+        seen = shorten(value) if isinstance(value, str) else describe(value)
+        raise BadValue("lab-address", f"{seen} is not a network with a prefix length", hint)
+    import ipaddress  # noqa: PLC0415 - see above
+
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        if "host bits" in str(error):
+            whole = ipaddress.ip_network(value, strict=False)
+            raise BadValue("lab-address", f"{value} is an address within a network", f"write {whole}") from None
+        raise BadValue("lab-address", f"{shorten(value)} is not an IPv4 or IPv6 network", hint) from None
+
+
 def _arguments(value: Any) -> Any:
     """A string is split at white space; a list is taken as it is."""
     if isinstance(value, str) and len(value) > LONGEST_ARGUMENTS:
@@ -128,6 +144,11 @@ InterfaceAddress = Annotated[
     str,
     BeforeValidator(_interface_address),
     WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN, "examples": ["10.0.0.1/24"]}),
+]
+Subnet = Annotated[
+    str,
+    BeforeValidator(_subnet),
+    WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN, "examples": ["10.0.0.0/24"]}),
 ]
 Arguments = Annotated[
     tuple[Annotated[str, Field(pattern=ARGUMENT_PATTERN, max_length=255)], ...],

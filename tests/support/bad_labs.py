@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.support import bad_networks
+
 
 @dataclass(frozen=True, slots=True)
 class Bad:
@@ -358,7 +360,7 @@ YAML = (
 )  # fmt: skip
 
 CASES = (
-    *(Bad(*case, structural=True) for case in STRUCTURAL),
-    *(Bad(*case) for case in WHOLE),
+    *(Bad(*case, structural=True) for case in (*STRUCTURAL, *bad_networks.STRUCTURAL)),
+    *(Bad(*case) for case in (*WHOLE, *bad_networks.WHOLE)),
     *(Bad(*case) for case in YAML),
 )

@@ -35,6 +35,7 @@ HOST = SystemTraits(
         makers=("existing", "debootstrap", "xen-tools", "debian-installer", "INSTALL_XEN3_DOMU"),
         kernel=True,
     ),
+    packages=True,
 )
 
 
@@ -61,6 +62,7 @@ MEDIUM_ONLY = HOST.model_copy(
         "sources": ("medium",),
         "install": lambda: Installer,
         "guests": GuestTraits(managers=("xl",), makers=("existing", "netbsd-sets"), kernel=False),
+        "packages": False,
     }
 )
 SMALL = SystemTraits(

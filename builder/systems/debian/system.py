@@ -11,6 +11,7 @@ from builder.model.units import MIB
 from builder.render.templates import Templates
 from builder.systems.debian import boot, files
 from builder.systems.debian.phases import boot as boot_phases
+from builder.systems.debian.served import served_files, served_packages, served_setup
 from builder.systems.debian.traits import TRAITS
 from builder.systems.fitness import refuse_unknown_release
 from builder.systems.guests.files import guest_files, guest_packages
@@ -84,12 +85,13 @@ class Debian:
             kind="disk",
             release=node.release,
             elements=("debian-minimal", "nestlab-dom0"),
-            packages=(*PACKAGES, *guest_packages(node)),
+            packages=tuple(dict.fromkeys((*PACKAGES, *guest_packages(node), *served_packages(node), *node.packages))),
             modules=INITRD_MODULES,
             files=self._image_files(node),
             configure=(
                 ("usermod", "--password", "*", "root"),
                 ("systemctl", "enable", *files.units(node)),
+                *served_setup(node),
                 ("find", "/boot", "-maxdepth", "1", "-name", "xen-*.efi", "-delete"),
                 ("grub-mkconfig", "-o", "/boot/grub/grub.cfg"),
             ),
@@ -106,4 +108,5 @@ class Debian:
 
     def _seed(self, node: Node) -> tuple[File, ...]:
         identity = (files.render(self._templates, "seed", path, 0o644, {"hostname": node.name}) for path in _IDENTITY)
-        return (*identity, files.bridge_table(self._templates, node), *guest_files(node, self._templates.overrides))
+        guests = guest_files(node, self._templates.overrides)
+        return (*identity, files.bridge_table(self._templates, node), *guests, *served_files(node))

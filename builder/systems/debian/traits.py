@@ -45,5 +45,6 @@ TRAITS = SystemTraits(
     sources=("image", "medium"),
     footprint=GIB,
     guests=hosts.DEBIAN.traits,
+    packages=True,
     install=_options,
 )

@@ -102,3 +102,27 @@ def test_a_capture_is_bounded_and_counts_what_it_missed() -> None:
     assert capture.missed == 3
     magic, major, minor, _, _, _, link = struct.unpack("<IHHiIII", data[:24])
     assert (magic, major, minor, link) == (0xA1B2C3D4, 2, 4, 1)
+
+
+def test_pieces_of_a_capture_are_the_whole_file() -> None:
+    whole, pieces = Capture(1 << 20), Capture(10_000)
+    taken = [pieces.take()]
+    for each in FRAMES[:50]:
+        whole.add(each)
+        pieces.add(each)
+        taken.append(pieces.take())
+    assert len(taken[0]) == 24, "the header comes before any frame"
+    joined = b"".join(taken)
+    assert [joined[:24], len(joined)] == [whole.pcap()[:24], len(whole.pcap())]
+    assert all(each in joined for each in FRAMES[:50])
+    assert (pieces.frames, pieces.missed) == (50, 0)
+
+
+def test_what_is_not_taken_in_time_is_counted() -> None:
+    capture = Capture(200)
+    for _ in range(5):
+        capture.add(frame(60))
+    assert (capture.frames, capture.missed) == (2, 3)
+    capture.take()
+    capture.add(frame(60))
+    assert (capture.frames, capture.missed) == (3, 3)
