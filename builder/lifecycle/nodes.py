@@ -79,9 +79,9 @@ class Nodes:
             outcome: Outcome = (
                 "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
             )
-        self.effects.tell_names()
             self._emit("end", outcome=outcome, error=str(error))
             raise
+        self.effects.tell_names()
         self._state = "ready"
         self._write_status()
         self._emit("end", outcome="ok")
