@@ -112,8 +112,24 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def first_boot(machine: Machine, key: Path, folder: Path, *, seconds: float) -> dict[str, float | str]:
-    """Start the installed host from its disks: seconds until ssh let us in and `xl list` answered, and what it says."""
+def until_end(machine: Machine, media: Sequence[Path], folder: Path, *, seconds: float) -> bool:
+    """Whether a machine that is started from media ends by itself in time; what it says is in serial.log."""
+    serial = folder / "serial.log"
+    serial.unlink(missing_ok=True)
+    with _running(machine.command(serial, media), folder / "qemu.log") as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def first_boot(
+    machine: Machine, key: Path, folder: Path, *, seconds: float, ready: str = "xl list",
+    ask: str = "xl info; cat /proc/mdstat; lvs; df -h /",
+) -> dict[str, float | str]:  # fmt: skip
+    """Start the installed host from its disks: seconds until ssh let us in and `ready` succeeded, and what is said to
+    `ask`."""
     serial = folder / "boot.log"
     serial.unlink(missing_ok=True)
     ssh = ["ssh", "-i", str(key), "-p", str(machine.port), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
@@ -121,12 +137,12 @@ def first_boot(machine: Machine, key: Path, folder: Path, *, seconds: float) -> 
     began = time.monotonic()
     with _running(machine.command(serial, ()), folder / "qemu.log"):
         while True:
-            done = run([*ssh, "xl", "list"], check=False, timeout=60)
+            done = run([*ssh, ready], check=False, timeout=60)
             if done.ok:
                 break
             if time.monotonic() - began > seconds:
                 raise TimedOut("ssh", seconds=seconds)
             time.sleep(1)
         took = round(time.monotonic() - began, 1)
-        said = run([*ssh, "xl info; cat /proc/mdstat; lvs; df -h /"], check=False, timeout=60).stdout
+        said = run([*ssh, ask], check=False, timeout=60).stdout
         return {"seconds": took, "said": said}

@@ -17,6 +17,7 @@ from ci.nightly import (
     procedures,
     programs,
     reproducibility,
+    xcpng_install,
 )
 from ci.nightly.part import DONE, Part, run_part
 
@@ -34,6 +35,7 @@ PARTS: dict[str, Part] = {
         media_boots.PART,
         procedures.PART,
         *(make() for make in programs.PARTS),
+        xcpng_install.PART,
     )
 }
 
