@@ -26,7 +26,7 @@ class FakeHost:
 
     name = "dom0"
     QUESTIONS = ("test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ",
-                 "readlink", "uname", "ps ")  # fmt: skip
+                 "readlink", "uname", "ps ", "xenstore-read", "systemctl -q is-")  # fmt: skip
 
     def __init__(self, answers: Mapping[str, Answer], files: Mapping[str, str] | None = None, dialect: str = "xl"):
         self.answers = dict(answers)

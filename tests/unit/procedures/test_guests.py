@@ -1,0 +1,207 @@
+"""Procedures that deal with guests of a plain Xen host."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from builder.procedures import load_procedure
+from builder.procedures.engine import Engine, Outcome
+from builder.procedures.errors import Failed, Refused
+from builder.procedures.options import parse_options
+from tests.support.fake_host import FakeHost, world
+
+MIB = 1 << 20
+
+
+class XlHost(FakeHost):
+    """Guests by name with their MiB; configurations are files below /etc/xen. `deaf` guests ignore a shutdown."""
+
+    def __init__(self, guests: dict[str, int], *, deaf: Sequence[str] = ()) -> None:
+        files = {f"/etc/xen/{name}.cfg": f'name = "{name}"\nmemory = {mib}\n' for name, mib in guests.items()}
+        super().__init__({}, {**files, "/etc/xen/off.cfg": "name='off'\nmemory=64\n"})
+        self.running = dict(guests)
+        self.deaf = deaf
+        self.links: dict[str, str] = {}
+        self.enabled = True
+        self.answers = {
+            "xl list -l": self._details,
+            "xl list": lambda _: self._list(),
+            "xl info": "free_memory : 500\n",
+            "xl create": self._create,
+            "xl mem-set": self._mem_set,
+            "timeout": lambda argv: self._shutdown(argv[6]),
+            "xenstore-read": self._xenstore,
+            "systemctl -q is-enabled": lambda _: "" if self.enabled else 1,
+            "systemctl enable": lambda _: self._enable(True),
+            "systemctl disable": lambda _: self._enable(False),
+            "sh -c 'set -- /etc/xen/*": lambda _: self._configurations(),
+            "sh -c '. /etc/default/xendomains": "/etc/xen/auto\n",
+            "sh -c 'for i in $(seq 90)": lambda argv: "" if argv[4] in self.running else 1,
+            "sh -c 'for i in $(seq 60)": lambda argv: f"{self.running[argv[4]]}\n",
+            "test -e /etc/xen/auto/": lambda argv: "" if argv[2] in self.links else 1,
+            "readlink -f": lambda argv: self.links[argv[2]] + "\n",
+            "mkdir -p": "",
+            "ln -s": lambda argv: self.links.update({argv[3]: argv[2]}) or "",
+            "rm -f -- /etc/xen/auto/": lambda argv: self.links.pop(argv[3], "") and "",
+        }
+        self.on_reboot = self._restart
+
+    def _list(self) -> str:
+        rows = [
+            ("Domain-0", 0, 1024),
+            *((name, number, mib) for number, (name, mib) in enumerate(self.running.items(), 1)),
+        ]
+        return "Name ID Mem VCPUs State Time(s)\n" + "".join(f"{n} {i} {m} 1 -b---- 1.0\n" for n, i, m in rows)
+
+    def _details(self, argv: Sequence[str]) -> str:
+        assert argv[3] in self.running
+        return json.dumps([{"domid": 1, "config": {"b_info": {"max_memkb": 256 * 1024}}}])
+
+    def _xenstore(self, argv: Sequence[str]) -> str:
+        number = int(argv[1].split("/")[3])
+        mib = list(self.running.values())[number - 1]
+        return f"{(256 if argv[1].endswith('static-max') else mib) * 1024}\n"
+
+    def _create(self, argv: Sequence[str]) -> str:
+        config = self.files[argv[3]].decode()
+        name = re.findall(r"name *= *[\"'](.*)[\"']", config)[0]
+        self.running[name] = int(re.findall(r"memory *= *(\d+)", config)[0])
+        return ""
+
+    def _mem_set(self, argv: Sequence[str]) -> str:
+        size = int(argv[3][:-1])
+        self.running[argv[2]] = size if argv[3].endswith("m") else size // 1024
+        return ""
+
+    def _shutdown(self, name: str) -> str | int:
+        if name in self.deaf:
+            return 124
+        del self.running[name]
+        return ""
+
+    def _enable(self, enabled: bool) -> str:
+        self.enabled = enabled
+        return ""
+
+    def _configurations(self) -> str:
+        paths = [path for path in self.files if path.startswith("/etc/xen/")]
+        return "".join(f"{path}:{self.files[path].decode().splitlines()[0]}\n" for path in paths)
+
+    def _restart(self) -> None:
+        started = [target for target in self.links.values() if self.enabled]
+        self.running.clear()
+        for path in started:
+            self._create(("xl", "create", "-q", path))
+
+
+def do(host: XlHost, name: str, **options: str) -> Outcome:
+    procedure = load_procedure(name)
+    return Engine(world(host), sleep=lambda _: None).run("dom0", procedure, parse_options(procedure, options))
+
+
+def undo(host: XlHost, name: str, subject: str = "") -> Outcome:
+    return Engine(world(host), sleep=lambda _: None).undo("dom0", load_procedure(name), subject)
+
+
+def test_maintenance_stops_guests_and_brings_back_those_that_ran() -> None:
+    host = XlHost({"web": 128, "db": 256})
+    assert do(host, "maintenance", restart="true").rebooted
+    assert (host.running, host.enabled) == ({}, False)
+    assert do(host, "maintenance", restart="true").result == "unchanged"
+    assert undo(host, "maintenance").result == "undone"
+    assert (host.running, host.enabled) == ({"db": 256, "web": 128}, True)
+    assert undo(host, "maintenance").result == "nothing"
+
+
+def test_a_guest_that_ignores_a_shutdown_ends_it_there_and_can_be_undone() -> None:
+    host = XlHost({"ant": 64, "deaf": 128, "zoo": 64}, deaf=("deaf",))
+    with pytest.raises(Failed) as caught:
+        do(host, "maintenance", restart="true")
+    assert "deaf does not shut down" in str(caught.value) and "force=true" in str(caught.value)
+    assert "done: timeout 120 xl shutdown -F -w ant" in str(caught.value)
+    assert set(host.running) == {"deaf", "zoo"} and "reboot" not in host.changes
+    assert undo(host, "maintenance").result == "undone"
+    assert set(host.running) == {"ant", "deaf", "zoo"} and host.enabled
+
+
+def test_with_force_such_a_guest_is_destroyed() -> None:
+    procedure = load_procedure("maintenance")
+    way = procedure.ways["xl"]
+    asked = parse_options(procedure, {"force": "true", "wait": "5"})
+    action = way.actions(way.sample, asked)[-1]
+    assert action.argv[:3] == ("sh", "-c", '"$@" || xl destroy "${7}"')  # type: ignore[union-attr]
+    assert action.argv[3:] == ("sh", "timeout", "5", "xl", "shutdown", "-F", "-w", "web")  # type: ignore[union-attr]
+
+
+def test_a_guest_whose_file_is_not_known_is_not_stopped() -> None:
+    host = XlHost({"web": 128})
+    del host.files["/etc/xen/web.cfg"]
+    with pytest.raises(Refused) as caught:
+        do(host, "maintenance", guests="move")
+    assert [refusal.code for refusal in caught.value.refusals] == ["no-configuration", "no-pool"]
+    assert host.changes == [] and host.enabled
+
+
+def test_a_guest_starts_with_its_host_until_that_is_undone() -> None:
+    host = XlHost({})
+    host.enabled = False
+    assert do(host, "guest-autostart", guest="off").result == "applied"
+    assert (host.links, host.enabled) == ({"/etc/xen/auto/off.cfg": "/etc/xen/off.cfg"}, True)
+    assert do(host, "guest-autostart", guest="off").result == "unchanged"
+    host.reboot(wait=1)
+    assert "off" in host.running
+    assert undo(host, "guest-autostart", "off").result == "undone"
+    assert (host.links, host.enabled) == ({}, False)
+
+
+@pytest.mark.parametrize(("guest", "folder", "codes"), [
+    ("nobody", "/etc/xen/auto", ["no-configuration"]), ("off", "/srv/guests", ["other-folder"]),
+    ("nobody", "", ["no-configuration", "other-folder"]),
+])  # fmt: skip
+def test_what_could_not_start_a_guest_is_refused(guest: str, folder: str, codes: list[str]) -> None:
+    host = XlHost({})
+    host.answers["sh -c '. /etc/default/xendomains"] = f"{folder}\n"
+    with pytest.raises(Refused) as caught:
+        do(host, "guest-autostart", guest=guest)
+    assert [refusal.code for refusal in caught.value.refusals] == codes
+    assert host.changes == []
+
+
+def test_memory_goes_down_and_comes_back() -> None:
+    host = XlHost({"web": 192, "db": 128})
+    assert do(host, "guest-memory", guest="web", size="160MiB").result == "applied"
+    assert do(host, "guest-memory", guest="web", size="160MiB").result == "unchanged"
+    assert do(host, "guest-memory", guest="web", size="256MiB").result == "applied"
+    assert host.running == {"web": 256, "db": 128}
+    assert undo(host, "guest-memory").result == "undone"
+    assert host.running["web"] == 192
+
+
+@pytest.mark.parametrize(
+    ("guest", "size", "code"),
+    [("web", "257MiB", "beyond-start"), ("web", "32MiB", "too-small"), ("off", "128MiB", "not-running")],
+)
+def test_memory_that_cannot_be_had_is_refused(guest: str, size: str, code: str) -> None:
+    host = XlHost({"web": 192})
+    with pytest.raises(Refused) as caught:
+        do(host, "guest-memory", guest=guest, size=size)
+    assert [refusal.code for refusal in caught.value.refusals] == [code]
+    assert host.changes == []
+
+
+def test_memory_that_the_host_has_not_is_refused() -> None:
+    host = XlHost({"web": 192})
+    host.answers["xl info"] = "free_memory : 10\n"
+    with pytest.raises(Refused, match="no-memory"):
+        do(host, "guest-memory", guest="web", size="256MiB")
+
+
+def test_a_guests_name_is_one_word_of_a_file_name() -> None:
+    procedure: Any = load_procedure("guest-autostart")
+    with pytest.raises(Exception, match="cannot be asked for that"):
+        parse_options(procedure, {"guest": "../../etc/passwd"})
