@@ -74,8 +74,8 @@ def test_grub_puts_every_drop_in_on_the_default_entry_and_its_removal_takes_it_o
     for now, then in ((hypervisor, before[0]), (kernel, before[1])):
         rest = [word for word in then if word.partition("=")[0] not in keys]
         assert [word for word in now if word.partition("=")[0] not in keys] == rest
-    for path in sorted(folder.glob("zz-nestlab-*")):
-        path.unlink()
+    for file in sorted(folder.glob("zz-nestlab-*")):
+        file.unlink()
     assert entry_words(tree, release) == before
 
 
