@@ -271,7 +271,7 @@ def place(path: Path) -> str:
     if isinstance(path[-1], int):
         item = {"disks": "disk", "networks": "card", "raid": "array", "guests": "guest"}.get(str(path[-2]), "item")
         return f"{item} {path[-1] + 1} of {place(path[:-2])}"
-    return f"`{path[-1]}` of {place(path[:-1])}"
+    return f"`{shown(str(path[-1]))}` of {place(path[:-1])}"
 
 
 def model_at(path: Path, root: type[BaseModel] = layers.LabLayer) -> type[BaseModel] | None:

@@ -60,7 +60,7 @@ def large_lab(nodes: int) -> str:
             "      - {name: data, size: 100GiB, sector: 512e}",
             "    networks:",
             "      - lan",
-            f"      - {{network: storage, trunk: [100], addresses: [10.{number >> 8}.{number & 255}.1/16]}}",
+            f"      - {{network: storage, trunk: [100], addresses: [10.{16 + (number >> 8)}.{number & 255}.1/16]}}",
             "    xen:",
             "      dom0_memory: 1GiB",
             "      arguments: [ucode=scan]",

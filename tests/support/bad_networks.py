@@ -23,8 +23,6 @@ def _serving(what: str) -> str:
 
 
 STRUCTURAL = (
-    ("subnet that is an address", "name: t\nnetworks: {l: {subnets: [¦10.0.0.1/24]}}\nnodes: {a: {system: host}}\n",
-     "lab-address", "write 10.0.0.0/24"),
     ("subnet without a prefix", "name: t\nnetworks: {l: {subnets: [¦10.0.0.0]}}\nnodes: {a: {system: host}}\n",
      "lab-address", "10.0.0.0/24"),
     ("package with a version", _node("    packages: [¦open-iscsi=2]\n"), "lab-bad-value", "name alone"),
@@ -33,6 +31,8 @@ STRUCTURAL = (
 )  # fmt: skip
 
 WHOLE = (
+    ("subnet that is an address", "name: t\nnetworks: {l: {subnets: [¦10.0.0.1/24]}}\nnodes: {a: {system: host}}\n",
+     "lab-address", "write 10.0.0.0/24"),
     ("address in no subnet", _on("{subnets: [10.0.0.0/24, fd00::/64]}", "addresses: [10.0.0.5/24, ¦10.0.1.5/24]"),
      "lab-address-subnet", "10.0.0.0/24"),
     ("address of another prefix", _on("{subnets: [10.0.0.0/24]}", "addresses: [¦10.0.0.5/16]"), "lab-address-subnet",
