@@ -1,0 +1,346 @@
+"""Software RAID for storage: an array over empty disks that comes up at every start, whatever the disks are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from builder.model.host import Host, World
+from builder.model.lab import Value
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Options,
+    Procedure,
+    Refusal,
+    Remove,
+    State,
+    Way,
+    Words,
+    Write,
+    run,
+    same,
+)  # fmt: skip
+from builder.procedures.asking import ask, fields, listed, read_text
+
+LEAST: Mapping[str, int] = {"1": 2, "5": 3, "6": 4, "10": 2}
+PARITY: Mapping[str, int] = {"5": 1, "6": 2}
+DISK = r"^(/dev/)?[a-z0-9][A-Za-z0-9/._:-]*$"
+
+# One line for each disk: name, size, logical sector, what uses or marks it. wipefs says what is written on it, lsblk
+# what was made of it.
+_DISKS = r"""
+for disk in "$@"; do
+  [ -b "$disk" ] || { echo "$disk - - absent"; continue; }
+  marks=$(wipefs -n -p "$disk" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+)
+  below=$(lsblk -nro TYPE "$disk" | sed 1d | sort -u | paste -sd+)
+  mounted=$(lsblk -nro MOUNTPOINT "$disk" | sed '/^$/d' | paste -sd+)
+  size="$(blockdev --getsize64 "$disk") $(blockdev --getss "$disk")"
+  echo "$disk $size ${mounted:+mounted:}${marks}${marks:+ }${below}"
+done
+"""
+# Whether a disk holds nothing but zeroes: all of it is read.
+_ZERO = r"""
+for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/zero || echo "$disk"; done
+"""
+
+
+class Asked(Options):
+    level: Literal["1", "5", "6", "10"] = Field(description="RAID level")
+    disks: Words = Field(description="disks or partitions, empty ones: sdb,sdc,sdd or /dev/disk/by-id/...")
+    array: str = Field("md0", pattern=r"^md[0-9]{1,3}$", description="name of the array")
+    policy: Literal["bitmap", "ppl", "journal"] = Field(
+        "bitmap", description="what keeps data and parity consistent over a crash; ppl is for level 5, journal for 5, 6"
+    )
+    journal: str = Field("", pattern=rf"{DISK}|^$", description="the fast disk (or RAID1) of policy=journal")
+    clean: bool = Field(False, description="do not build up the array: every disk is first read, and must be all zero")
+
+
+class Disk(Value):
+    """`holds` says what is on the disk or was made of it; empty for an empty disk."""
+
+    path: str
+    size: int
+    sector: int
+    holds: str
+
+
+class RaidState(State):
+    """`array`: what mdadm says of it, empty where there is none. `config` is mdadm.conf, `dracut` the file of the
+    initial memory file system's settings (None where the host has no dracut). `uuid` is a fresh one."""
+
+    passing: ClassVar[frozenset[str]] = frozenset(
+        {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level"}
+    )
+
+    array: str
+    line: str
+    disks: tuple[Disk, ...]
+    uuid: str
+    not_zero: tuple[str, ...]
+    config: str
+    dracut: str | None
+    inactive: bool
+    level: str
+    found: Mapping[str, str]
+
+
+class _Raid(Way[Asked, RaidState]):
+    """`config_path` is where mdadm reads its settings; `rebuild` makes the initial memory file system anew."""
+
+    state = RaidState
+    config_path: str
+    dracut_path = ""
+    rebuild: tuple[Action, ...]
+    sample = RaidState(
+        array="", line="", uuid="53461f34:2414371e:820f9514:008b6458", not_zero=(), config="", dracut=None,
+        inactive=False, found={}, level="",
+        disks=tuple(Disk(path=f"/dev/sd{letter}", size=10**12, sector=512, holds="") for letter in "bcd"),
+    )  # fmt: skip
+
+    def look(self, host: Host, asked: Asked) -> RaidState:
+        node = f"/dev/{asked.array}"
+        paths = [*map(device, asked.disks), *([device(asked.journal)] if asked.journal else [])]
+        detail = host.run(["mdadm", "--detail", node])
+        array = fields(detail.stdout) if detail.ok else {}
+        config = read_text(host, self.config_path) or ""
+        fresh = host.read("/proc/sys/kernel/random/uuid").decode().strip().replace("-", "")
+        not_zero = ask(host, "sh", "-c", _ZERO, "sh", *paths, timeout=3600).split() if asked.clean and not array else ()
+        return RaidState(
+            array=array.get("UUID", ""),
+            level=array.get("Raid Level", ""),
+            line=next((line for line in config.splitlines() if line.startswith(f"ARRAY {node} ")), ""),
+            disks=()
+            if array
+            else tuple(_disk(line) for line in ask(host, "sh", "-c", _DISKS, "sh", *paths).splitlines()),
+            uuid=":".join(fresh[at : at + 8] for at in range(0, 32, 8)),
+            not_zero=tuple(not_zero),
+            config=config,
+            dracut=(read_text(host, self.dracut_path) or "") if self.dracut_path else None,
+            inactive=re.search(rf"^{asked.array} : inactive", host.run(["cat", "/proc/mdstat"]).stdout, re.MULTILINE)
+            is not None,
+            found=examined(host.run(["mdadm", "--examine", "--brief", "--scan"]).stdout),
+        )
+
+    def refusals(self, state: RaidState, asked: Asked) -> tuple[Refusal, ...]:
+        if state.array and state.level != f"raid{asked.level}":
+            return (Refusal(code="other-array", message=f"{asked.array} is there already, and is {state.level}",
+                            hint="give the new one another name: array=md1"),)  # fmt: skip
+        if state.array or state.inactive:
+            return ()
+        return (*_shape(asked), *_emptiness(state), *_fitness(state))
+
+    def advice(self, state: RaidState, asked: Asked) -> tuple[str, ...]:
+        told = [*mismatches(state)]
+        data = len(asked.disks) - PARITY.get(asked.level, 0)
+        if asked.level in PARITY and data & (data - 1):
+            told.append(f"level {asked.level} does best with 2, 4 or 8 disks of data: here are {data}")
+        if asked.level == "10" and len(asked.disks) % 2:
+            told.append("level 10 works with an odd number of disks, and does best with an even one")
+        sizes = {disk.size for disk in state.disks}
+        if len(sizes) > 1:
+            told.append("the disks differ in size: of each as much is used as the smallest has; partitions of one size "
+                        "keep the rest")  # fmt: skip
+        return tuple(told)
+
+    def actions(self, state: RaidState, asked: Asked) -> tuple[Action, ...]:
+        node = f"/dev/{asked.array}"
+        todo: list[Action] = []
+        if state.inactive:
+            todo.append(run("mdadm", "--run", node, hint="too few of its disks are there to start it"))
+        elif not state.array:
+            todo.append(_create(asked, state.uuid))
+        uuid = state.array or state.uuid
+        line = f"ARRAY {node} metadata=1.2 UUID={uuid}"
+        changed = state.line != line and not state.inactive
+        if changed:
+            rest = "".join(f"{each}\n" for each in state.config.splitlines() if each != state.line)
+            todo.append(Write(self.config_path, f"{rest}{line}\n"))
+        if state.dracut is not None and f"rd.md.uuid={uuid} " not in state.dracut:
+            todo.append(Write(self.dracut_path, with_array(state.dracut, node, uuid)))
+            changed = True
+        return (*todo, *self.rebuild) if changed else tuple(todo)
+
+    def undo(self, state: RaidState, before: RaidState, asked: Asked) -> tuple[Action, ...]:
+        node = f"/dev/{asked.array}"
+        todo: list[Action] = []
+        if state.array and not before.array:
+            hint = "something uses the array: unmount it, or take its volume group or storage repository away first"
+            todo.append(run("mdadm", "--stop", node, seconds=120, hint=hint))
+            members = [*map(device, asked.disks), *([device(asked.journal)] if asked.journal else [])]
+            todo.append(run("mdadm", "--zero-superblock", *members))
+        if state.line == before.line:
+            return tuple(todo)
+        lines = [each for each in state.config.splitlines() if each != state.line]
+        lines += [before.line] if before.line else []
+        todo.append(
+            Write(self.config_path, "".join(f"{each}\n" for each in lines)) if lines else Remove(self.config_path)
+        )
+        if state.dracut is not None and before.dracut is not None:
+            todo.append(Write(self.dracut_path, before.dracut) if before.dracut else Remove(self.dracut_path))
+        return (*todo, *self.rebuild)
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        array = fields(ask(host, "mdadm", "--detail", f"/dev/{asked.array}"))
+        policy = array.get("Consistency Policy", "")
+        mdstat = host.run(["cat", "/proc/mdstat"]).stdout
+        state = re.search(rf"^{asked.array} : (\w+) ", mdstat, re.MULTILINE)
+        line = next((each for each in (read_text(host, self.config_path) or "").splitlines()
+                     if each.startswith(f"ARRAY /dev/{asked.array} ")), "")  # fmt: skip
+        return (
+            same(f"{asked.array} in /proc/mdstat", "active", state[1] if state else "not there"),
+            same("level", f"raid{asked.level}", array.get("Raid Level", "")),
+            same("disks that work", str(len(asked.disks) + bool(asked.journal)), array.get("Working Devices", "")),
+            same("consistency policy", asked.policy, policy),
+            same(
+                "the array that mdadm.conf names is the one that runs", array.get("UUID", ""), line.rpartition("=")[2]
+            ),
+        )
+
+
+def device(name: str) -> str:
+    return name if name.startswith("/") else f"/dev/{name}"
+
+
+def _disk(line: str) -> Disk:
+    path, size, sector, *holds = line.split(maxsplit=3)
+    if size == "-":
+        return Disk(path=path, size=0, sector=0, holds="absent")
+    return Disk(path=path, size=int(size), sector=int(sector), holds=" ".join(holds))
+
+
+def _create(asked: Asked, uuid: str) -> Action:
+    """The array gets the identity that the files are written for."""
+    policy = {
+        "bitmap": "--bitmap=internal",
+        "ppl": "--consistency-policy=ppl",
+        "journal": f"--write-journal={device(asked.journal)}",
+    }
+    words = ["mdadm", "--create", f"/dev/{asked.array}", f"--uuid={uuid}", "--run", f"--level={asked.level}"]
+    words += ["--metadata=1.2", policy[asked.policy], *(["--assume-clean"] if asked.clean else [])]
+    return run(*words, f"--raid-devices={len(asked.disks)}", *map(device, asked.disks), seconds=120)
+
+
+def _shape(asked: Asked) -> list[Refusal]:
+    found = []
+    if len(asked.disks) < LEAST[asked.level]:
+        found.append(Refusal(code="too-few", message=f"level {asked.level} needs {LEAST[asked.level]} disks or more",
+                             hint=f"name {LEAST[asked.level] - len(asked.disks)} more"))  # fmt: skip
+    if len({*map(device, asked.disks), device(asked.journal)}) < len(asked.disks) + 1:
+        found.append(Refusal(code="twice", message="a disk is named twice", hint="every member is a disk of its own"))
+    if asked.policy == "ppl" and asked.level != "5":
+        found.append(Refusal(code="policy", message="partial parity logs are for level 5 alone",
+                             hint="policy=journal for level 6; levels 1 and 10 have no write hole"))  # fmt: skip
+    if (asked.policy == "journal") != bool(asked.journal) or (asked.policy == "journal" and asked.level not in PARITY):
+        found.append(Refusal(code="policy", message="a journal is a disk beside an array of level 5 or 6",
+                             hint="policy=journal journal=DISK, or neither"))  # fmt: skip
+    return found
+
+
+def _emptiness(state: RaidState) -> list[Refusal]:
+    used = [disk for disk in state.disks if disk.holds]
+    return [
+        Refusal(code="no-disk" if disk.holds == "absent" else "not-empty",
+                message=f"there is no disk {disk.path}" if disk.holds == "absent"
+                else f"{disk.path} is not empty: {disk.holds}",
+                hint="lsblk lists them" if disk.holds == "absent"
+                else "nothing is overwritten: if it may go, `wipefs -a` and zeroes over the whole disk first")
+        for disk in used
+    ]  # fmt: skip
+
+
+def _fitness(state: RaidState) -> list[Refusal]:
+    found = []
+    there = [disk for disk in state.disks if disk.holds != "absent"]
+    if len({disk.sector for disk in there}) > 1:
+        found.append(Refusal(code="sectors", message="the disks differ in the size of their sectors",
+                             hint="do not mix disks of 512 and of 4096 bytes"))  # fmt: skip
+    if state.dracut is not None and any(disk.sector != 512 for disk in there):
+        found.append(Refusal(code="sectors", message="storage of XCP-ng needs disks with sectors of 512 bytes",
+                             hint="512e disks do; 4Kn ones need a largeblock SR"))  # fmt: skip
+    if state.not_zero:
+        found.append(Refusal(code="not-zero", message=f"not all zero: {listed(state.not_zero)}",
+                             hint="clean=true is for disks overwritten with zeroes: leave it out"))  # fmt: skip
+    return found
+
+
+def examined(text: str) -> dict[str, str]:
+    """Array -> UUID of what lies on the disks, by `mdadm --examine --brief --scan`."""
+    found = re.findall(r"^ARRAY (\S+).*?UUID=([0-9a-f:]{35})", text, re.MULTILINE)
+    return {re.sub(r"^/dev/md/(\d+)$", r"/dev/md\1", name): uuid for name, uuid in found}
+
+
+def mismatches(state: RaidState) -> list[str]:
+    """Where the files that start arrays say something else than the disks do; every one by name."""
+    told = []
+    named = dict(re.findall(r"^ARRAY (\S+).*?UUID=([0-9a-f:]{35})", state.config, re.MULTILINE))
+    for name, uuid in named.items():
+        if uuid not in state.found.values():
+            told.append(f"mdadm.conf names {name} with UUID {uuid}, which no disk has")
+    for number, line in enumerate((state.dracut or "").splitlines(), 1):
+        if line.count('"') % 2:
+            told.append(f"dracut's settings, line {number}: a quote is not closed: {line}")
+        elif re.match(r'\w+\+="(\S.*|.*\S)"$', line):
+            told.append(f"dracut's settings, line {number}: spaces are missing inside the quotes: {line}")
+    for uuid in re.findall(r"rd\.md\.uuid=([0-9a-f:]+)", state.dracut or ""):
+        if uuid not in state.found.values():
+            told.append(f"dracut's settings ask for an array with UUID {uuid}, which no disk has")
+    return told
+
+
+_DRACUT = """\
+add_dracutmodules+=" mdraid "
+add_drivers+=" md_mod raid0 raid1 raid456 raid10 "
+kernel_cmdline+=" rd.auto=1 "
+kernel_cmdline+=" rd.md=1 "
+kernel_cmdline+=" rd.md.conf=1 "
+"""
+
+
+def with_array(text: str, node: str, uuid: str) -> str:
+    """dracut's settings with one more array. The spaces inside the quotes keep the pieces apart."""
+    lines = [line for line in (text or _DRACUT).splitlines() if f" {node} " not in line]
+    return "".join(
+        f"{line}\n" for line in (*lines, f'add_device+=" {node} "', f'kernel_cmdline+=" rd.md.uuid={uuid} "')
+    )
+
+
+class _Xl(_Raid):
+    config_path = "/etc/mdadm/mdadm.conf"
+    rebuild = (run("update-initramfs", "-u", seconds=180),)
+
+
+class _Xe(_Raid):
+    config_path = "/etc/mdadm.conf"
+    dracut_path = "/etc/dracut.conf.d/dracut_mdraid.conf"
+    rebuild = (run("sh", "-c", 'dracut --force "/boot/initrd-$(uname -r).img" "$(uname -r)"', seconds=600),)
+    sample = _Raid.sample.model_copy(update={"dracut": ""})
+
+
+PROCEDURE = Procedure(
+    name="raid-storage",
+    title="Software RAID for storage",
+    summary="An array over empty disks, named to mdadm and to the initial memory file system by its UUID, so that it "
+    "is put together at every start whatever its disks are called then. On XCP-ng a storage repository is made on it "
+    "afterwards: xe sr-create type=ext device-config:device=/dev/md0 shared=false content-type=user name-label=NAME.",
+    options=Asked,
+    ways={"xl": _Xl(), "xe": _Xe()},
+    sources=("XCP-ng guide: Software RAID Storage Repository", "mdadm(8)", "mdadm.conf(5)", "dracut.conf(5)"),
+    drill=Drill(
+        options={"level": "5", "disks": "sdb,sdc,sdd"},
+        reason="it needs a host with three empty disks: nestlab procedure run labs/raid-sr.yaml does it for one",
+    ),
+    dead=(
+        Dead(
+            says="--assume-clean on every new array",
+            why="it is only true of disks that are all zero: on others the parity is wrong until it is first written, "
+            "and a disk that fails before that is lost data. clean=true reads the disks first",
+        ),
+    ),
+    subject="array",
+)  # fmt: skip

@@ -1,0 +1,154 @@
+"""Software RAID: what is refused, what is advised, which commands; files that disagree with the disks are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builder.procedures import load_procedure
+from builder.procedures.api import steps
+from builder.procedures.options import parse_options
+from builder.procedures.raid_storage import Disk, RaidState, examined, mismatches, with_array
+
+PROCEDURE = load_procedure("raid-storage")
+XL: Any = PROCEDURE.ways["xl"]
+XE: Any = PROCEDURE.ways["xe"]
+UUID = "53461f34:2414371e:820f9514:008b6458"
+OTHER = "09871a29:26fa7ce1:0c9b040a:60f5cabf"
+
+
+def asked(**options: str) -> Any:
+    return parse_options(PROCEDURE, {"level": "5", "disks": "sdb,sdc,sdd", **options})
+
+
+def state(**changes: object) -> RaidState:
+    made: RaidState = XL.sample.model_copy(update=changes)
+    return made
+
+
+def disks(*holds: str, size: int = 10**12, sector: int = 512) -> tuple[Disk, ...]:
+    return tuple(Disk(path=f"/dev/sd{'bcdefgh'[n]}", size=size, sector=sector, holds=h) for n, h in enumerate(holds))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ["--level=5", "--bitmap=internal", "--raid-devices=3"]),
+        ({"level": "1", "disks": "sdb,sdc"}, ["--level=1", "--raid-devices=2"]),
+        ({"level": "6", "disks": "sdb,sdc,sdd,sde"}, ["--level=6", "--raid-devices=4"]),
+        ({"level": "10", "disks": "sdb,sdc"}, ["--level=10", "--raid-devices=2"]),
+        ({"level": "10"}, ["--level=10", "--raid-devices=3"]),
+        ({"policy": "ppl"}, ["--consistency-policy=ppl"]),
+        ({"policy": "journal", "journal": "nvme0n1"}, ["--write-journal=/dev/nvme0n1"]),
+        ({"clean": "true"}, ["--assume-clean"]),
+        (
+            {"array": "md3", "disks": "/dev/disk/by-id/a,sdc1,nvme0n1"},
+            ["/dev/md3", "/dev/disk/by-id/a", "/dev/nvme0n1"],
+        ),
+    ],
+)
+def test_the_array_is_made_as_asked(options: dict[str, str], words: list[str]) -> None:
+    create = steps(XL.actions(state(), asked(**options)))[0].split()
+    assert create[:2] == ["mdadm", "--create"] and "--metadata=1.2" in create and f"--uuid={UUID}" in create
+    assert [word for word in words if word not in create] == []
+    assert ("--assume-clean" in create) == ("clean" in options)
+    assert ("--bitmap=internal" in create) == ("policy" not in options)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "codes"),
+    [
+        ({"disks": "sdb,sdc"}, {}, ["too-few"]),
+        ({"level": "6"}, {}, ["too-few"]),
+        ({"disks": "sdb,/dev/sdb,sdc"}, {}, ["twice"]),
+        ({"level": "6", "disks": "sdb,sdc,sdd,sde", "policy": "ppl"}, {}, ["policy"]),
+        ({"level": "1", "policy": "journal", "journal": "sde"}, {}, ["policy"]),
+        ({"policy": "journal"}, {}, ["policy"]),
+        ({"policy": "journal", "journal": "sdb"}, {}, ["twice"]),
+        ({}, {"disks": disks("", "ext4", "linux_raid_member part")}, ["not-empty", "not-empty"]),
+        ({}, {"disks": disks("", "mounted:/srv", "absent")}, ["not-empty", "no-disk"]),
+        ({}, {"disks": (*disks("", ""), *disks("", sector=4096))}, ["sectors"]),
+        ({"clean": "true"}, {"not_zero": ("/dev/sdc",)}, ["not-zero"]),
+        ({"disks": "sdb"}, {"disks": disks("ext4")}, ["too-few", "not-empty"]),
+        ({}, {"array": OTHER, "level": "raid1"}, ["other-array"]),
+        ({}, {"array": OTHER, "level": "raid5"}, []),
+    ],
+)
+def test_nothing_is_overwritten(options: dict[str, str], changes: dict[str, object], codes: list[str]) -> None:
+    assert [refusal.code for refusal in XL.refusals(state(**changes), asked(**options))] == codes
+
+
+def test_xcp_ng_takes_no_disks_of_4096_bytes() -> None:
+    four = disks("", "", "", sector=4096)
+    assert XL.refusals(state(disks=four), asked()) == ()
+    assert [r.code for r in XE.refusals(state(disks=four, dracut=""), asked())] == ["sectors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"disks": "a,b,c,d"}, "2, 4 or 8 disks of data: here are 3"),
+        ({"level": "6", "disks": "a,b,c,d,e"}, "here are 3"),
+        ({"level": "10"}, "odd number"),
+        ({}, ""),
+        ({"level": "6", "disks": "a,b,c,d"}, ""),
+    ],
+)
+def test_the_number_of_disks_is_advised_on(options: dict[str, str], words: str) -> None:
+    told = " ".join(XL.advice(state(), asked(**options)))
+    assert words in told and bool(told) == bool(words)
+
+
+def test_disks_of_several_sizes_are_advised_on() -> None:
+    assert "partitions of one size" in XL.advice(state(disks=(*disks(""), *disks("", "", size=1))), asked())[0]
+
+
+def test_an_array_that_is_there_is_only_made_lasting() -> None:
+    done = steps(XL.actions(state(array=OTHER, level="raid5", config="AUTO +all\n"), asked()))
+    config = f"AUTO +all\n    ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
+    assert done == [f"write /etc/mdadm/mdadm.conf, mode 0644:\n    {config}", "update-initramfs -u"]
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
+    assert XL.actions(state(array=OTHER, level="raid5", line=line, config=line), asked()) == ()
+
+
+def test_an_array_that_was_put_together_but_not_started_is_started() -> None:
+    assert steps(XL.actions(state(inactive=True), asked())) == ["mdadm --run /dev/md0"]
+    assert XL.refusals(state(inactive=True, disks=disks("linux_raid_member")), asked()) == ()
+
+
+@pytest.mark.parametrize("way", [XL, XE], ids=["xl", "xe"])
+def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
+    before = way.sample.model_copy(update={"config": "MAILADDR root\n"})
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
+    dracut = None if before.dracut is None else with_array("", "/dev/md0", UUID)
+    now = before.model_copy(
+        update={"array": UUID, "line": line, "config": f"MAILADDR root\n{line}\n", "dracut": dracut}
+    )
+    done = steps(way.undo(now, before, asked()))
+    assert done[:2] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdb /dev/sdc /dev/sdd"]
+    assert done[2].endswith("mode 0644:\n    MAILADDR root")
+    assert ("rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" in done) == (way is XE)
+    assert way.undo(before, before, asked()) == ()
+
+
+def test_a_second_array_keeps_the_first_ones_lines() -> None:
+    text = with_array(with_array("", "/dev/md0", UUID), "/dev/md1", OTHER)
+    assert text.count("add_dracutmodules") == 1
+    for node, uuid in (("/dev/md0", UUID), ("/dev/md1", OTHER)):
+        assert f'add_device+=" {node} "\n' in text and f'kernel_cmdline+=" rd.md.uuid={uuid} "\n' in text
+
+
+def test_each_disagreement_is_named() -> None:
+    found = examined(f"ARRAY /dev/md/0  metadata=1.2 UUID={UUID} name=XCP-ng:0\n")
+    assert found == {"/dev/md0": UUID}
+    wrong = UUID.replace("5346", "5364")
+    dracut = f'add_drivers+=" raid1\nadd_device+="/dev/md0"\nkernel_cmdline+=" rd.md.uuid={wrong} "\n'
+    told = mismatches(state(found=found, config=f"ARRAY /dev/md0 metadata=1.2 UUID={wrong}\n", dracut=dracut))
+    assert len(told) == 4
+    assert told[0] == f"mdadm.conf names /dev/md0 with UUID {wrong}, which no disk has"
+    assert "line 1: a quote is not closed" in told[1]
+    assert "line 2: spaces are missing" in told[2]
+    assert told[3] == f"dracut's settings ask for an array with UUID {wrong}, which no disk has"
+    good = with_array("", "/dev/md0", UUID)
+    assert mismatches(state(found=found, config=f"ARRAY /dev/md0 UUID={UUID}\n", dracut=good)) == []
