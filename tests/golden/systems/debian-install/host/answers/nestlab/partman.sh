@@ -23,5 +23,6 @@ run() { # FILE: one of the user's scripts, in the installer
 
 tell begin disks 'the disks are next'
 
-# A host of guests is no laptop; and the other one would be installed only to be purged.
-rm -f /usr/lib/pre-pkgsel.d/*laptop-detect /usr/lib/pre-pkgsel.d/*popcon
+# Packages that the installer would add by itself, each in a run of apt of its own: what laptops need, what is purged
+# again at once, and what writes a report of the installation; its logs are kept without it.
+for package in laptop-detect popcon save-logs; do rm -f /usr/lib/pre-pkgsel.d/*"$package"; done
