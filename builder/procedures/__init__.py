@@ -25,6 +25,7 @@ PROCEDURES: Mapping[str, str] = {
     "maintenance": "builder.procedures.maintenance",
     "guest-autostart": "builder.procedures.guest_autostart",
     "guest-memory": "builder.procedures.guest_memory",
+    "vif-tx-off": "builder.procedures.vif_tx_off",
     "raid-storage": "builder.procedures.raid_storage",
     "remote-syslog": "builder.procedures.remote_syslog",
     "tls-certificate": "builder.procedures.tls_certificate",

@@ -229,4 +229,5 @@ class Procedure:
 
     def key(self, asked: Options) -> str:
         """What the journal of this application is called."""
-        return f"{self.name}@{getattr(asked, self.subject)}" if self.subject else self.name
+        subject = getattr(asked, self.subject) if self.subject else ""
+        return f"{self.name}@{subject}" if subject else self.name

@@ -74,4 +74,5 @@ class Journal:
         """The journals of a procedure that tells its applications apart."""
         listed = host.run(["ls", "-1", FOLDER])
         names = listed.stdout.splitlines() if listed.ok else []
-        return [name.removesuffix(".json") for name in names if name.startswith(f"{procedure}@")]
+        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return [name for name in found if name.partition("@")[0] == procedure]

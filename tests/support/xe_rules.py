@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
     "vif-create": ({"device", "network-uuid", "vm-uuid"}, {"mac"}),
     "network-create": ({"name-label"}, {"name-description", "MTU", "bridge", "managed"}),
     "network-destroy": ({"uuid"}, set()),
+    "vif-unplug": ({"uuid"}, {"force"}),
+    "vif-plug": ({"uuid"}, set()),
     "vm-migrate": (set(), {"uuid", "live", "host", "host-uuid"}),
     "vm-memory-dynamic-range-set": ({"min", "max"}, {"uuid"}),
     "host-disable": (set(), {"uuid"}),
@@ -54,6 +56,7 @@ SETTABLE = {
            "HVM-boot-policy", "HVM-boot-params", "platform", "other-config"},
     "vdi": {"name-label", "name-description", "other-config"},
     "network": {"name-label", "name-description", "MTU", "other-config"},
+    "vif": {"other-config"},
     "host": {"name-label", "name-description", "other-config", "logging"},
     "pool": {"name-label", "name-description", "other-config"},
 }  # fmt: skip

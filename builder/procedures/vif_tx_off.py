@@ -1,0 +1,194 @@
+"""TX checksum offload off on guests' interfaces: what pf and other packet filters need inside a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from builder.errors import UsageError
+from builder.model.host import Host, World
+from builder.procedures import xe, xlconf
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Options,
+    Procedure,
+    Refusal,
+    Remove,
+    State,
+    Way,
+    Write,
+    run,
+    same,
+)  # fmt: skip
+from builder.procedures.asking import ask, read_text
+
+SCRIPTS = "/etc/xen/scripts"
+SCRIPT = "vif-nestlab-tx-off"
+KEY = "vif.default.script"
+# Every interface that xl makes goes through the default script, those that are added later too. `vif` is the
+# interface's name in dom0; the bridge's own script does the rest.
+_SCRIPT = """\
+#!/bin/sh
+# Written by `nestlab procedure run`: vif-tx-off. The bridge script, and then no TX checksum offload towards the guest.
+"${0%/*}/@BELOW@" "$@" || exit $?
+case "$1" in
+online | add) [ -z "${vif:-}" ] || ethtool -K "$vif" tx off ;;
+esac
+"""
+# Interfaces of guests in dom0, each with what ethtool says of it.
+_VIFS = r"""
+for path in /sys/class/net/vif*; do
+  [ -e "$path" ] || continue
+  vif=${path##*/}
+  echo "$vif $(ethtool -k "$vif" | sed -n 's/^tx-checksumming: \([a-z]*\).*/\1/p')"
+done
+"""
+
+
+class Asked(Options):
+    guest: str = Field("", pattern=r"^[A-Za-z0-9_.:-]*$", description="the guest (xe); plain Xen does it for all")
+
+
+class _XlState(State):
+    """`line` is xl.conf's default script, `vifs` the interfaces that are there with `on` or `off`."""
+
+    passing: ClassVar[frozenset[str]] = frozenset({"text", "vifs", "ethtool"})
+
+    line: str | None
+    script: str | None
+    text: str | None
+    vifs: Mapping[str, str]
+    ethtool: bool
+
+
+class _Xl(Way[Asked, _XlState]):
+    state = _XlState
+    sample = _XlState(line=None, script=None, text="", vifs={"vif1.0": "on"}, ethtool=True)
+
+    def look(self, host: Host, asked: Asked) -> _XlState:  # noqa: ARG002
+        text = read_text(host, xlconf.PATH)
+        there = host.run(["sh", "-c", "command -v ethtool"]).ok
+        return _XlState(
+            line=xlconf.line_of(text or "", KEY),
+            script=read_text(host, f"{SCRIPTS}/{SCRIPT}"),
+            text=text,
+            vifs=_vifs(host) if there else {},
+            ethtool=there,
+        )
+
+    def refusals(self, state: _XlState, asked: Asked) -> tuple[Refusal, ...]:
+        found = []
+        if not state.ethtool:
+            found.append(Refusal(code="no-ethtool", message="the host has no ethtool",
+                                 hint="in a lab file: packages: [ethtool]; else install it on the host"))  # fmt: skip
+        if asked.guest:
+            found.append(Refusal(code="all-guests", message="plain Xen sets this for all guests' interfaces",
+                                 hint="leave guest= out; one guest alone: script= in its vif"))  # fmt: skip
+        return tuple(found)
+
+    def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+        below = xlconf.value_of(state.line) or "vif-bridge"
+        todo: list[Action] = []
+        if below != SCRIPT:
+            todo.append(Write(f"{SCRIPTS}/{SCRIPT}", _SCRIPT.replace("@BELOW@", below), mode=0o755))
+            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, f'{KEY}="{SCRIPT}"'))
+        todo += [run("ethtool", "-K", vif, "tx", "off") for vif, now in state.vifs.items() if now != "off"]
+        return tuple(todo)
+
+    def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+        """Interfaces that were on, and those that came since, get their offload back."""
+        todo: list[Action] = []
+        if state.line != before.line:
+            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, before.line))
+        if state.script is not None and before.script is None:
+            todo.append(Remove(f"{SCRIPTS}/{SCRIPT}"))
+        todo += [run("ethtool", "-K", vif, "tx", "on") for vif, now in state.vifs.items()
+                 if now == "off" and before.vifs.get(vif) != "off"]  # fmt: skip
+        return tuple(todo)
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        line = xlconf.line_of(read_text(host, xlconf.PATH) or "", KEY)
+        return (
+            same("script that xl runs for every new interface", SCRIPT, xlconf.value_of(line)),
+            *(same(f"tx-checksumming of {vif}", "off", now) for vif, now in _vifs(host).items()),
+        )
+
+
+def _vifs(host: Host) -> dict[str, str]:
+    rows = (line.split() for line in ask(host, "sh", "-c", _VIFS).splitlines())
+    return {row[0]: row[1] if len(row) > 1 else "unknown" for row in rows}
+
+
+class _XeState(State):
+    """`vifs`: uuid of each VIF of the guest -> its key ethtool-tx, empty for none."""
+
+    passing: ClassVar[frozenset[str]] = frozenset({"power"})
+
+    power: str
+    vifs: Mapping[str, str]
+
+
+def _replug(state: _XeState, calls: Sequence[Action], vifs: Sequence[str]) -> tuple[Action, ...]:
+    """A running guest's interface reads the key when it is plugged in."""
+    if state.power != "running":
+        return tuple(calls)
+    plugs = [run("xe", f"vif-{how}", f"uuid={uuid}", seconds=120) for uuid in vifs for how in ("unplug", "plug")]
+    return (*calls, *plugs)
+
+
+class _Xe(Way[Asked, _XeState]):
+    state = _XeState
+    sample = _XeState(power="running", vifs={"VIF-UUID": ""})
+
+    def look(self, host: Host, asked: Asked) -> _XeState:
+        vm = xe.vm(host, asked.guest)
+        vifs = xe.minimal(host, "vif-list", f"vm-uuid={vm}")
+        return _XeState(
+            power=xe.param(host, "vm", vm, "power-state"),
+            vifs={uuid: xe.map_key(host, "vif", uuid, "other-config", "ethtool-tx") for uuid in sorted(vifs)},
+        )
+
+    def settle(self, host: Host, asked: Asked) -> Asked:  # noqa: ARG002
+        if asked.guest:
+            return asked
+        raise UsageError("XAPI sets this guest by guest", hint="say which: guest=NAME")
+
+    def actions(self, state: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+        on = [uuid for uuid, now in state.vifs.items() if now != "off"]
+        return _replug(state, [xe.set_key("vif", uuid, "other-config", "ethtool-tx", "off") for uuid in on], on)
+
+    def undo(self, state: _XeState, before: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+        changed = [uuid for uuid, now in before.vifs.items() if state.vifs.get(uuid, now) != now]
+        calls = [xe.set_key("vif", uuid, "other-config", "ethtool-tx", before.vifs[uuid]) for uuid in changed]
+        return _replug(state, calls, changed)
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        number = xe.param(host, "vm", xe.vm(host, asked.guest), "dom-id")
+        mine = {vif: now for vif, now in _vifs(host).items() if vif.startswith(f"vif{number}.")}
+        return tuple(same(f"tx-checksumming of {vif}", "off", now) for vif, now in mine.items())
+
+
+PROCEDURE = Procedure(
+    name="vif-tx-off",
+    title="No TX checksum offload towards guests",
+    summary="Frames that dom0 hands to a guest have their checksums: pf in FreeBSD, pfSense and OPNsense drops those "
+    "without. Plain Xen: for every guest, those whose interfaces are added later too. With XAPI: for one guest.",
+    options=Asked,
+    ways={"xl": _Xl(), "xe": _Xe()},
+    sources=("XCP-ng guide: pfSense / OPNsense VM", "xl.conf(5): vif.default.script", "ethtool(8)"),
+    drill=Drill(
+        reason="the images of nestlab's hosts have no ethtool; a lab with packages: [ethtool] can run it",
+    ),
+    dead=(
+        Dead(
+            says="uncheck checksum offload in the guest's web interface, or switch RX off as well",
+            why="neither is needed, and either makes the guest slower: what counts is the direction towards the guest",
+        ),
+    ),
+    subject="guest",
+)

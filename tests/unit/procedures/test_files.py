@@ -1,0 +1,168 @@
+"""Procedures that change settings of the toolstack and of daemons: what is not theirs stays, byte for byte."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import UsageError
+from builder.procedures import load_procedure, xlconf
+from builder.procedures.engine import Engine, Outcome
+from builder.procedures.errors import Refused, Unproven
+from builder.procedures.options import parse_options
+from tests.support.fake_host import FakeHost, world
+
+INFO = "free_memory : 2700\nxen_commandline : placeholder dom0_mem=1024M,max:1024M\n"
+LIST = "Name ID Mem VCPUs State Time(s)\nDomain-0 0 1024 2 r----- 1.0\n"
+
+
+def do(host: FakeHost, name: str, **options: str) -> Outcome:
+    procedure = load_procedure(name)
+    return Engine(world(host), sleep=lambda _: None).run("dom0", procedure, parse_options(procedure, options))
+
+
+def undo(host: FakeHost, name: str) -> Outcome:
+    return Engine(world(host), sleep=lambda _: None).undo("dom0", load_procedure(name))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "line", "after"),
+    [
+        ("", None, 'a="off"', 'a="off"\n'),
+        ("# a=1\n", None, 'a="off"', '# a=1\na="off"\n'),
+        ("b=1\n a = 'on' # why\nc=1\n", "on", 'a="off"', 'b=1\na="off"\nc=1\n'),
+        ("a=1\na=2\nb=1\n", "2", "a=3", "a=3\nb=1\n"),
+        ("aa=1\nba=1\n", None, None, "aa=1\nba=1\n"),
+        ("a=1\nb=1\n", "1", None, "b=1\n"),
+    ],
+)
+def test_one_line_of_xl_conf_is_changed(text: str, value: str | None, line: str | None, after: str) -> None:
+    assert xlconf.value_of(xlconf.line_of(text, "a")) == value
+    assert xlconf.with_line(text, "a", line) == after
+
+
+def xl_host(conf: str | None, **answers: Any) -> FakeHost:
+    files = {} if conf is None else {xlconf.PATH: conf}
+    base: dict[str, Any] = {
+        "xl info": INFO,
+        "xl list": LIST,
+        "uname -r": "6.12\n",
+        "xl create": 1,
+        "rm -f -- /run/": "",
+    }
+    return FakeHost({**base, **answers}, files)
+
+
+@pytest.mark.parametrize(
+    "conf", [None, "", 'vif.default.bridge="xenbr0"\n', "#autoballoon=\nautoballoon = 1\nlast=1\n"]
+)
+def test_autoballoon_is_switched_off_and_its_line_comes_back(conf: str | None) -> None:
+    host = xl_host(conf)
+    assert do(host, "autoballoon-off").result == "applied"
+    assert b'autoballoon="off"\n' in host.files[xlconf.PATH]
+    assert do(host, "autoballoon-off").result == "unchanged"
+    assert undo(host, "autoballoon-off").result == "undone"
+    assert host.files.get(xlconf.PATH, b"").decode() == (conf or "")
+
+
+def test_a_guest_that_is_started_nevertheless_disproves_it_and_is_taken_away() -> None:
+    host = xl_host("", **{"xl create": "", "xl destroy": ""})
+    with pytest.raises(Unproven, match="it was started"):
+        do(host, "autoballoon-off")
+    assert "xl destroy nestlab-probe" in host.changes
+
+
+def test_without_a_fixed_dom0_nothing_is_switched_off() -> None:
+    host = xl_host("", **{"xl info": "free_memory : 9\nxen_commandline : placeholder\n"})
+    with pytest.raises(Refused, match="dom0-has-all"):
+        do(host, "autoballoon-off")
+    assert host.files == {xlconf.PATH: b""}
+
+
+class Vifs(FakeHost):
+    """Interfaces of guests whose offload ethtool switches."""
+
+    def __init__(self, conf: str) -> None:
+        self.vifs = {"vif1.0": "on", "vif2.0": "off"}
+        super().__init__(
+            {
+                "sh -c 'command -v ethtool'": "/usr/sbin/ethtool\n",
+                "ethtool -K": self._switch,
+                "sh -c": lambda _: "".join(f"{vif} {now}\n" for vif, now in self.vifs.items()),
+            },
+            {xlconf.PATH: conf},
+        )
+
+    def _switch(self, argv: Sequence[str]) -> str:
+        assert argv[3] == "tx"
+        self.vifs[argv[2]] = argv[4]
+        return ""
+
+
+@pytest.mark.parametrize(("conf", "below"), [("", "vif-bridge"), ('vif.default.script="vif-route"\n', "vif-route")])
+def test_every_interface_and_those_to_come_lose_their_offload(conf: str, below: str) -> None:
+    host = Vifs(conf)
+    assert do(host, "vif-tx-off").result == "applied"
+    assert host.vifs == {"vif1.0": "off", "vif2.0": "off"}
+    script = host.files["/etc/xen/scripts/vif-nestlab-tx-off"].decode()
+    assert f'"${{0%/*}}/{below}" "$@" || exit $?' in script
+    assert host.modes["/etc/xen/scripts/vif-nestlab-tx-off"] == 0o755
+    assert do(host, "vif-tx-off").result == "unchanged"
+    host.vifs["vif3.0"] = "off"
+    assert undo(host, "vif-tx-off").result == "undone"
+    assert host.vifs == {"vif1.0": "on", "vif2.0": "off", "vif3.0": "on"}
+    assert host.files.get(xlconf.PATH, b"").decode() == conf
+    assert "/etc/xen/scripts/vif-nestlab-tx-off" not in host.files
+
+
+def test_the_script_runs_the_one_below_and_then_ethtool(tmp_path: Path) -> None:
+    """As xl runs it: really, with an ethtool that only says what it was asked."""
+    host = Vifs("")
+    do(host, "vif-tx-off")
+    script = tmp_path / "vif-nestlab-tx-off"
+    script.write_bytes(host.files["/etc/xen/scripts/vif-nestlab-tx-off"])
+    (tmp_path / "vif-bridge").write_text('#!/bin/sh\necho "bridge $*"\n[ "$1" != fail ]\n')
+    (tmp_path / "ethtool").write_text('#!/bin/sh\necho "ethtool $*"\n')
+    for file in tmp_path.iterdir():
+        file.chmod(0o755)
+
+    def xl(word: str) -> tuple[str, int]:
+        done = subprocess.run([script, word, "type_if=vif"], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "vif": "vif7.0"},
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        return done.stdout, done.returncode
+
+    assert xl("online") == ("bridge online type_if=vif\nethtool -K vif7.0 tx off\n", 0)
+    assert xl("offline") == ("bridge offline type_if=vif\n", 0)
+    assert xl("fail") == ("bridge fail type_if=vif\n", 1)
+
+
+def test_reasons_against_it_on_plain_xen() -> None:
+    host = Vifs("")
+    host.answers["sh -c 'command -v ethtool'"] = 1
+    with pytest.raises(Refused) as caught:
+        do(host, "vif-tx-off", guest="web")
+    assert [refusal.code for refusal in caught.value.refusals] == ["no-ethtool", "all-guests"]
+    with pytest.raises(UsageError, match="guest by guest"):
+        do(FakeHost({}, dialect="xe"), "vif-tx-off")
+
+
+def test_the_log_goes_to_another_machine_until_that_is_undone() -> None:
+    host = FakeHost({"sh -c 'command -v rsyslogd'": "", "rsyslogd -N1": "", "systemctl restart": "", "sh -c": "yes\n"})
+    assert do(host, "remote-syslog", server="192.0.2.7").result == "applied"
+    assert host.files["/etc/rsyslog.d/zz-nestlab-remote.conf"].endswith(b"*.* @192.0.2.7:514\n")
+    assert host.changes[-2:] == ["rsyslogd -N1", "systemctl restart rsyslog"]
+    assert do(host, "remote-syslog", server="192.0.2.7").result == "unchanged"
+    assert undo(host, "remote-syslog").result == "undone"
+    assert "/etc/rsyslog.d/zz-nestlab-remote.conf" not in host.files
+    host.answers["sh -c"] = "no\n"
+    with pytest.raises(Unproven, match="seen no"):
+        do(host, "remote-syslog", server="192.0.2.7")
+
+
+def test_a_host_without_rsyslogd_is_told() -> None:
+    with pytest.raises(Refused, match="no-rsyslog"):
+        do(FakeHost({}), "remote-syslog", server="192.0.2.7")
