@@ -30,14 +30,23 @@ def schema() -> None:
 @click.command()
 @output_option()
 def systems(how: str) -> None:
-    """List the systems that a node can run, with their documented minima."""
+    """List the systems that a node can run, with their documented minima.
+
+    MEDIUM FROM is the variable that can name the installation medium of the default release; -o json has all.
+    """
+    from builder.model.lab import medium_variable
     from builder.systems import traits
 
-    found = [trait.model_dump(mode="json") for trait in traits().values()]
+    media = {
+        t.name: {release: medium_variable(t.name, release) for release in t.releases if "medium" in t.sources}
+        for t in traits().values()
+    }
+    found = [trait.model_dump(mode="json") | {"media": media[trait.name]} for trait in traits().values()]
     show(found, how, lambda: columns(
-        ["system", "what", "releases", "sources", "memory", "disk"],
+        ["system", "what", "releases", "sources", "memory", "disk", "medium from"],
         [[t.name, t.title, " ".join(t.releases), " ".join(t.sources), show_size(t.minimum.memory),
-          show_size(t.minimum.disk) if t.minimum.disk else "-"] for t in traits().values()],
+          show_size(t.minimum.disk) if t.minimum.disk else "-", media[t.name].get(t.default_release, "-")]
+         for t in traits().values()],
     ))  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,7 +103,7 @@ class Installs:
         source = _source(node)
         path = Path(source.path)
         if source.url is not None and not path.is_file():
-            download(node, source, progress=lambda done, total: emit("progress", done=done, total=total), stop=stop)
+            _download(node, source, emit, stop)
         elif not path.is_file() or digest_of(path, self._places) != source.sha256:
             raise UsageError(f"{node.name}: its medium {path} went away or was changed just now", hint="try again")
         fits(node, path)
@@ -299,6 +300,22 @@ class _Hooks:
 def _source(node: Node) -> MediumSource:
     assert isinstance(node.source, MediumSource)
     return node.source
+
+
+def _download(node: Node, source: MediumSource, emit: Emit, stop: threading.Event) -> None:
+    began = told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= 1:
+            told = now
+            left = round((now - began) * (total - done) / done, 1)
+            emit("progress", phase="download", done=done, total=total, left=left)
+
+    emit("begin", phase="download")
+    download(node, source, progress=tell, stop=stop)
+    emit("end", phase="download", outcome="ok")
 
 
 def _said(path: Path) -> str | None:

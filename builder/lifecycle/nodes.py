@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from builder.drivers.ends import ENDS
-from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
+from builder.errors import HostLacks, Interrupted, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
 from builder.lifecycle.doctor_ground import Ground
 from builder.lifecycle.doctor_room import available_memory
@@ -76,9 +76,7 @@ class Nodes:
             self._state = "failed"
             with contextlib.suppress(OSError):  # the disk may be full: that is told by what failed
                 self._write_status()
-            outcome: Outcome = (
-                "interrupted" if stop.is_set() and not isinstance(error, NodeFailed | TimedOut) else "failed"
-            )
+            outcome: Outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
             self._emit("end", outcome=outcome, error=str(error))
             raise
         self.effects.tell_names()
@@ -147,7 +145,7 @@ class Nodes:
             done = self._cached(step, stop) if step.kind == "cached" else self._live(step, stop)
         except BaseException as raised:
             error = _named(raised, step)
-            cause = error.cause if isinstance(error, NodeFailed) else type(error).__name__
+            cause = error.cause if isinstance(error, NodeFailed | TimedOut) else type(error).__name__
             if step.node:
                 self._node_states[step.node] = "failed"
                 self._causes[step.node] = cause

@@ -88,11 +88,24 @@ def test_a_keeper_killed_after_the_installation_does_not_install_again(here: Ins
 def test_a_killed_keeper_leaves_nothing_behind_down(here: InstallBench) -> None:
     up = here.start("up", here.lab_of(pause="'files 60'"))
     here.await_console("installer: files")
+    time.sleep(1)
+    assert here.status("t")["nodes"][0]["phase"] == "install: seed"
     here.kill_keeper()
     up.wait(60)
     here.run("down", "t", check=True)
     assert here.left() == []
     assert not list((here.places.cache / "images").glob(".new-*"))
+
+
+def test_a_killed_up_takes_the_installation_with_it(here: InstallBench) -> None:
+    up = here.start("up", here.lab_of(pause="'answers 60'"))
+    here.await_console("installer: answers")
+    up.kill()
+    up.wait()
+    deadline = time.monotonic() + 20
+    while here.left():
+        assert time.monotonic() < deadline, here.left()
+        time.sleep(0.1)
 
 
 def test_a_wrong_answer_is_a_named_cause_with_all_that_tells_of_it(here: InstallBench) -> None:
