@@ -49,8 +49,9 @@ cat >> /etc/default/grub <<'NESTLAB'
 NESTLAB
 {% endif %}
 
-# Xen's entry is the one to start. It is found by its id, since its title is in the host's language.
-sed -i -e '/^GRUB_DEFAULT=/d' /etc/default/grub
+# Xen's entry is the one to start. It is found by its id, since its title is in the host's language. What the installer's
+# kernel alone was told stays with it: Agama passes on to the host what it does not know.
+sed -i -e '/^GRUB_DEFAULT=/d' -e 's/ *nestlab\.hooks=[^ "]*//' /etc/default/grub
 echo 'GRUB_DEFAULT=saved' >> /etc/default/grub
 grub2-mkconfig -o "$config" || fail 'grub2-mkconfig'
 entry=$(sed -n "s/.*'\(xen-gnulinux-simple-[^']*\)'.*/\1/p" "$config" | head -n 1)

@@ -156,6 +156,15 @@ def test_the_id_of_xens_entry_is_found_in_grubs_menu(tmp_path: Path) -> None:
     assert done.stdout == "xen-gnulinux-simple-1a-2b\n"
 
 
+def test_what_the_installers_kernel_was_told_is_not_passed_on(tmp_path: Path) -> None:
+    (line,) = [each for each in scripts_of(plan("16.0"))["finish.sh"].splitlines() if "GRUB_DEFAULT=/d" in each]
+    grub = tmp_path / "grub"
+    grub.write_text('GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="nestlab.hooks=http://10.0.2.2:9/ab quiet"\n'
+                    'GRUB_CMDLINE_LINUX="quiet nestlab.hooks=http://10.0.2.2:9/ab"\n')  # fmt: skip
+    subprocess.run(["sh", "-euc", line.replace("/etc/default/grub", str(grub))], check=True)
+    assert grub.read_text() == 'GRUB_CMDLINE_LINUX_DEFAULT=" quiet"\nGRUB_CMDLINE_LINUX="quiet"\n'
+
+
 @pytest.mark.parametrize("release", ["15.6", "16.0"])
 def test_keys_of_the_volume_and_of_the_answers_both_let_root_in(release: str, tmp_path: Path) -> None:
     """The scripts themselves, on a tree in place of the new system. Agama writes its key before them, YaST after."""
