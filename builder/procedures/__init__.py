@@ -27,6 +27,7 @@ PROCEDURES: Mapping[str, str] = {
     "guest-memory": "builder.procedures.guest_memory",
     "vif-tx-off": "builder.procedures.vif_tx_off",
     "raid-storage": "builder.procedures.raid_storage",
+    "log-rotation": "builder.procedures.log_rotation",
     "remote-syslog": "builder.procedures.remote_syslog",
     "tls-certificate": "builder.procedures.tls_certificate",
 }

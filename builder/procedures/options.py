@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from builder.errors import UsageError
+from builder.model.units import MIB, show_size
 from builder.procedures.api import Options, Procedure
 
 
@@ -41,9 +42,16 @@ def describe_options(procedure: Procedure) -> list[str]:
     rows = []
     for name, field in procedure.options.model_fields.items():
         default = field.get_default()
-        shown = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        shown = "" if default in (None, ()) else show_default(default)
         rows.append(name if field.is_required() else f"{name}={shown}" if shown else f"[{name}]")
     return rows
+
+
+def show_default(value: object) -> str:
+    """A default as people would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return show_size(value) if isinstance(value, int) and value >= MIB else str(value)
 
 
 def _said(kind: str, message: str) -> str:

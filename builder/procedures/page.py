@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from builder.procedures.api import DIALECTS, Procedure, steps
-from builder.procedures.options import parse_options
+from builder.procedures.options import parse_options, show_default
 
 
 def page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -47,7 +47,7 @@ def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator
     for dialect, way in procedure.ways.items():
         actions = way.actions(way.sample, asked)
         yield f"\n### {DIALECTS[dialect]}\n\n```text"
-        yield from steps(actions) or ["nothing: the host is so already"]
+        yield from steps(actions) or ["nothing: it is only looked at"]
         yield "```"
         if not way.lasting:
             yield "\nA restart of the host ends the effect."
@@ -71,12 +71,14 @@ def _options(procedure: Procedure) -> Iterator[str]:
     yield "| Option | Default | What it is |\n| --- | --- | --- |"
     for name, field in fields.items():
         default = field.get_default()
-        shown = "must be given" if field.is_required() else f"`{_plain(default)}`" if default not in (None, ()) else ""
+        shown = (
+            "must be given"
+            if field.is_required()
+            else f"`{show_default(default)}`"
+            if default not in (None, ())
+            else ""
+        )
         yield f"| `{name}` | {shown} | {field.description} |"
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _given(procedure: Procedure) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from builder.procedures import load_procedure
 from builder.procedures.boot import BootWay, Grub, drop_in
+from builder.procedures.log_rotation import provoked
 from builder.procedures.options import parse_options
 from builder.procedures.tls_certificate import Asked, judge, judge_refusals
 from builder.systems import load_system
@@ -88,6 +89,17 @@ def test_a_drop_in_is_fine_with_shellcheck(tmp_path: Path) -> None:
         # SC2034: GRUB reads the variables
         done = subprocess.run(["shellcheck", "-e", "SC2034", path], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("rule", "files"), [
+    ("daily\nmaxsize 2M\nrotate 31\ncompress\ndelaycompress\ncopytruncate", "large.log.1 small.log"),
+    ("    daily\n    rotate 31", "large.log?* small.log"),
+])  # fmt: skip
+def test_logrotate_is_provoked_by_logs_made_for_it(rule: str, files: str) -> None:
+    """A rule without a size lets a large log be: the check sees the difference."""
+    evidence = provoked(LocalHost(), 2 << 20, rule=rule)
+    assert evidence[0].seen == files
+    assert all(each.ok for each in evidence) == ("maxsize" in rule)
 
 
 def openssl(*words: str | Path) -> None:

@@ -47,7 +47,8 @@ def way_of(name: str) -> Any:
 
 
 def test_every_procedure_with_this_dialect_is_judged() -> None:
-    assert {name for name, *_ in CASES} == {name for name in PROCEDURES if "xe" in load_procedure(name).ways}
+    with_xe = {name for name in PROCEDURES if "xe" in load_procedure(name).ways}
+    assert {name for name, *_ in CASES} == with_xe - {"log-rotation"}  # it calls nothing
 
 
 @pytest.mark.parametrize("release", ["8.2", "8.3"])
