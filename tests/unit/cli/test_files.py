@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from builder.cli import codes
+from builder.cli import codes, limits
 from builder.cli.frame import root
 from builder.cli.render import MARKER, write_tree
 from builder.errors import LabError, LabFileError, UsageError
+from builder.model.load import HostLimits
 from builder.model.plan import File
+from builder.model.units import GIB
 
 PACKAGE = Path(codes.__file__).parents[1]
 LAB = """\
@@ -44,6 +46,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "bad.yaml").write_text(BAD)
     places = {f"NESTLAB_{name}": str(tmp_path / name.lower()) for name in ("STATE", "CACHE", "RUNTIME")}
     runner = CliRunner(env={**places, "NESTLAB_DEBIAN_MIRROR": "http://mirror.example/debian"})
+    # A fake machine with room for every lab here: what the real one has left must not decide what is said.
+    monkeypatch.setattr(limits, "host_limits", lambda _: HostLimits(memory=64 * GIB, cpus=8, disk_free=1024 * GIB))
 
     def invoke(*arguments: str) -> Result:
         return runner.invoke(root, arguments, standalone_mode=False)
