@@ -32,7 +32,7 @@ def net(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its c
     """Show the networks of LAB: every lab card, the state of its link and port, and the port's counters.
 
     The management card is not among them: it is how nestlab reaches the node. All that the commands do is undone by
-    their opposite, and by `nestlab down`; doing it twice is fine.
+    their opposite and by the node's next power-on; doing it twice is fine.
     """
     if ctx.invoked_subcommand is None:
         ports = world_of(ctx).ports()

@@ -26,6 +26,7 @@ LONGEST_CAPTURE = 3600.0
 """Seconds."""
 _PIECE = 8 << 20  # bytes of a capture that wait to be sent: a network that carries more for long loses some
 _TURN = 0.2  # seconds
+_LINE = 48 << 10  # bytes
 
 
 class Faults:
@@ -211,6 +212,6 @@ class Faults:
 
 
 def _send(channel: Channel, data: bytes) -> None:
-    """Raises OSError when the client has gone."""
-    if data:
-        channel.send({"data": base64.b64encode(data).decode()})
+    """In lines of a size that is read at once. Raises OSError when the client has gone."""
+    for at in range(0, len(data), _LINE):
+        channel.send({"data": base64.b64encode(data[at : at + _LINE]).decode()})

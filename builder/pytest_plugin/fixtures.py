@@ -1,4 +1,5 @@
-"""Fixtures for tests of a lab's hosts: `lab`, `node`, `host`, `ssh_config`, `patience`, `places`."""
+"""Fixtures for tests of a lab's hosts: `lab`, `world`, `node`, `host`, `ssh_config`, `patience`,
+`places`."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from builder.errors import LabError, UsageError
 from builder.lifecycle.plan import LabPlan
 from builder.lifecycle.state import read_plan
 from builder.lifecycle.status import status
+from builder.lifecycle.world import LabWorld
 from builder.model.lab import Lab, Node
 from builder.model.runtime import LabStatus
 from builder.paths import Places
@@ -91,6 +93,13 @@ def places(running_lab: RunningLab) -> Places:
 def lab(running_lab: RunningLab) -> Lab:
     """The lab as it was asked for, every value filled in."""
     return running_lab.plan.lab
+
+
+@pytest.fixture(scope="session")
+def world(running_lab: RunningLab) -> LabWorld:
+    """The lab's hosts by name, and what can be done to them from outside: see builder.model.host.World. A test that
+    does something undoes it; `nestlab net` and `nestlab disk` show what was left."""
+    return LabWorld(running_lab.plan.lab.name, running_lab.places)
 
 
 @pytest.fixture(scope="session")

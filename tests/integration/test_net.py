@@ -166,19 +166,37 @@ def test_a_capture_holds_the_tagged_frames(here: Bench, world: LabWorld) -> None
 
 
 def test_a_pulled_disk_comes_back_with_what_was_on_it(here: Bench, world: LabWorld) -> None:
-    sh(world, "a", "echo kept >/dev/sdb; sync")
+    before = device(world, 32)
+    sh(world, "a", f"echo kept >{before}; sync")
     here.run("disk", "drill", "pull", "a", "left", check=True)
-    assert not world.host("a").run(["dd", "if=/dev/sdb", "of=/dev/null", "bs=512", "count=1", "skip=999"]).ok
+    assert not world.host("a").run(["dd", f"if={before}", "of=/dev/null", "bs=512", "count=1", "skip=999"]).ok
     assert [row["plugged"] for row in rows(here, "disk")] == [True, False, True]
     assert "already" in here.run("disk", "drill", "pull", "a", "left", check=True).stderr
-    sh(world, "a", "echo 1 >/sys/block/sdb/device/delete")
+    sh(world, "a", f"echo 1 >/sys/block/{before.removeprefix('/dev/')}/device/delete")
     assert world.insert_disk("a", "left") is True
     assert world.insert_disk("a", "left") is False
     assert [disk.plugged for disk in world.disks()] == [True] * 3
     sh(world, "a", RESCAN)
-    found = sh(world, "a", "for disk in /sys/block/sd*; do echo $(cat $disk/size) ${disk##*/}; done")
-    again = next(line.split()[1] for line in found.splitlines() if line.startswith(f"{(32 << 20) // 512} "))
-    assert sh(world, "a", f"head -c 5 /dev/{again}") == "kept\n"
+    assert sh(world, "a", f"head -c 5 {device(world, 32)}") == "kept\n"
+
+
+def device(world: LabWorld, mib: int) -> str:
+    """The disk of this size of a."""
+    found = sh(world, "a", "for disk in /sys/block/sd*; do echo $(cat $disk/size) /dev/${disk##*/}; done")
+    return next(line.split()[1] for line in found.splitlines() if line.startswith(f"{(mib << 20) // 512} "))
+
+
+def test_pytest_users_have_the_world(here: Bench, world: LabWorld) -> None:
+    file = here.scratch / "test_theirs.py"
+    file.write_text(
+        "def test_cut(world, host):\n"
+        "    assert world.cut_path('a', 'other')\n"
+        "    assert [port.node for port in world.ports() if port.cut] == ['a']\n"
+        "    assert world.cut_path('a', 'other', cut=False)\n"
+    )
+    done = here.run("test", "drill", "--", file, "-k", "test_cut")
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout, "once for each node"
 
 
 def test_what_is_not_there_is_named(here: Bench, world: LabWorld) -> None:
@@ -203,7 +221,9 @@ def test_disks_come_in_another_order_after_a_power_cycle(here: Bench, world: Lab
     """Last: the node's ssh port may be another one afterwards."""
 
     def sizes() -> list[int]:
-        return [int(size) * 512 >> 20 for size in sh(world, "a", "cat /sys/block/sd[abc]/size").split()]
+        """In MiB, by SCSI id: names are given as disks answer, in any order."""
+        said = sh(world, "a", "cat /sys/class/scsi_disk/*:0:0/device/block/*/size")
+        return [int(size) * 512 >> 20 for size in said.split()]
 
     world.power_cycle("a")
     assert sizes() == [64, 32, 48]

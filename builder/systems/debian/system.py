@@ -76,7 +76,7 @@ class Debian:
             recipe=self._recipe(node),
             seed=self._seed(node),
             boots=(boot_phases(),),
-            checks=("test_debian_dom0.py", *(("test_guests.py",) if node.guests else ())),
+            checks=_checks(node),
             quirks=files.QUIRKS,
         )
 
@@ -110,3 +110,8 @@ class Debian:
         identity = (files.render(self._templates, "seed", path, 0o644, {"hostname": node.name}) for path in _IDENTITY)
         guests = guest_files(node, self._templates.overrides)
         return (*identity, files.bridge_table(self._templates, node), *guests, *served_files(node))
+
+
+def _checks(node: Node) -> tuple[str, ...]:
+    guests = ("test_guests.py",) if node.guests else ()
+    return ("test_debian_dom0.py", *guests, *(("test_storage_node.py",) if node.storage else ()))
