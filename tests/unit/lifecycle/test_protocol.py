@@ -11,7 +11,16 @@ import pytest
 
 from builder.errors import HostLacks, LabError
 from builder.events import Event, EventLog, read_events
-from builder.lifecycle.protocol import Channel, KeeperGone, RemoteError, answer_error, ask, connect
+from builder.lifecycle.protocol import (
+    Channel,
+    KeeperGone,
+    RemoteError,
+    answer,
+    answer_error,
+    ask,
+    connect,
+    notice_withdrawal,
+)
 
 
 def answering(*lines: bytes) -> Channel:
@@ -35,6 +44,31 @@ def test_a_result_comes_back_after_its_events() -> None:
     assert seen == [event]
 
 
+def test_data_is_handed_over_as_it_was() -> None:
+    pieces: list[bytes] = []
+    channel = answering(b'{"data": "AAEC"}\n{"data": "/w=="}\n', b'{"result": {"frames": 2}}\n')
+    assert ask(channel, "capture", receiver=pieces.append) == {"frames": 2}
+    assert pieces == [b"\0\1\2", b"\xff"]
+
+
+def test_an_interrupted_client_hears_the_rest() -> None:
+    """Ctrl-C ends a capture: the keeper notices, and sends what it still has."""
+    ours, theirs = socket.socketpair()
+    channel, keeper, withdrawn = Channel(ours), Channel(theirs), threading.Event()
+    notice_withdrawal(keeper, withdrawn)
+    assert not withdrawn.wait(0.1)
+    channel.finish(patience=10)
+    assert withdrawn.wait(10)
+    keeper.send({"data": "AAEC"})
+    keeper.send({"result": {"frames": 1}})
+    pieces: list[bytes] = []
+    assert answer(channel, "capture", receiver=pieces.append) == {"frames": 1}
+    assert pieces == [b"\0\1\2"]
+    keeper.close()
+    with pytest.raises(KeeperGone):
+        answer(channel, "capture")
+
+
 def test_lines_split_anywhere_are_put_together() -> None:
     channel = answering(b'{"res', b'ult": ', b"[1]}", b"\n")
     assert ask(channel, "status") == [1]
@@ -48,8 +82,8 @@ def test_an_error_keeps_its_hint_and_exit_status() -> None:
 
 
 def test_a_bug_in_the_keeper_is_called_one() -> None:
-    answer = answer_error(KeyError("x"))["error"]
-    assert "bug" in answer["hint"]
+    told = answer_error(KeyError("x"))["error"]
+    assert "bug" in told["hint"]
 
 
 def test_a_keeper_that_dies_is_noticed() -> None:
