@@ -318,6 +318,9 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
     for folder in ("root", "boot/efi/EFI/BOOT", "etc/sudoers.d", "home/alice", "home/bob"):
         (tree / "target" / folder).mkdir(parents=True)
     (tree / "target/boot/efi/EFI/BOOT/BOOTX64.EFI").write_text("loader")
+    # a link that leads nowhere outside of the new system, as Debian 13 has one (its chown -R fails on it)
+    (tree / "target/etc/ssh/ssh_config.d").mkdir(parents=True)
+    (tree / "target/etc/ssh/ssh_config.d/proxy.conf").symlink_to("/usr/lib/not-in-the-installer")
     (tree / "target/boot/xen-4.20-amd64.efi").write_text("")
     stubbed(tree, ["in-target", "chroot", "modprobe", "update-dev", "mount", "umount"])
     marks = []

@@ -72,7 +72,7 @@ if [ -e "$volume" ]; then
 	umount /tmp/nestlab-volume
 fi
 for path in /root/.ssh /etc/ssh /etc/hostname /etc/sudoers.d; do
-	if [ -e "/target$path" ]; then chown -R root:root "/target$path"; fi
+	if [ -e "/target$path" ]; then chroot /target chown -R root:root "$path"; fi
 done
 if [ -d /target/root/.ssh ]; then chmod 0700 /target/root/.ssh; fi
 
