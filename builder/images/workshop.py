@@ -143,9 +143,24 @@ def reap_builds(work_root: Path) -> tuple[str, ...]:
 def loops_of(folder: Path) -> tuple[str, ...]:
     """Loop devices whose file lies (or lay) below `folder`."""
     losetup = need("losetup", why="detach what a killed build left", package="mount")
-    listed = run([losetup, "--list", "--json", "--output", "NAME,BACK-FILE"]).stdout
+    listed = run([losetup, "--list", "--json", "--output", "NAME,BACK-FILE,BACK-INO,BACK-MAJ:MIN"]).stdout
     devices = json.loads(listed)["loopdevices"] if listed.strip() else []
-    return tuple(d["name"] for d in devices if (d["back-file"] or "").startswith(f"{folder.absolute()}/"))
+    below = f"{folder.absolute()}/"
+    named = [d["name"] for d in devices if (d["back-file"] or "").startswith(below)]
+    # A build has a mount namespace of its own, and a path out of there is not ours where another file system or a
+    # changed root is involved: such a file is known by its number.
+    others = {(int(d["back-ino"] or 0), str(d["back-maj:min"]).strip()): d["name"] for d in devices
+              if d["name"] not in named}  # fmt: skip
+    if not others or not folder.exists():
+        return tuple(named)
+    status = folder.stat()
+    on = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    for path in folder.rglob("*") if any(place == on for _, place in others) else ():
+        with contextlib.suppress(OSError):  # a killed build's programs may still be at work
+            name = others.get((path.lstat().st_ino, on))
+            if name is not None and path.is_file():
+                named.append(name)
+    return tuple(named)
 
 
 def _clear(folder: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandFailed, Interrupted, TimedOut
-from builder.images.workshop import Workshop, loops_of, reap_builds
+from builder.images.workshop import Workshop, become_root, loops_of, reap_builds
 from builder.paths import is_locked
+from tests.support.repo import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -78,6 +79,23 @@ def test_a_builder_killed_with_signal_9_leaves_nothing_that_reap_does_not_clear(
     assert not folder.exists()
     assert loops_of(folder) == ()
     assert str(folder) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_loops_are_known_where_the_work_folder_is_a_mount_of_its_own(tmp_path: Path) -> None:
+    """As where /home or /tmp is: seen from the mount namespace of a build that is gone, the file has another path."""
+    code = (
+        "import subprocess, sys; from pathlib import Path; from builder.images.workshop import loops_of\n"
+        "folder = Path(sys.argv[1]); file = folder / 'deep' / 'disk.raw'; file.parent.mkdir(); file.touch()\n"
+        "with file.open('r+b') as raw: raw.truncate(1 << 20)\n"
+        "argv = ['unshare', '--mount', 'losetup', '--find', '--show', str(file)]\n"
+        "device = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()\n"
+        "try: print(loops_of(folder) == (device,), loops_of(folder.parent / 'other'))\n"
+        "finally: subprocess.run(['losetup', '--detach', device], check=True)\n"
+    )
+    script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3" "$1"'
+    argv = [*become_root(), "env", f"PYTHONPATH={ROOT}", "unshare", "--mount", "sh", "-c", script, "sh"]
+    done = subprocess.run([*argv, tmp_path, sys.executable, code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True ()\n"), done.stderr
 
 
 def test_stop_and_time_out_end_everything_at_once(tmp_path: Path, script: Path) -> None:

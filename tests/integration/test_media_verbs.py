@@ -7,6 +7,7 @@ import hashlib
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def test_a_stream_is_the_image(source: Make) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_bug(source: Make) -> None:
-    command = f"{' '.join(NESTLAB)} build --iso {source('isohybrid')} -o - {' '.join(EDIT)} | head -c 1000 | wc -c"
+    argv = [*NESTLAB, "build", "--iso", str(source("isohybrid")), "-o", "-", *EDIT]
+    command = f"{shlex.join(argv)} | head -c 1000 | wc -c"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.split() == [b"1000"]
     assert b"Traceback" not in done.stderr
