@@ -1,9 +1,9 @@
 """Two power-ons: the Debian installer, and the host that it made.
 
 The installer is followed by marks of our own scripts, which they print and post, and by the steps that its log names.
-On the console, which GNU screen paints, only titles of errors and questions can be relied on: `Prompt:` is how its text
-frontend asks, and means that it waits for somebody. Titles are those of its templates, from Debian 13 (the same in 12).
-Weights are seconds under emulation, from one measured installation of 37 minutes and what was cut from it since.
+On the console titles of errors and questions can be relied on: `Prompt:` is how its text frontend asks, and means that
+it waits for somebody. Titles are those of its templates, from Debian 13 (the same in 12).
+Weights are seconds that the emulator itself used in a measured installation: those do not depend on what else runs.
 """
 
 from __future__ import annotations
@@ -129,16 +129,16 @@ def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
     packages = (*_PACKAGES, *_LOADER, *always)
     installing = (
         Phase(name="installer's kernel", awaits=r"Linux version \d", weight=20, causes=_START),
-        Phase(name="answers", awaits="nestlab: the installer has read its answers", weight=60,
+        Phase(name="answers", awaits="nestlab: the installer has read its answers", weight=75,
               causes=(*_START, *always)),
-        Phase(name="components", awaits="nestlab: step user-setup-udeb", weight=160, causes=partitioning),
+        Phase(name="components", awaits="nestlab: step user-setup-udeb", weight=130, causes=partitioning),
         Phase(name="accounts and clock", awaits="nestlab: the disks are next", weight=40, causes=partitioning),
-        Phase(name="disks", awaits="nestlab: the disks are ready", weight=170, causes=partitioning),
-        Phase(name="base system", awaits="nestlab: the base system is installed", weight=500, causes=packages),
-        Phase(name="kernel", awaits="nestlab: packages are next", weight=250, causes=packages),
-        Phase(name="packages", awaits="nestlab: step grub-installer", weight=250, causes=packages),
-        Phase(name="boot loader", awaits="nestlab: step finish-install", weight=100, causes=packages),
-        Phase(name="settings", awaits="nestlab: the host is installed", weight=200, causes=packages),
-        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=200, causes=always),
+        Phase(name="disks", awaits="nestlab: the disks are ready", weight=150, causes=partitioning),
+        Phase(name="base system", awaits="nestlab: the base system is installed", weight=620, causes=packages),
+        Phase(name="kernel", awaits="nestlab: packages are next", weight=280, causes=packages),
+        Phase(name="packages", awaits="nestlab: step grub-installer", weight=220, causes=packages),
+        Phase(name="boot loader", awaits="nestlab: step finish-install", weight=190, causes=packages),
+        Phase(name="settings", awaits="nestlab: the host is installed", weight=160, causes=packages),
+        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=60, causes=always),
     )  # fmt: skip
     return (Boot(name="install", phases=installing, medium=True, on_reboot="end"), phases.boot())
