@@ -17,6 +17,7 @@ from ci.nightly import (
     procedures,
     programs,
     reproducibility,
+    several,
     xcpng_install,
 )
 from ci.nightly.part import DONE, Part, run_part
@@ -35,6 +36,7 @@ PARTS: dict[str, Part] = {
         media_boots.PART,
         procedures.PART,
         *(make() for make in programs.PARTS),
+        several.PART,
         xcpng_install.PART,
     )
 }
