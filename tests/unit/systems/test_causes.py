@@ -111,6 +111,7 @@ RuntimeError: Unable to access repository (url, http://10.0.2.2/xcp)
     ("autoyast", 0, "DHCP configuration failed.\n", "no-network"),
     ("netbsd", 0, "nestlab: failed: bring up the network: dhcpcd -1 -t 90 wm0\n", "network-missing"),
     ("debian", 0, "debian-mirror", "mirror-failed"),  # run
+    ("debian", 0, "late-script-failed", "script-failed"),  # run
     # -- memory, panics, the processor
     ("rhel", 0, "xfs requires 2048 MB of memory to install\n", "memory-too-small"),
     ("xcpng", 0, "(XEN) Panic on CPU 0:\n(XEN) Not enough RAM for domain 0 allocation\n", "dom0-memory-too-small"),
@@ -260,3 +261,12 @@ def test_a_log_is_read_from_its_end_and_by_what_says_most() -> None:
     assert find_cause(causes, "because three\nbecause one\nit failed\n") == why
     assert find_cause(causes, "it failed\n(XEN) HVM: Hardware Assisted Paging (HAP) not detected\n") == NO_NESTED_PAGING
     assert find_cause(causes, "it failed\nnothing\n") == vague
+
+
+def test_the_real_installers_console_leads_through_the_phases_up_to_its_last_script(tmp_path: Path) -> None:
+    """A run of Debian 13's from a medium, to where its last script failed."""
+    console = tmp_path / "console.log"
+    console.write_text(said("di-trixie-serial") + said("late-script-failed"))
+    with pytest.raises(NodeFailed) as caught:
+        follow(boot_of("debian", 0), console)
+    assert (caught.value.cause, caught.value.phase) == ("script-failed", "settings")
