@@ -111,7 +111,7 @@ def refused(case: str, desk: Desk) -> Figures:
         machine = bare.Machine(2048, "52:54:00:00:00:01", disks, _PORT)
         ended = bare.until_end(machine, [folder / "medium.iso"], folder, seconds=400)
         said = serial.read_text("utf-8", "replace")
-        return {"ok": ended and "INSTALL FAILED." in said and why in said and "successfully" not in said,
+        return {"ok": ended and "INSTALL FAILED." in said and why in said and "completed successfully" not in said,
                 "told": why in said, "ended_by_itself": ended}  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
