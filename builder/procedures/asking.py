@@ -57,10 +57,11 @@ def running_guests(host: Host, dialect: str) -> tuple[str, ...]:
 
 
 def domains(host: Host) -> list[tuple[str, int, int]]:
-    """(name, domain id, MiB now) of every running domain, by `xl list`. A name may hold spaces."""
+    """(name, domain id, MiB now) of every running domain, by `xl list`. A name may hold spaces. One that has shut down
+    or is being taken apart (state s or d) runs no more, and is listed for a while."""
     rows = [line.rsplit(maxsplit=5) for line in ask(host, "xl", "list").splitlines()[1:]]
-    found = [(row[0].strip(), int(row[1]), int(row[2])) for row in rows if len(row) == 6]
-    return [row for row in found if row[0] != "(null)"]  # a guest that is being taken apart
+    whole = [row for row in rows if len(row) == 6 and row[0].strip() != "(null)" and not set(row[4]) & {"s", "d"}]
+    return [(row[0].strip(), int(row[1]), int(row[2])) for row in whole]
 
 
 def xe_host(host: Host) -> str:

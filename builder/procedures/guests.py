@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from builder.model.host import Host
-from builder.procedures.asking import ask, domains
+from builder.procedures.asking import ask, domains, running_guests
 
 FOLDERS = ("/etc/xen", "/etc/xen/auto")
 AUTO = "/etc/xen/auto"
@@ -46,6 +46,14 @@ def comes_up(host: Host, name: str) -> bool:
     return host.run(["sh", "-c", script, "sh", name], timeout=900).ok
 
 
+def remaining(host: Host) -> tuple[str, ...]:
+    """The guests that still run. One that has shut down is listed until its toolstack has cleared it away, so a minute
+    is waited for the last of them."""
+    script = 'for i in $(seq 60); do [ "$(xl list | wc -l)" -le 2 ] && break; sleep 1; done'
+    host.run(["sh", "-c", script], timeout=900)
+    return running_guests(host, "xl")
+
+
 def xendomains(host: Host) -> str:
     """Whether guests are started with the host: `enabled` or `disabled`."""
     return "enabled" if host.run(["systemctl", "-q", "is-enabled", "xendomains"]).ok else "disabled"
@@ -77,7 +85,7 @@ def drill_config(kernel: str) -> str:
     return (
         f'name = "{DRILL_GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\n'
         f'ramdisk = "{_DRILL_FOLDER}/initrd"\nmemory = 192\nmaxmem = 256\nvcpus = 1\n'
-        'vif = [ "mac=00:16:3e:00:00:7e" ]\nextra = "console=hvc0"\n'
+        'extra = "console=hvc0"\n'
         'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n'
     )
 

@@ -24,7 +24,7 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import domains, listed, running_guests, xe_host
-from builder.procedures.guests import configurations, xendomains
+from builder.procedures.guests import configurations, remaining, xendomains
 
 
 class Asked(Options):
@@ -85,7 +85,7 @@ class _Xl(Way[Asked, _XlState]):
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         return (
-            same("guests that run", "none", listed(running_guests(host, "xl"))),
+            same("guests that run", "none", listed(remaining(host))),
             same("guests are started with the host", "disabled", xendomains(host)),
         )
 

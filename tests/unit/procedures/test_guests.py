@@ -26,6 +26,7 @@ class XlHost(FakeHost):
         super().__init__({}, {**files, "/etc/xen/off.cfg": "name='off'\nmemory=64\n"})
         self.running = dict(guests)
         self.deaf = deaf
+        self.dying: list[str] = []
         self.links: dict[str, str] = {}
         self.enabled = True
         self.answers = {
@@ -41,6 +42,7 @@ class XlHost(FakeHost):
             "systemctl disable": lambda _: self._enable(False),
             "sh -c 'set -- /etc/xen/*": lambda _: self._configurations(),
             "sh -c '. /etc/default/xendomains": "/etc/xen/auto\n",
+            "sh -c 'for i in $(seq 60); do [": lambda _: self._clear_away(),
             "sh -c 'for i in $(seq 90)": lambda argv: "" if argv[4] in self.running else 1,
             "sh -c 'for i in $(seq 60)": lambda argv: f"{self.running[argv[4]]}\n",
             "test -e /etc/xen/auto/": lambda argv: "" if argv[2] in self.links else 1,
@@ -81,7 +83,14 @@ class XlHost(FakeHost):
     def _shutdown(self, name: str) -> str | int:
         if name in self.deaf:
             return 124
-        del self.running[name]
+        self.dying.append(name)
+        return ""
+
+    def _clear_away(self) -> str:
+        """`xl shutdown -w` is back before the guest is off the list, as on real Xen."""
+        for name in self.dying:
+            del self.running[name]
+        self.dying.clear()
         return ""
 
     def _enable(self, enabled: bool) -> str:
@@ -95,6 +104,7 @@ class XlHost(FakeHost):
     def _restart(self) -> None:
         started = [target for target in self.links.values() if self.enabled]
         self.running.clear()
+        self.dying.clear()
         for path in started:
             self._create(("xl", "create", "-q", path))
 
@@ -124,6 +134,7 @@ def test_a_guest_that_ignores_a_shutdown_ends_it_there_and_can_be_undone() -> No
         do(host, "maintenance", restart="true")
     assert "deaf does not shut down" in str(caught.value) and "force=true" in str(caught.value)
     assert "done: timeout 120 xl shutdown -F -w ant" in str(caught.value)
+    host.run(["sh", "-c", "for i in $(seq 60); do [ it is gone"])
     assert set(host.running) == {"deaf", "zoo"} and "reboot" not in host.changes
     assert undo(host, "maintenance").result == "undone"
     assert set(host.running) == {"ant", "deaf", "zoo"} and host.enabled
