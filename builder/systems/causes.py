@@ -106,10 +106,21 @@ DISK_FULL = Cause(
     sure=False,
 )
 
+# ISC dhclient.c, NetworkManager nm-dhcp-client.c, busybox dhcpc.c, ifup-eth of initscripts, strerror(ENETUNREACH)
+NO_NETWORK = Cause(
+    pattern=r"No DHCPOFFERS received|dhcp[46] \(\S+\): request timed out|no lease, failing"
+    r"|Determining IP information for \S+ failed|Network is unreachable|No route to host",
+    name="no-network",
+    message="the node has no address, or no way out of its network",
+    cure="is the management card of a model that the installer drives, and does its network answer DHCP? "
+    "install.network gives an address by hand",
+    sure=False,
+)
+
 # curl lib/strerror.c and its exit text, wget's connect.c, Python's urllib, libdnf
 MIRROR_UNREACHABLE = Cause(
     pattern=r"[Cc]ould not resolve host|unable to resolve host address|Failed to connect to \S+ port|urlopen error"
-    r"|Connection refused|No route to host|Network is unreachable|Name or service not known"
+    r"|Connection refused|Name or service not known"
     r"|All mirrors were (?:already )?tried|Cannot prepare internal mirrorlist|Failed to download metadata for repo"
     r"|\[Errno 256\] No more mirrors to try",
     name="mirror-unreachable",
@@ -119,7 +130,7 @@ MIRROR_UNREACHABLE = Cause(
     sure=False,
 )
 
-DURING_INSTALLATION = (OUT_OF_MEMORY, DISK_FULL, MIRROR_UNREACHABLE)
+DURING_INSTALLATION = (OUT_OF_MEMORY, DISK_FULL, NO_NETWORK, MIRROR_UNREACHABLE)
 """Clues that any installer's console or log may show."""
 
 # libxl 4.17 to 4.22: libxl_create.c, libxl_device.c, xg_dom_bzimageloader.c, xg_dom_elfloader.c, xg_dom_core.c,

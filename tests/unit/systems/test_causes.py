@@ -112,6 +112,19 @@ RuntimeError: Unable to access repository (url, http://10.0.2.2/xcp)
     ("netbsd", 0, "nestlab: failed: bring up the network: dhcpcd -1 -t 90 wm0\n", "network-missing"),
     ("debian", 0, "debian-mirror", "mirror-failed"),  # run
     ("debian", 0, "late-script-failed", "script-failed"),  # run
+    ("rhel", 0, "[  95.1] NetworkManager[870]: <info>  dhcp4 (ens3): request timed out\nnestlab: the installation "
+     "failed\n", "no-network"),
+    ("xcpng", 0, "No DHCPOFFERS received.\nINSTALL FAILED.\nURLError: <urlopen error [Errno 101] Network is "
+     "unreachable>\n", "no-network"),
+    ("xcpng", 0, "INSTALL FAILED.\nURLError: <urlopen error [Errno 111] Connection refused>\n", "mirror-unreachable"),
+    ("rhel", 0, "nestlab: the installation failed\nError: Failed to download metadata for repo 'base': Cannot download "
+     "repomd.xml\n", "mirror-unreachable"),
+    ("agama", 0, "curl: (7) Failed to connect to 10.0.2.2 port 80: Connection refused\nnestlab: the installation "
+     "failed: x\n", "mirror-unreachable"),
+    ("rhel", 0, "Out of memory: Killed process 1833 (anaconda) total-vm:9kB\nnestlab: the installation failed\n",
+     "out-of-memory"),
+    ("netbsd", 0, "UVM: pid 512 (tar), uid 0 killed: out of swap\nnestlab: failed: unpack the sets: base\n",
+     "out-of-memory"),
     # -- memory, panics, the processor
     ("rhel", 0, "xfs requires 2048 MB of memory to install\n", "memory-too-small"),
     ("xcpng", 0, "(XEN) Panic on CPU 0:\n(XEN) Not enough RAM for domain 0 allocation\n", "dom0-memory-too-small"),
