@@ -26,7 +26,7 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 
 @click.command()
-@click.argument("word", metavar="[CODE|SETTING]", required=False, shell_complete=_complete)
+@click.argument("word", metavar="[CODE|CAUSE|SETTING]", required=False, shell_complete=_complete)
 @click.option(
     "--list", "everything", is_flag=True, help="All codes and causes, and settings that nothing reads any more."
 )

@@ -33,7 +33,7 @@ HOST = "This host"
 VERBS: tuple[Verb, ...] = (
     Verb("validate", "LAB...", "Report every problem of a lab file at once.", WRITING, "builder.cli.validate:validate"),
     Verb("schema", "", "Print the JSON Schema of lab files.", WRITING, "builder.cli.describe:schema"),
-    Verb("explain", "CODE|SETTING|--list", "Say what a problem's code or a setting means.", WRITING,
+    Verb("explain", "CODE|CAUSE|SETTING|--list", "Say what a code, a failure or a setting means.", WRITING,
          "builder.cli.explain:explain"),
     Verb("systems", "", "List the systems a node can run.", WRITING, "builder.cli.describe:systems"),
     Verb("settings", "", "List the settings of a lab file, or those that documents ask for.", WRITING,

@@ -189,7 +189,7 @@ class _Boot:
             for line in self.reader.read():  # the console may be behind the signal
                 self.last.append(line)
                 self._line(line)
-        while self._take_signal():
+        while not self.held and self._take_signal():
             pass
         if self.current < len(self.what.phases):
             self._ended()

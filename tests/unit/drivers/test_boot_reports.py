@@ -205,3 +205,13 @@ def test_what_is_left_is_told_by_the_pace_so_far_and_by_past_runs(bench: Bench) 
     assert (kind, phase) == ("begin", "two")
     assert 12 <= seconds <= 16  # a hundred at a twentieth of the time, and seven as ever
     assert [each[2] for each in left[2:]] == sorted((each[2] for each in left[2:]), reverse=True)
+
+
+@pytest.mark.parametrize("signal", ["power-off", "ssh"])
+def test_what_failed_is_no_success_because_the_machine_then_goes_as_it_should(bench: Bench, signal: str) -> None:
+    end = Phase(name="end", signal="power-off" if signal == "power-off" else "ssh", weight=1, causes=(VAGUE,))
+    bench.say("it failed\n")
+    threading.Timer(0.3, bench.signals.put, [signal]).start()
+    with pytest.raises(NodeFailed) as caught:
+        bench.follow((end,), scale=5)
+    assert caught.value.cause == "failed"
