@@ -242,20 +242,27 @@ class Domain:
                 return any(device.get("io-status") == "nospace" for device in devices)
         return False
 
-    def on_reset(self, do: Callable[[], None]) -> Callable[[], None]:
-        """Call `do` whenever the guest restarts its machine, until the returned call is made. `do` runs in libvirt's
-        event thread: it must return at once."""
+    def on_ending(self, do: Callable[[str], None]) -> Callable[[], None]:
+        """Call `do` with QEMU's reason whenever the guest restarts its machine or ends it (`guest-reset`,
+        `guest-shutdown`, `guest-panic`, ...), until the returned call is made. `do` runs in libvirt's event thread: it
+        must return at once."""
         libvirt = import_libvirt()
-        number = None
-        with contextlib.suppress(libvirt.libvirtError):  # one that ended at once never restarts
-            number = self._connection.domainEventRegisterAny(
-                self._handle(), libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, lambda *_: do(), None
-            )
+        import libvirt_qemu  # noqa: PLC0415 - see the module
+
+        def told(*event: Any) -> None:
+            details = event[5]  # after connection, domain, name of the event, seconds and microseconds
+            do(str(json.loads(details or "{}").get("reason", "")))
+
+        numbers = []
+        with contextlib.suppress(libvirt.libvirtError):  # one that ended at once says nothing more
+            for event in ("RESET", "SHUTDOWN"):
+                handle = self._handle()
+                numbers.append(libvirt_qemu.qemuMonitorEventRegister(self._connection, handle, event, told, None, 0))
 
         def stop() -> None:
-            with contextlib.suppress(libvirt.libvirtError):
-                if number is not None:
-                    self._connection.domainEventDeregisterAny(number)
+            for number in numbers:
+                with contextlib.suppress(libvirt.libvirtError):
+                    libvirt_qemu.qemuMonitorEventDeregister(self._connection, number)
 
         return stop
 

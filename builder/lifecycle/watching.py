@@ -20,6 +20,8 @@ from builder.model.runtime import SshTarget
 End = Literal["reboot", "power-off"]
 _DAY = 86400.0
 _LOOK_EVERY, _MEDIUM_EVERY = 0.5, 1.0
+_ONE_RESET = 1.0
+"""Seconds in which resets are one: Linux asks for one in two ways, and QEMU tells of both (measured)."""
 
 Watch = Callable[[queue.Queue[Signal], threading.Event], None]
 
@@ -30,12 +32,13 @@ def watched(
 ) -> Iterator[queue.Queue[Signal]]:
     """Watch a machine that was just started for as long as this is entered; what is seen comes out of the queue.
 
-    Where the machine goes away at a reboot, that cannot be told from a power-off: `ends_by` is what was planned.
+    Where QEMU does not say how the machine went away, `ends_by` is believed: what was planned.
     """
     signals: queue.Queue[Signal] = inserted.signals if inserted is not None else queue.Queue()
+    ending = _Ending(signals, ends_by)
     watches: dict[str, Watch] = {
         "await ssh": lambda signals, over: _await_ssh(target, signals, over),
-        "await end": lambda signals, over: _await_end(domain, ends_by, signals, over),
+        "await end": lambda signals, over: _await_end(domain, ending, signals, over),
     }
     if inserted is not None:
         source = inserted.source
@@ -45,13 +48,13 @@ def watched(
         threading.Thread(target=watch, args=(signals, over), name=f"{what} of {domain.name}", daemon=True)
         for what, watch in watches.items()
     ]
-    stop_resets = domain.on_reset(lambda: signals.put("reset"))
+    stop_telling = domain.on_ending(ending.told)
     for thread in threads:
         thread.start()
     try:
         yield signals
     finally:
-        stop_resets()
+        stop_telling()
         over.set()
         for thread in threads:
             thread.join(5)
@@ -63,11 +66,29 @@ def _await_ssh(target: SshTarget, signals: queue.Queue[Signal], over: threading.
         signals.put("ssh")
 
 
-def _await_end(domain: Domain, ends_by: End, signals: queue.Queue[Signal], over: threading.Event) -> None:
+class _Ending:
+    """How the machine ends, as far as QEMU has said."""
+
+    def __init__(self, signals: queue.Queue[Signal], planned: End) -> None:
+        self._signals = signals
+        self._reset = 0.0
+        self.by = planned
+
+    def told(self, reason: str) -> None:
+        if reason == "guest-reset":
+            self.by = "reboot"
+            before, self._reset = self._reset, time.monotonic()
+            if self._reset - before > _ONE_RESET:
+                self._signals.put("reset")
+        elif reason == "guest-shutdown":
+            self.by = "power-off"
+
+
+def _await_end(domain: Domain, ending: _Ending, signals: queue.Queue[Signal], over: threading.Event) -> None:
     """A guest may go away without a word on its console, and may be stopped by the machine it runs on."""
     while not over.wait(_LOOK_EVERY):
         if not domain.is_running():
-            signals.put(ends_by)
+            signals.put(ending.by)
             return
         if domain.lacks_space():
             signals.put("no-space")

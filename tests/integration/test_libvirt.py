@@ -102,18 +102,23 @@ def test_a_guest_that_powers_off_or_reboots_is_noticed(embedded: Libvirt, tiny_i
     try:
         with guest(embedded, tiny_image, tmp_path / "g", node(name="p", nics=(), disks=())) as one:
             assert events.get(timeout=5).kind == "started"
+            endings: list[str] = []
+            stop_telling = one.domain.on_ending(endings.append)
             size = one.console.stat().st_size
             one.await_ssh()
             one.host.run(["sh", "-c", "(sleep 1; reboot -f) >/dev/null 2>&1 &"])
             assert events.get(timeout=20) == DomainEvent(one.domain.name, "reboot")
             one.await_ready(size)
             assert one.domain.is_running()
+            assert set(endings) == {"guest-reset"}  # twice: Linux asks for it in two ways
             one.await_ssh()
             one.host.run(["sh", "-c", "(sleep 1; poweroff -f) >/dev/null 2>&1 &"])
             kinds = [events.get(timeout=20).kind]
             while kinds[-1] == "reboot":  # the reset that a reboot asks for is told too
                 kinds.append(events.get(timeout=20).kind)
             assert kinds[-1] == "shutdown"
+            assert endings[-1] == "guest-shutdown"
+            stop_telling()
             deadline = time.monotonic() + 5
             while one.domain.is_running():
                 assert time.monotonic() < deadline
