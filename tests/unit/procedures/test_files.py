@@ -127,8 +127,8 @@ def test_the_script_runs_the_one_below_and_then_ethtool(tmp_path: Path) -> None:
     script.write_bytes(host.files["/etc/xen/scripts/vif-nestlab-tx-off"])
     (tmp_path / "vif-bridge").write_text('#!/bin/sh\necho "bridge $*"\n[ "$1" != fail ]\n')
     (tmp_path / "ethtool").write_text('#!/bin/sh\necho "ethtool $*"\n')
-    for file in tmp_path.iterdir():
-        file.chmod(0o755)
+    for name in ("vif-nestlab-tx-off", "vif-bridge", "ethtool"):
+        (tmp_path / name).chmod(0o755)
 
     def xl(word: str) -> tuple[str, int]:
         done = subprocess.run([script, word, "type_if=vif"], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "vif": "vif7.0"},
