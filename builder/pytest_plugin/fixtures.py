@@ -1,4 +1,4 @@
-"""Fixtures for tests of a lab's hosts: `lab`, `world`, `node`, `host`, `ssh_config`, `patience`,
+"""Fixtures for tests of a lab's hosts: `lab`, `world`, `node`, `host`, `procedures`, `ssh_config`, `patience`,
 `places`."""
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from builder.lifecycle.world import LabWorld
 from builder.model.lab import Lab, Node
 from builder.model.runtime import LabStatus
 from builder.paths import Places
+from builder.procedures.engine import Engine
 
 _NAME_LINE = re.compile(r"^name:\s+[\"']?([a-z0-9-]+)", re.MULTILINE)
 
@@ -112,6 +113,13 @@ def node(running_lab: RunningLab, request: pytest.FixtureRequest) -> Node:
 def patience(running_lab: RunningLab) -> float:
     """What to multiply a time-out by that suits hardware: emulated nodes are slower."""
     return 1.0 if running_lab.status.accelerator == "kvm" else 8.0
+
+
+@pytest.fixture(scope="session")
+def procedures(world: LabWorld, patience: float) -> Engine:
+    """Does host procedures on the lab's nodes, sees their effect and undoes them:
+    `procedures.run(node.name, load_procedure("debug-mode"), parse_options(...))`."""
+    return Engine(world, patience=patience)
 
 
 @pytest.fixture(scope="session")

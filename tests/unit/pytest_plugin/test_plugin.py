@@ -147,6 +147,27 @@ def test_a_lab_that_cannot_be_used_is_a_usage_error(
     assert message in done.stderr
 
 
+PROCEDURE = """\
+from builder.errors import LabError
+from builder.procedures import load_procedure
+from builder.procedures.options import parse_options
+
+def test_do(node, procedures):
+    procedure = load_procedure("nic-quirk")
+    try:
+        procedures.run(node.name, procedure, parse_options(procedure, {}))
+    except LabError as error:
+        print("SEEN", error.message)
+"""
+
+
+def test_procedures_are_done_on_the_labs_nodes(lab: Places, tmp_path: Path) -> None:
+    """These nodes have no ssh: that is what a procedure meets."""
+    done = run_pytest(lab, tmp_path / "p", {"test_mine.py": PROCEDURE}, ["--nestlab", "mixed"])
+    assert done.returncode == 0, done.stdout
+    assert seen(done) == [f"{node} is ready: there is no ssh to it" for node in ("t1", "t2", "x")]
+
+
 def test_options_of_others_are_left_alone() -> None:
     """testinfra and xcp-ng-tests own these names; registering one would end their test runs."""
     text = (ROOT / "builder/pytest_plugin/__init__.py").read_text()
