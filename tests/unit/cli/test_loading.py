@@ -53,6 +53,8 @@ def loaded(*arguments: str) -> tuple[int, set[str]]:
         (["plan", LAB], {"click", "pydantic", "yaml", "jinja2"}),
         (["render", LAB], {"click", "pydantic", "yaml", "jinja2"}),
         (["ls"], {"click", "pydantic"}),
+        (["procedure", "ls"], {"click", "pydantic"}),
+        (["procedure", "show", "raid-storage"], {"click", "pydantic"}),
         (["down", "nothing"], {"click", "pydantic"}),
     ],
     ids=lambda value: " ".join(value[:2])[-20:] if isinstance(value, list) else "",
