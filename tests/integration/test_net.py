@@ -222,7 +222,7 @@ def test_disks_come_in_another_order_after_a_power_cycle(here: Bench, world: Lab
 
     def sizes() -> list[int]:
         """In MiB, by SCSI id: names are given as disks answer, in any order."""
-        said = sh(world, "a", "cat /sys/class/scsi_disk/*:0:0/device/block/*/size")
+        said = sh(world, "a", "cat /sys/class/scsi_disk/*/device/block/*/size")
         return [int(size) * 512 >> 20 for size in said.split()]
 
     world.power_cycle("a")
