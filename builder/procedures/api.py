@@ -212,8 +212,9 @@ class Drill:
 class Procedure:
     """A procedure: what people read, what it takes, and the ways of doing it.
 
-    `subject` names the option whose value tells two applications on one host apart (a guest, an array); empty for what
-    a host has once. `stops_guests`: it deals with running guests itself, so a restart needs no host without guests.
+    `refuses`: each code of a refusal of its own, and when it is given. `subject` names the option whose value tells two
+    applications on one host apart (a guest, an array); empty for what a host has once. `stops_guests`: it deals with
+    running guests itself, so a restart needs no host without guests.
     """
 
     name: str
@@ -222,6 +223,7 @@ class Procedure:
     options: type[Options]
     ways: Mapping[Dialect, Way[Any, Any]]
     sources: tuple[str, ...]
+    refuses: Mapping[str, str]
     drill: Drill
     dead: tuple[Dead, ...] = ()
     subject: str = ""

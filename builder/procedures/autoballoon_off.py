@@ -107,6 +107,9 @@ PROCEDURE = Procedure(
         "Debian wiki: Xen, Configure Domain 0 Memory",
         "xl.conf(5)",
     ),
+    refuses={
+        "dom0-has-all": "dom0 was started without a fixed amount of memory",
+    },
     drill=Drill(files={xlconf.PATH: '# As Debian ships it: everything by default.\n#autoballoon="auto"\n'}),
     dead=(
         Dead(

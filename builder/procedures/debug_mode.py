@@ -64,6 +64,9 @@ PROCEDURE = Procedure(
         "Debian wiki: Xen, Enable Serial Console",
         "xen-command-line(5): loglvl, guest_loglvl, noreboot",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+    },
     drill=Drill(options={"loglvl": "debug", "guest_loglvl": "info"}),
     dead=(
         Dead(

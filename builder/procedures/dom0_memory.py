@@ -125,6 +125,13 @@ PROCEDURE = Procedure(
         "openSUSE xen README: Dom0 Memory Ballooning",
         "xen-command-line(5): dom0_mem",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+        "larger-than-host": "the host has less memory than that, with what Xen keeps",
+        "no-room-for-guests": "the guests that run would not fit beside it",
+        "too-small": "dom0 would not start dependably",
+        "in-use": "dom0 uses more than that now",
+    },
     drill=Drill(options={"size": "1280MiB"}),
     dead=(
         Dead(

@@ -71,6 +71,10 @@ PROCEDURE = Procedure(
         "NetBSD Xen HowTo: Installation of Xen",
         "xen-command-line(5): dom0_max_vcpus, dom0_vcpus_pin",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+        "more-than-host": "the host has fewer CPUs",
+    },
     drill=Drill(options={"count": "1", "pin": "false"}),
     dead=(
         Dead(says="(dom0-cpus 1) in /etc/xen/xend-config.sxp", why="xend is gone; dom0_max_vcpus alone decides"),

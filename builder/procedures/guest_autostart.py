@@ -166,6 +166,10 @@ PROCEDURE = Procedure(
         "Debian wiki: Xen; /etc/default/xendomains",
         "openSUSE xen README: Automatically starting guests",
     ),
+    refuses={
+        "no-configuration": "the guest's file is not below /etc/xen",
+        "other-folder": "the host starts guests from another folder",
+    },
     drill=Drill(options={"guest": DRILL_GUEST}, guest=True),
     dead=(
         Dead(

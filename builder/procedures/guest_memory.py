@@ -183,6 +183,12 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("openSUSE xen README: Memory Ballooning in VMs", "NetBSD Xen HowTo: CPU and memory", "xl(1): mem-set"),
+    refuses={
+        "not-running": "the guest does not run",
+        "beyond-start": "the guest was started for less",
+        "no-memory": "the host has not that much free",
+        "too-small": "no system goes on with so little",
+    },
     drill=Drill(options={"guest": DRILL_GUEST, "size": "160MiB"}, guest=True),
     dead=(
         Dead(

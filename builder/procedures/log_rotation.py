@@ -172,6 +172,10 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Logging system", "logrotate(8)"),
+    refuses={
+        "no-logrotate": "the host has no logrotate",
+        "other-rule": "another file has a rule for the same logs",
+    },
     drill=Drill(
         reason="the images of nestlab's hosts have no logrotate; a lab with packages: [logrotate] can run it",
     ),

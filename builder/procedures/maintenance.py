@@ -199,6 +199,12 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Reboot or shutdown a host", "xl(1): shutdown", "Debian: /etc/default/xendomains"),
+    refuses={
+        "no-configuration": "a running guest's file is not below /etc/xen (plain Xen)",
+        "no-pool": "guests=move on plain Xen",
+        "only-host": "guests=move in a pool of one host",
+        "not-mobile": "guests=move with a guest that cannot be moved",
+    },
     drill=Drill(guest=True),
     dead=(
         Dead(says="xm shutdown", why="xm is gone with xend; xl has the same word"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from builder.model.units import ARGUMENT_PATTERN
-from builder.procedures.api import Dead, Drill, Options, Procedure
+from builder.procedures.api import Dead, Drill, Options, Procedure, Refusal
 from builder.procedures.boot import BootSettings, BootWay, Grub, XenCmdline
 
 
@@ -15,7 +17,7 @@ class Asked(Options):
 
 
 # These have procedures of their own.
-TAKEN = ("console", "xen-pciback.hide")
+TAKEN = {"console": "serial-console", "xen-pciback.hide": "pci-hide"}
 
 
 class _Quirk(BootWay[Asked]):
@@ -23,6 +25,12 @@ class _Quirk(BootWay[Asked]):
 
     def settings(self, asked: Asked) -> BootSettings:
         return BootSettings(kernel_keys=(asked.key,), kernel=(f"{asked.key}={asked.value}",))
+
+    def judge(self, survey: Mapping[str, str], asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
+        if asked.key not in TAKEN:
+            return ()
+        return (Refusal(code="other-procedure", message=f"{asked.key} is not set here",
+                        hint=f"nestlab procedure show {TAKEN[asked.key]}"),)  # fmt: skip
 
     def file_name(self, asked: Asked) -> str:
         return f"{self.name}-{asked.key}"
@@ -40,6 +48,10 @@ PROCEDURE = Procedure(
         "X9SCM / X9SCL Network Timeout (its parameter line is lost; pcie_aspm=off is inferred from like reports)",
         "kernel-parameters: pcie_aspm",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+        "other-procedure": "the parameter belongs to another procedure",
+    },
     drill=Drill(),
     dead=(
         Dead(

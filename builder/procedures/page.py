@@ -51,11 +51,12 @@ def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator
         yield "```"
         if not way.lasting:
             yield "\nA restart of the host ends the effect."
-    yield "\nWhat was before is kept on the host first, and `nestlab procedure undo` brings it back. Nothing is begun"
-    if procedure.stops_guests:
-        yield "when there is a reason against it; guests that run are dealt with as part of it."
-    else:
-        yield "when there is a reason against it; one that needs a restart is refused while guests run."
+    yield "\nWhat was before is kept on the host first, and `nestlab procedure undo` brings it back. A second run"
+    yield "changes nothing. With a reason against it nothing is begun, and all reasons are told at once."
+    yield "\n## Refused when\n"
+    yield from (f"- {when} (`{code}`)" for code, when in procedure.refuses.items())
+    if not procedure.stops_guests:
+        yield "- the host has to restart for it, and guests run (`guests-run`)"
     yield from _dead(procedure)
     yield "\n## Proof\n"
     yield from _proofs(procedure, proofs)

@@ -105,6 +105,13 @@ PROCEDURE = Procedure(
         "NetBSD Xen HowTo: PCI passthrough",
         "XCP-ng guide: PCI passthrough",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+        "no-address": "it is no PCI address",
+        "no-device": "the host has no such device",
+        "in-use": "dom0's root disk or the way to the host hangs on it",
+        "driver-is-module": "xen-pciback is a module, as on Debian",
+    },
     drill=Drill(
         options={"devices": "03:00.0"},
         reason="Debian's xen-pciback is a module: hosts of a lab hide devices by their lab file, and its checks see it",

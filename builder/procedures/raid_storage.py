@@ -331,6 +331,16 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Software RAID Storage Repository", "mdadm(8)", "mdadm.conf(5)", "dracut.conf(5)"),
+    refuses={
+        "other-array": "an array of that name is there, of another level",
+        "too-few": "the level needs more disks",
+        "twice": "a disk is named twice",
+        "policy": "the level has no such policy, or the journal's disk is not named",
+        "no-disk": "a disk is not there",
+        "not-empty": "a disk holds something",
+        "sectors": "the disks' sectors differ, or are not of 512 bytes (XCP-ng)",
+        "not-zero": "clean=true with a disk that is not all zero",
+    },
     drill=Drill(
         options={"level": "5", "disks": "sdb,sdc,sdd"},
         reason="it needs a host with three empty disks: nestlab procedure run labs/raid-sr.yaml does it for one",

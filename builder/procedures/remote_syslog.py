@@ -123,6 +123,10 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Logging system", "xapi: host.syslog_reconfigure", "rsyslog.conf(5): forwarding"),
+    refuses={
+        "no-rsyslog": "the host has no rsyslogd",
+        "port": "a port other than 514 (XAPI)",
+    },
     drill=Drill(
         options={"server": "192.0.2.1"},
         reason="the images of nestlab's hosts have no rsyslogd; systemd's journal keeps their log",

@@ -58,6 +58,9 @@ PROCEDURE = Procedure(
         "NetBSD Xen HowTo: serial console",
         "xen-command-line(5): com1, console",
     ),
+    refuses={
+        "no-update-grub": "the host is no Debian host (plain Xen)",
+    },
     drill=Drill(options={"screen": "true"}),
     dead=(
         Dead(

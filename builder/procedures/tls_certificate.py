@@ -138,6 +138,15 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xe": _Xe()},
     sources=("XCP-ng guide: TLS certificate for XCP-ng", "xapi: host.install_server_certificate"),
+    refuses={
+        "no-certificate": "openssl cannot read the certificate",
+        "not-its-key": "the key is not the certificate's",
+        "key-size": "the key is not RSA of 2048 to 4096 bits",
+        "expired": "the certificate is out of its time",
+        "signature": "it is not signed with SHA-256 or SHA-512",
+        "chain": "the chain does not lead to it, or is expired",
+        "ha-on": "high availability is on",
+    },
     drill=Drill(
         options={"certificate": "/root/host.crt", "key": "/root/host.key"},
         reason="it needs an XCP-ng host; openssl's part is tested with real keys and certificates",

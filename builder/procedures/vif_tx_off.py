@@ -181,6 +181,10 @@ PROCEDURE = Procedure(
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: pfSense / OPNsense VM", "xl.conf(5): vif.default.script", "ethtool(8)"),
+    refuses={
+        "no-ethtool": "the host has no ethtool",
+        "all-guests": "guest= on plain Xen, where it is done for all",
+    },
     drill=Drill(
         reason="the images of nestlab's hosts have no ethtool; a lab with packages: [ethtool] can run it",
     ),
