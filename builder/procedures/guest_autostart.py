@@ -44,7 +44,7 @@ class _XlState(State):
 
 class _Xl(Way[Asked, _XlState]):
     state = _XlState
-    sample = _XlState(link="", starts_guests="enabled", config="/etc/xen/web.cfg", runs=False, folder=AUTO)
+    sample = _XlState(link="", starts_guests="enabled", config=f"/etc/xen/{DRILL_GUEST}.cfg", runs=False, folder=AUTO)
 
     def look(self, host: Host, asked: Asked) -> _XlState:
         files = configurations(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from builder.procedures.api import DIALECTS, Procedure, steps
+from builder.procedures.api import DIALECTS, Options, Procedure, Reboot, steps
 from builder.procedures.options import parse_options, show_default
 
 
@@ -55,13 +55,17 @@ def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator
     yield "changes nothing. With a reason against it nothing is begun, and all reasons are told at once."
     yield "\n## Refused when\n"
     yield from (f"- {when} (`{code}`)" for code, when in procedure.refuses.items())
-    if not procedure.stops_guests:
+    if not procedure.stops_guests and _restarts(procedure, asked):
         yield "- the host has to restart for it, and guests run (`guests-run`)"
     yield from _dead(procedure)
     yield "\n## Proof\n"
     yield from _proofs(procedure, proofs)
     yield "\n## Sources\n"
     yield from (f"- {source}" for source in procedure.sources)
+
+
+def _restarts(procedure: Procedure, asked: Options) -> bool:
+    return any(isinstance(each, Reboot) for way in procedure.ways.values() for each in way.actions(way.sample, asked))
 
 
 def _options(procedure: Procedure) -> Iterator[str]:
