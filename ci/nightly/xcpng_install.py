@@ -38,7 +38,7 @@ _LOCAL = RIGHT.replace('<source type="url">http://mirror.example/xcp</source>', 
 REFUSED: Mapping[str, tuple[str, str, str]] = {
     "wrong-disk": (">sda<", ">sdz<", "FileNotFoundError"),
     "wrong-word": ('"ext"', '"zfs"', "XmlUnwrapError: Unexpected key zfs"),
-    "no-interface": ("admin-interface", "other-interface", "XmlUnwrapError: Missing mandatory element admin-interface"),
+    "no-card": (' name="eth0"', "", "AnswerfileException: <admin-interface> tag must have one of 'name' or 'hwaddr'"),
     "small-disk": ("<hostname>", "<hostname>", "is smaller than 46GB"),
     "no-script": ("file:///x", "file:///nowhere", "Unable to fetch script file:///nowhere"),
 }
