@@ -135,11 +135,13 @@ def first_boot(
     ssh = ["ssh", "-i", str(key), "-p", str(machine.port), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
            "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=10", "root@127.0.0.1"]  # fmt: skip
     began = time.monotonic()
-    with _running(machine.command(serial, ()), folder / "qemu.log"):
+    with _running(machine.command(serial, ()), folder / "qemu.log") as process:
         while True:
             done = run([*ssh, ready], check=False, timeout=60)
             if done.ok:
                 break
+            if process.poll() is not None:
+                raise NodeFailed("bare", cause="early-end", message="the machine went away", phase="its first boot")
             if time.monotonic() - began > seconds:
                 raise TimedOut("ssh", seconds=seconds)
             time.sleep(1)

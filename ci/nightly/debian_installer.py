@@ -40,7 +40,7 @@ def lab_text(name: str, vendor: Path) -> str:
         f"name: {name}\ndescription: Debian {RELEASE} by its own installer\nnodes:\n  host:\n    system: {SYSTEM}\n"
         f"    release: {RELEASE}\n    memory: 3GiB\n{_DISKS[name]}    source: {{medium: {vendor}}}\n    install:\n"
         f"      mirror: http://{mirror.GATEWAY}:{mirror.PORT}{mirror.PREFIX}\n      udeb_suite: {NAME}\n"
-        f"      services: []\n      language: C\n      root_size: 3GiB\n      swap: 512MiB\n"
+        f"      services: []\n      root_size: 3GiB\n      swap: 512MiB\n"
         f"{'      disk_names: by-id' if 'raid' in _DISKS[name] else ''}\n"
     )
 

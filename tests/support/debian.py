@@ -167,9 +167,7 @@ def _cases() -> dict[str, Case]:
         made[f"{release}-by-id"] = Case(install_node(release, 4, 10, install=by_id))
         made[f"{release}-full"] = Case(install_node(release, install=dict(FULL)), ("NLD016",))
         made[f"{release}-lans"] = Case(install_node(release, nics=LANS))
-        made[f"{release}-iso"] = Case(
-            install_node(release, install={"delivery": "iso", "medium_only": True, "language": "C"})
-        )
+        made[f"{release}-iso"] = Case(install_node(release, install={"delivery": "iso", "medium_only": True}))
         served = {"delivery": "url", "served_at": "http://192.0.2.9:8000/host-a/", "network": FULL["network"]}
         made[f"{release}-url"] = Case(install_node(release, install=served))
         made[f"{release}-xen"] = Case(

@@ -16,6 +16,7 @@ from builder.systems.settings import (
     CryptHash,
     DevicePath,
     HostName,
+    Language,
     SshKey,
     Timezone,
     VolumeName,
@@ -41,10 +42,6 @@ HttpAddress = Annotated[
 ]
 
 
-DebianLanguage = Annotated[
-    str,
-    Worded(r"C|[a-z]{2,3}_[A-Z]{2}\.UTF-8", "a language", "write it as en_US.UTF-8, or C for none", longest=40),
-]
 DebianKeymap = Annotated[
     str,
     Worded(
@@ -91,10 +88,7 @@ class DebianInstall(Value):
     services: tuple[Literal["security", "updates", "backports"], ...] = Field(
         ("security", "updates"), max_length=3, description="Package sources beside the release itself."
     )
-    language: DebianLanguage = Field(
-        "en_US.UTF-8",
-        description="Language of the host; with C none is installed, which takes a minute under emulation.",
-    )
+    language: Language = Field("en_US.UTF-8", description="Language of the host.")
     keyboard: DebianKeymap = Field("us", description="Keyboard map of the host.")
     timezone: Timezone = Field("Etc/UTC", description="Time zone of the host.")
     ntp: HostName | None = Field(None, description="Time server that the clock is set by during the installation.")
