@@ -105,6 +105,8 @@ class Nodes:
         of a lab is kept."""
         target = self._places.state / "failures" / self._lab_id
         shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            target.mkdir(mode=0o700, parents=True)  # answers and consoles are nobody else's
         source = self._folder.path
         for pattern in ("*.json", "*.jsonl", "keeper.log", *(f"nodes/*/{name}" for name in _EVIDENCE)):
             for file in source.glob(pattern):

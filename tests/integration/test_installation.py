@@ -114,6 +114,7 @@ def test_a_wrong_answer_is_a_named_cause_with_all_that_tells_of_it(here: Install
     assert "the disk that the answers name is not there" in done.stderr
     assert "[no-disk]" in done.stderr and "installer: failed: no disk sdz" in done.stderr
     assert str(here.evidence) in done.stderr
+    assert here.evidence.stat().st_mode & 0o777 == 0o700
     assert (here.evidence / "nodes/a/screen.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert "no disk sdz" in (here.evidence / "nodes/a/console.log").read_text(errors="replace")
     assert "<cdrom" not in (here.evidence / "nodes/a/domain.xml").read_text()
