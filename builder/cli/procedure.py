@@ -109,29 +109,37 @@ def undo(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], 
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_procedure)
+@click.argument("words", metavar="[NAME]... [KEY=VALUE]...", nargs=-1, shell_complete=complete_procedure)
 @click.option("--all", "every", is_flag=True, help="Every procedure that a lab can try.")
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="On this node only; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, to this file.")
 @output_option()
 @pass_app
 def drill(
-    app: App, *, lab: str, names: tuple[str, ...], every: bool, nodes: tuple[str, ...], out: Path | None, how: str
+    app: App, *, lab: str, words: tuple[str, ...], every: bool, nodes: tuple[str, ...], out: Path | None, how: str
 ) -> int:
     """Try procedures on the hosts of LAB: run, run again, restart, undo, each with its checks. The hosts must be ones
     that may be broken.
 
-    Exits 1 when one of them failed. The record goes to procedures.json in the lab's state folder as well.
+    A single procedure may be given options; without, it has those for drills that `show` names. Exits 1 when one of
+    them failed. The record goes to procedures.json in the lab's state folder as well.
     """
     from builder.procedures import PROCEDURES, load_procedure
+    from builder.procedures.options import parse_options, split_options
 
+    names = tuple(word for word in words if "=" not in word)
+    options = split_options([word for word in words if "=" in word])
+    if options and len(names) != 1:
+        raise UsageError("options are for a single procedure", hint="nestlab procedure drill LAB NAME KEY=VALUE...")
     if bool(names) == every:
         raise UsageError("name the procedures to try, or say --all", hint="nestlab procedure ls")
     chosen = [load_procedure(name) for name in (PROCEDURES if every else names)]
+    for procedure in chosen if options else ():
+        parse_options(procedure, options)
     found: list[Drilled] = []
     with engine_of(app, lab) as engine:
         for node in nodes or node_names(app, lab):
-            found += _drill_node(engine, node, chosen, every=every)
+            found += _drill_node(engine, node, chosen, options or None, every=every)
     record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
               "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
     for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
@@ -142,14 +150,16 @@ def drill(
     return 0 if all(each.ok for each in found) else 1
 
 
-def _drill_node(engine: Engine, node: str, chosen: list[Any], *, every: bool) -> Iterator[Drilled]:
+def _drill_node(
+    engine: Engine, node: str, chosen: list[Any], options: Mapping[str, str] | None, *, every: bool
+) -> Iterator[Drilled]:
     from builder.procedures.drill import drill as drill_one
 
     dialect = engine.world.host(node).facts().dialect
     for procedure in chosen:
         if every and (procedure.drill.reason or dialect not in procedure.ways):
             continue
-        yield drill_one(engine, node, procedure)
+        yield drill_one(engine, node, procedure, options)
 
 
 def drill_table(found: list[Drilled]) -> str:

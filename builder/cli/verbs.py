@@ -64,7 +64,7 @@ VERBS: tuple[Verb, ...] = (
         Verb("run", "LAB NODE NAME [KEY=VALUE]...", "Do a procedure on a node, and see its effect.", INSIDE,
              "builder.cli.procedure:run"),
         Verb("undo", "LAB NODE NAME", "Bring back what was before.", INSIDE, "builder.cli.procedure:undo"),
-        Verb("drill", "LAB [NAME]...", "Run, restart, undo: try procedures on hosts of a lab.", INSIDE,
+        Verb("drill", "LAB [NAME]... [KEY=VALUE]...", "Run, restart, undo: try procedures on hosts of a lab.", INSIDE,
              "builder.cli.procedure:drill"),
     )),
     Verb("media", "inspect|build|prove|undo|serve|write|volume|pxe", "Installation media that install by themselves.",

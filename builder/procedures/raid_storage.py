@@ -343,7 +343,7 @@ PROCEDURE = Procedure(
     },
     drill=Drill(
         options={"level": "5", "disks": "sdb,sdc,sdd"},
-        reason="it needs a host with three empty disks: nestlab procedure run labs/raid-sr.yaml does it for one",
+        reason="it needs a host with three empty disks, such as that of labs/raid-sr.yaml: name them with disks=",
     ),
     dead=(
         Dead(

@@ -92,6 +92,8 @@ def test_every_reason_against_it_is_told_and_nothing_is_done(
         (["undo", "here", "dom0", "nic-quirk", "value=off"], "undo takes key= only"),
         (["drill", "here"], "name the procedures to try"),
         (["drill", "here", "nic-quirk", "--all"], "name the procedures to try"),
+        (["drill", "here", "nic-quirk", "dom0-memory", "size=2GiB"], "options are for a single procedure"),
+        (["drill", "here", "nic-quirk", "size=2GiB"], "there is no such option"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(
@@ -119,6 +121,13 @@ def test_a_drill_ends_in_a_table_and_a_record(
     assert list(steps) == ["run", "run again", "restart", "undo"]
     assert dom0.changes.count("reboot") == 6
     assert steps["restart"]["evidence"][0]["seen"] == "pcie_aspm=off"
+
+
+def test_a_drill_takes_options_of_a_single_procedure(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["procedure", "drill", "here", "nic-quirk", "key=pci", "value=noaer", "-o", "json"]) == 0
+    (drilled,) = json.loads(capsys.readouterr().out)["drills"]
+    assert drilled["asked"] == {"key": "pci", "value": "noaer"}
+    assert drilled["steps"][0]["evidence"][0]["seen"] == "pci=noaer"
 
 
 def test_a_drill_that_fails_says_where_and_ends_with_1(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
