@@ -63,7 +63,7 @@ VERBS: tuple[Verb, ...] = (
         Verb("show", "NAME", "Say what a procedure does, and how.", INSIDE, "builder.cli.procedure:show_"),
         Verb("run", "LAB NODE NAME [KEY=VALUE]...", "Do a procedure on a node, and see its effect.", INSIDE,
              "builder.cli.procedure:run"),
-        Verb("undo", "LAB NODE NAME", "Bring back what was before.", INSIDE, "builder.cli.procedure:undo"),
+        Verb("undo", "LAB NODE NAME [KEY=VALUE]", "Bring back what was before.", INSIDE, "builder.cli.procedure:undo"),
         Verb("drill", "LAB [NAME]... [KEY=VALUE]...", "Run, restart, undo: try procedures on hosts of a lab.", INSIDE,
              "builder.cli.procedure:drill"),
     )),
