@@ -19,7 +19,7 @@ from builder.run import die_with_parent, run
 POLL = 0.5
 """Seconds between two looks at the console."""
 _ANSWER = 300
-"""Seconds that a command may take: an emulated host that others share the machine with took more than 60 for `xl list`."""
+"""Seconds that a command may take: `xl list` took more than 60 on an emulated host that shares its machine."""
 Took = Mapping[str, float]
 """`seconds` that went by, and `cpu_seconds` of the emulator."""
 

@@ -33,6 +33,8 @@ NO_PASSWORD = "*"  # noqa: S105 - no password has this hash; the installer takes
 SUITES = {"12": "bookworm", "13": "trixie"}
 
 PACKAGES = ("xen-system-amd64", "qemu-system-xen", "openssh-server", "busybox-static", "iproute2", "less", "pciutils")
+PATIENCE = "etc/systemd/system.conf.d/nestlab.conf"
+"""Only of hosts that were installed: an image has one file system, which its initrd waits for."""
 ONCE = ("/usr/sbin/update-initramfs", "/usr/sbin/update-grub")
 """Programs that packages run again and again while they are installed: a minute each time, under emulation two."""
 PLAIN = ("TERM=dumb", "DEBCONF_DROP_TRANSLATIONS=1", "mitigations=off")
@@ -196,6 +198,7 @@ def _host_files(node: Node, options: DebianInstall, templates: Templates) -> tup
     return (
         *files.host_files(templates, node, root_label=None),
         files.bridge_table(templates, node),
+        files.render(templates, "image", PATIENCE, 0o644, {}),
         *management,
         *guest_files(node, templates.overrides),
     )

@@ -46,6 +46,7 @@ put 0644 /etc/systemd/system/serial-getty@hvc0.service.d/nestlab.conf
 put 0644 /etc/systemd/system/nestlab-network.service
 put 0755 /usr/local/lib/nestlab/network
 put 0644 /etc/nestlab/network
+put 0644 /etc/systemd/system.conf.d/nestlab.conf
 put 0644 /etc/nestlab/management
 chroot /target systemctl --no-reload --quiet enable nestlab-network.service serial-getty@hvc0.service
 
