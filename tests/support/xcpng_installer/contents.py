@@ -17,7 +17,7 @@ from tests.support.xcpng_installer.packages import XEN, Tree
 HERE = Path(__file__).parent
 SHELL = HERE / "shell"
 LOAD_DRIVERS = Path(tiny.__file__).parent / "tiny/load-drivers"
-_DISKS = ("sym53c8xx", "mptsas", "mptspi", "ata_piix", "ahci", "nvme", "sd_mod", "ext4", "crc32c_generic", "raid1")
+_DISKS = ("sd_mod", "sym53c8xx", "mptsas", "mptspi", "ata_piix", "ahci", "nvme", "ext4", "crc32c_generic", "raid1")
 _CARDS = ("e1000", "e1000e", "8139cp", "8021q")
 INSTALLER_MODULES = (
     *_DISKS, *_CARDS, "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "xenfs",

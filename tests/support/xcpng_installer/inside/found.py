@@ -32,9 +32,18 @@ class Inventory:
 
 def machine(tools: Tools) -> Machine:
     return Machine(
-        cards=cards(), sector=sector_of, real_path=os.path.realpath,
+        cards=cards(), sector=sector_of, real_path=real_path,
         hosts=lambda: tuple(_found(tools, 1, backup=False)), backups=lambda: tuple(_found(tools, 2, backup=True)),
     )  # fmt: skip
+
+
+def real_path(path: str) -> str:
+    """Where a name leads. The real installer's kernel calls SCSI disks sda, sdb, ... in the order of their addresses;
+    newer ones, such as this one, look at several at once and give the names as they come."""
+    blocks = [block for block in Path("/sys/block").glob("sd*") if (block / "device").exists()]
+    in_order = sorted(blocks, key=lambda block: [int(part) for part in (block / "device").resolve().name.split(":")])
+    meant = dict(zip(sorted(f"/dev/{block.name}" for block in blocks), in_order, strict=True))
+    return f"/dev/{meant[path].name}" if path in meant else os.path.realpath(path)
 
 
 def cards() -> dict[str, str]:
