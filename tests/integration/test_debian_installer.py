@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from builder.systems.debian.judge.questions import KEYMAPS, KEYMAPS_OF, QUESTION
 from builder.systems.debian.planning import ONCE
 from tests.support.debian import CASES, RELEASES, Case
 from tests.support.grub import KERNEL, command, default_entry, grub_complains, grub_mkconfig, host_tree
-from tests.support.installer import Template, components, initrd, templates
+from tests.support.installer import Template, components, initrd, stubbed, templates
 
 pytestmark = pytest.mark.integration
 
@@ -298,13 +297,6 @@ def test_partman_makes_two_volumes_and_leaves_the_rest_to_guests(name: str, tree
     for words, (megabytes, _) in zip(made, wanted, strict=True):
         extents = int(words[words.index("-l") + 1])
         assert 0 <= int(megabytes) * 10**6 - extents * 4_194_300 < 4_194_300
-
-
-def stubbed(tree: Path, names: Sequence[str]) -> None:
-    """Programs that write down how they were called, and do nothing."""
-    for name in names:
-        (tree / "stubs" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>/tmp/calls\n')
-        (tree / "stubs" / name).chmod(0o755)
 
 
 _HOOKS = ("/lib/partman/finish.d/99nestlab", "/usr/lib/base-installer.d/00nestlab", "/usr/lib/pre-pkgsel.d/00nestlab")

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +86,10 @@ def _read(text: str) -> Iterator[tuple[str, Template]]:
             said = fields.get("Choices-C") or fields.get("Choices") or ""
             choices = tuple(word.strip() for word in said.split(",") if word.strip())
             yield fields["Template"].strip(), Template(fields["Type"].strip(), choices, fields.get("Description", ""))
+
+
+def stubbed(tree: Path, names: Sequence[str]) -> None:
+    """Programs that write down how they were called, and do nothing."""
+    for name in names:
+        (tree / "stubs" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>/tmp/calls\n')
+        (tree / "stubs" / name).chmod(0o755)
