@@ -42,7 +42,7 @@ def tell(app: App, text: str, *, changed: bool = True) -> None:
         click.echo(f"{text}{'' if changed else ' already'}", err=True)
 
 
-class Span(click.ParamType):
+class Span(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on only
     """A time span with its unit, such as 20ms or 1.5s, in milliseconds."""
 
     name = "span"
@@ -57,7 +57,7 @@ class Span(click.ParamType):
         return self.fail(f"{value!r} has no unit: write 20ms or 1.5s", param, ctx)
 
 
-class Share(click.ParamType):
+class Share(click.ParamType):  # type: ignore[type-arg]
     """A part of the whole, such as 1%, from 0 to 1."""
 
     name = "share"
@@ -72,7 +72,7 @@ class Share(click.ParamType):
 
 
 def _number(
-    kind: click.ParamType, number: str, said: str, factor: float, limits: tuple[float, float],
+    kind: Span | Share, number: str, said: str, factor: float, limits: tuple[float, float],
     where: tuple[click.Parameter | None, click.Context | None],
 ) -> float:  # fmt: skip
     try:

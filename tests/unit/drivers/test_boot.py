@@ -23,12 +23,12 @@ def bench(tmp_path: Path) -> Bench:
 def test_a_boot_that_goes_well(bench: Bench) -> None:
     bench.say("SeaBIOS (1.16)\n(XEN) Xen version 4.17\n[0.0] Linux version 6.1\nn1 login: ")
     threading.Timer(0.2, bench.signals.put, ["ssh"]).start()
-    seconds = bench.follow(expected={"xen": 12.5})
+    seconds = bench.follow(expected={"xen": 12.2})
     assert list(seconds) == ["firmware", "xen", "kernel", "login", "ssh"]
     assert 0.1 < seconds["ssh"] < 2
     assert bench.story() == [word for phase in seconds for word in (f"begin {phase}", f"end {phase} ok")]
     begins = {phase: data for kind, phase, _, data in bench.events if kind == "begin"}
-    assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.5, "left": 12}  # nothing took any time so far
+    assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.2, "left": 12}  # nothing took any time so far
     assert "expected" not in begins["kernel"]
 
 

@@ -126,7 +126,7 @@ def test_an_installed_host_gets_the_files_and_packages_too() -> None:
     node = install_node(guests=(it,), xen=host(it).xen)
     plan = Debian().plan(node)
     answers = {answer.name: answer.content for answer in plan.answers}
-    assert plan.checks == ("test_debian_dom0.py", "test_guests.py")
+    assert plan.checks == ("test_debian_dom0.py", "test_debian_installed.py", "test_guests.py")
     for file in some(guest_files(node)):
         assert answers[f"nestlab/files{file.path}"] == file.content
         assert f"put {file.mode:04o} {file.path}" in answers["nestlab/late.sh"].splitlines()
