@@ -158,8 +158,13 @@ def test_the_console_log_is_printed_as_it_is(up: Bench) -> None:
 
 
 def test_the_console_is_live_and_the_escape_leaves_it(up: Bench) -> None:
-    # the shell begins at the first Enter, and may miss what is typed before its prompt
-    talk = ((b"nestlab-tiny: ready", b"\n"), (b"~ # ", b"echo nonce-$((6*7))\n"), (b"nonce-42", b"\x1d"))
+    # The shell begins at the first Enter. After its prompt it asks the terminal where the cursor is, and takes what is
+    # typed before the answer for a part of it.
+    talk = (
+        (b"nestlab-tiny: ready", b"\n"),
+        (b"\x1b[6n", b"\x1b[1;5Recho nonce-$((6*7))\n"),
+        (b"nonce-42", b"\x1d"),
+    )
     status, shown = on_a_terminal(up, "console", "one", talk=talk)
     assert (status, b"nonce-42" in shown) == (0, True)
 

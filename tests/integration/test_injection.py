@@ -15,10 +15,14 @@ pytestmark = pytest.mark.integration
 SYSTEMS = tuple(traits())
 EXAMPLES = 90
 
-# Texts that no lab of one node has, or that are short for another that it has.
+# Texts that no lab of one node has, that are short for another that it has, or that name what is there or are refused:
+# the bad labs of the unit tests try those.
 ELSEWHERE = {
     "nodes.*.after[]": "names of other nodes",
     "nodes.*.networks[]": "short for {network: NAME}",
+    "nodes.*.source.sha256": "64 hexadecimal digits, held against the medium and written nowhere",
+    "nodes.*.storage.iscsi[]": "names of the node's disks",
+    "nodes.*.storage.nfs[]": "folders of letters, digits, dots, hyphens and underscores",
 }
 
 
