@@ -74,6 +74,19 @@ def bench_media_part() -> Part:
     return Part("bench-media", about, units, all_ok)
 
 
+def passed(file: str, desk: Desk) -> Figures:
+    """Tests that take too long for ci/test.sh."""
+    status = status_of([sys.executable, "-m", "pytest", "-q", file], timeout=1800, env={}, log=desk.log)
+    return {"ok": status == 0, "status": status}
+
+
+def tests_part(name: str, file: str, about: str) -> Part:
+    def units() -> Sequence[Unit]:
+        return [Unit(file, partial(passed, file), 600)]
+
+    return Part(name, about, units, all_ok)
+
+
 def all_ok(done: Mapping[str, Figures]) -> Verdict:
     return Verdict(all(figures["ok"] for figures in done.values()), dict(done))
 
@@ -82,6 +95,12 @@ PARTS: Sequence[Callable[[], Part]] = (
     partial(clean_root_part, "12"),
     partial(clean_root_part, "13"),
     partial(bench_part, "bench-boot", "boot", "power-on to ssh through nestlab beside bare QEMU, in pairs"),
+    partial(
+        tests_part,
+        "installer-reports",
+        "tests/nightly/test_installer_reports.py",
+        "the real Debian installer reports its steps, and a mirror that is not there ends it by name",
+    ),
     bench_media_part,
     partial(bench_part, "bench-render", "render_labs", "CPU of rendering every example lab"),
     partial(bench_part, "bench-image", "image_build", "an image from empty caches beside mmdebstrap and the assembler"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import ROOT, inputs_digest, status_of
+from ci.nightly.programs import passed
+from ci.proof import ROOT, inputs_digest
 
 LABS = ("two-dom0", "router-trunk", "raid-sr", "multipath")
 INPUTS = ("builder/drivers", "builder/lifecycle", "builder/systems/debian", "answerfiles/debian", "labs")
@@ -29,15 +29,10 @@ def checked(name: str, desk: Desk) -> Figures:
             nestlab.run("down", lab, timeout=120)
 
 
-def drilled(file: str, desk: Desk) -> Figures:
-    status = status_of([sys.executable, "-m", "pytest", "-q", file], timeout=1800, env={}, log=desk.log)
-    return {"ok": status == 0, "status": status}
-
-
 def units() -> Sequence[Unit]:
     return [
         *(Unit(name, partial(checked, name), 1500) for name in LABS),
-        *(Unit(file, partial(drilled, file), 1200) for file in DRILLS),
+        *(Unit(file, partial(passed, file), 1200) for file in DRILLS),
     ]
 
 
