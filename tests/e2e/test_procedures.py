@@ -1,4 +1,5 @@
-"""Host procedures on real Xen, the short way: one that restarts the host, one that tries xl, one that asks a guest.
+"""Host procedures on real Xen, the short way: one that tries xl, one that asks a guest. None restarts the host, which
+takes minutes under emulation.
 
 All of them, with the restart after and everything undone, are the nightly part `procedures`.
 """
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 
 from builder.lifecycle.world import LabWorld
-from builder.procedures import load_procedure
 from builder.procedures.guests import DRILL_GUEST, drill_guest
 from builder.procedures.xlconf import PATH as XL_CONF
 from tests.support.lab import ROOT, Bench, bench
@@ -63,18 +63,3 @@ def test_a_guests_memory_goes_down_and_comes_back(here: Bench) -> None:
         assert refused.returncode == 1
         assert f"guests run on it: {DRILL_GUEST} [guests-run]" in refused.stderr.replace("\n", " ")
         assert procedure(here, "undo", "guest-memory")["result"] == "undone"
-
-
-def test_boot_arguments_are_those_of_the_next_start(here: Bench) -> None:
-    """Last here: the host restarts, with two more arguments of the kernel and of Xen."""
-    planned = procedure(here, "run", "dom0-memory", "size=1280MiB", "--dry-run")
-    assert planned["actions"][-1].startswith("reboot")
-    done = procedure(here, "run", "dom0-memory", "size=1280MiB")
-    assert (done["result"], done["actions"]) == ("applied", planned["actions"])
-    seen = {each["what"]: each["seen"] for each in done["evidence"]}
-    assert seen["Xen started with"] == "dom0_mem=1280M,max:1280M"
-    assert seen["memory of Domain-0 by xl list"] == "1280MiB"
-    assert procedure(here, "run", "dom0-memory", "size=1280MiB")["result"] == "unchanged"
-    undo = procedure(here, "undo", "dom0-memory", "--dry-run")
-    assert undo["actions"][0] == "rm -f -- /etc/default/grub.d/zz-nestlab-dom0-memory.cfg"
-    assert load_procedure("dom0-memory").name == done["procedure"]
