@@ -158,13 +158,9 @@ def test_the_console_log_is_printed_as_it_is(up: Bench) -> None:
 
 
 def test_the_console_is_live_and_the_escape_leaves_it(up: Bench) -> None:
-    # The shell begins at the first Enter. After its prompt it asks the terminal where the cursor is, and takes what is
-    # typed before the answer for a part of it.
-    talk = (
-        (b"nestlab-tiny: ready", b"\n"),
-        (b"\x1b[6n", b"\x1b[1;5Recho nonce-$((6*7))\n"),
-        (b"nonce-42", b"\x1d"),
-    )
+    # The shell is there already. Two lines at once would be too quick for it: what is typed while it changes the mode of
+    # its terminal after the first gets lost.
+    talk = ((b"~ # ", b"echo nonce-$((6*7))\n"), (b"nonce-42", b"\x1d"))
     status, shown = on_a_terminal(up, "console", "one", talk=talk)
     assert (status, b"nonce-42" in shown) == (0, True)
 
