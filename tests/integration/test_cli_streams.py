@@ -158,7 +158,7 @@ def test_the_console_log_is_printed_as_it_is(up: Bench) -> None:
 
 
 def test_the_console_is_live_and_the_escape_leaves_it(up: Bench) -> None:
-    # The shell is there already. Two lines at once would be too quick for it: what is typed while it changes the mode of
+    # The shell is there already. Two lines at once are too quick for it: what is typed while it changes the mode of
     # its terminal after the first gets lost.
     talk = ((b"~ # ", b"echo nonce-$((6*7))\n"), (b"nonce-42", b"\x1d"))
     status, shown = on_a_terminal(up, "console", "one", talk=talk)
