@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import builder
 from builder.errors import HostLacks, Interrupted, LabError
@@ -109,13 +110,14 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
-    """Temp file beside the target, fsync, rename: a reader sees the old or the new content, never a part."""
-    data = content.encode() if isinstance(content, str) else content
+@contextlib.contextmanager
+def atomic_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file that takes its name when the block ends well, and is gone when it does not: beside the target until then,
+    so that a reader sees the old or the new content, never a part. Raises OSError."""
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
@@ -125,6 +127,12 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None
             Path(name).unlink()
         raise
     fsync_dir(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Write a file, whole or not at all. Raises OSError."""
+    with atomic_file(path, mode=mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 class Busy(LabError):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from builder.cli.labs import complete_lab
 from builder.cli.onlab import NODE, OnLab, Share, Span, tell, world_of
 from builder.cli.output import bytes_text, columns, output_option, show
 from builder.errors import LabError
+from builder.paths import atomic_file
 
 if TYPE_CHECKING:
     from builder.model.runtime import PortStatus
@@ -121,19 +120,11 @@ def _pcap(out: str) -> Iterator[Callable[[bytes], object]]:
     if out == "-":
         yield _to_stdout
         return
-    path = Path(out)
     try:
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}", hint="name another file") from None
-    try:
-        with os.fdopen(fd, "wb") as file:
+        with atomic_file(Path(out)) as file:
             yield file.write
-        Path(name).chmod(0o644)
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise LabError(f"{out} cannot be written: {error.strerror}", hint="name another file") from None
 
 
 def _to_stdout(data: bytes) -> None:

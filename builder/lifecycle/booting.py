@@ -166,7 +166,7 @@ class Boots:
         return Powered(*running.powered, running.domain)
 
     def disk_path(self, node: str, disk: str) -> str:
-        return str(self._folder.node(node) / "disks" / f"{disk}.qcow2")
+        return str(self._folder.disk(node, disk))
 
     def order_disks(self, node: str, disks: Sequence[str]) -> None:
         """In which order the node's disks are plugged in from its next power-on."""
@@ -250,7 +250,7 @@ class Boots:
             uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, str(folder))),
             accelerator=accelerator,
             machine_type=machine,
-            disks=tuple(str(folder / "disks" / f"{disk.name}.qcow2") for disk in node.disks),
+            disks=tuple(self.disk_path(node.name, disk.name) for disk in node.disks),
             console_log=str(folder / "console.log"),
             console_socket=str(run_dir / f"c{_short(plan.name)}"),
             ssh_port=ssh_port,

@@ -227,19 +227,18 @@ class Effects:
             self._installs.make_disks(plan)
             return None
         image = self._image_of(plan)
-        folder = self._disks(step)
-        folder.mkdir(exist_ok=True)
+        self._folder.disks(plan.name).mkdir(exist_ok=True)
         seed = (*plan.system.seed, *self._own_files(step))
         for number, disk in enumerate(plan.node.disks):
-            path = folder / f"{disk.name}.qcow2"
+            path = self._folder.disk(plan.name, disk.name)
             if number == 0 and image.disk is not None:
                 create_overlay(image.disk, path, disk.size)
             else:
                 create_disk(path, disk.size)
         if image.disk is not None and plan.node.disks and plan.system.recipe is not None:
-            write_seed(folder / f"{plan.node.disks[0].name}.qcow2", seed)
+            write_seed(self._folder.disk(plan.name, plan.node.disks[0].name), seed)
         if image.initrd is not None:
-            seed_initrd(image.initrd, seed, folder / "initrd")
+            seed_initrd(image.initrd, seed, self._folder.disks(plan.name) / "initrd")
         return None
 
     def _own_files(self, step: Step) -> tuple[File, ...]:
@@ -256,14 +255,11 @@ class Effects:
         )
 
     def _undo_disks(self, step: Step) -> None:
-        shutil.rmtree(self._disks(step), ignore_errors=True)
+        shutil.rmtree(self._folder.disks(str(step.node)), ignore_errors=True)
 
     def _has_disks(self, step: Step) -> bool:
         plan = self._node(step)
-        return self._disks(step).is_dir() and (not _is_installing(plan) or self._installs.has_disks(plan))
-
-    def _disks(self, step: Step) -> Path:
-        return self._folder.node(str(step.node)) / "disks"
+        return self._folder.disks(plan.name).is_dir() and (not _is_installing(plan) or self._installs.has_disks(plan))
 
     # Boot: one power-on, followed to the end of its last phase.
 

@@ -195,21 +195,21 @@ class Installs:
     # Disks: blank ones, or overlays on the image's.
 
     def make_disks(self, plan: NodePlan) -> None:
-        folder = self._disks(plan.name)
+        folder = self._folder.disks(plan.name)
         folder.mkdir(exist_ok=True)
         image = self._images.get(plan.name)
         if image is None:
             self._blank(plan)
             return
         for disk, base in zip(plan.node.disks, image.disks, strict=True):
-            create_overlay(base, folder / f"{disk.name}.qcow2", disk.size)
+            create_overlay(base, self._folder.disk(plan.name, disk.name), disk.size)
         if image.firmware is not None:
             shutil.copyfile(image.firmware, folder / FIRMWARE)
         self._set_progress(plan.name, "ended")
 
     def has_disks(self, plan: NodePlan) -> bool:
         """Whether they are all there, with what they stand on."""
-        paths = [self._disks(plan.name) / f"{disk.name}.qcow2" for disk in plan.node.disks]
+        paths = [self._folder.disk(plan.name, disk.name) for disk in plan.node.disks]
         return all(path.is_file() and ((base := backing_of(path)) is None or base.is_file()) for path in paths)
 
     def begin(self, plan: NodePlan) -> None:
@@ -226,10 +226,9 @@ class Installs:
         return self._progress(plan.name) == "ended"
 
     def _blank(self, plan: NodePlan) -> None:
-        folder = self._disks(plan.name)
-        (folder / FIRMWARE).unlink(missing_ok=True)
+        (self._folder.disks(plan.name) / FIRMWARE).unlink(missing_ok=True)
         for disk in plan.node.disks:
-            create_disk(folder / f"{disk.name}.qcow2", disk.size)
+            create_disk(self._folder.disk(plan.name, disk.name), disk.size)
         self._set_progress(plan.name, "blank")
 
     # The image that remains of an installation.
@@ -245,15 +244,15 @@ class Installs:
                 return {"image": None}
             self._hold(plan.name, image)
         for disk, base in zip(plan.node.disks, image.disks, strict=True):
-            path = self._disks(plan.name) / f"{disk.name}.qcow2"
+            path = self._folder.disk(plan.name, disk.name)
             create_overlay(base, path.with_suffix(".new"), disk.size).rename(path)
         self._set_origin(plan.name, key)
         return {"image": key, "size": image.size}
 
     def _publish(self, plan: NodePlan, key: str, folder: Path) -> Image:
         folder.chmod(0o700)
-        disks, keys = self._disks(plan.name), self._folder.node(plan.name) / "ssh"
-        names = [f"{disk.name}.qcow2" for disk in plan.node.disks]
+        disks, keys = self._folder.disks(plan.name), self._folder.node(plan.name) / "ssh"
+        names = [self._folder.disk(plan.name, disk.name).name for disk in plan.node.disks]
         for name in names:
             _link(disks / name, folder / name)
         for name in KEYS:
@@ -273,9 +272,6 @@ class Installs:
     def _medium(self, node: str) -> Path:
         return self._folder.node(node) / "medium"
 
-    def _disks(self, node: str) -> Path:
-        return self._folder.node(node) / "disks"
-
     def _origin(self, node: str) -> str | None:
         return _said(self._folder.node(node) / "origin")
 
@@ -283,10 +279,10 @@ class Installs:
         write_atomic(self._folder.node(node) / "origin", origin + "\n", mode=0o600)
 
     def _progress(self, node: str) -> str | None:
-        return _said(self._disks(node) / "installation")
+        return _said(self._folder.disks(node) / "installation")
 
     def _set_progress(self, node: str, progress: Progress) -> None:
-        write_atomic(self._disks(node) / "installation", progress + "\n", mode=0o600)
+        write_atomic(self._folder.disks(node) / "installation", progress + "\n", mode=0o600)
 
 
 class _Hooks:

@@ -111,6 +111,13 @@ class LabFolder:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
 
+    def disks(self, node: str) -> Path:
+        """The folder of the node's disks, and of what belongs to them. It is there once they are made."""
+        return self.node(node) / "disks"
+
+    def disk(self, node: str, disk: str) -> Path:
+        return self.disks(node) / f"{disk}.qcow2"
+
     def write_plan(self, plan: LabPlan) -> None:
         write_atomic(self.path / "plan.json", plan.model_dump_json(indent=1) + "\n", mode=0o600)
         write_json(self.path / "lab.json", plan.lab.model_dump(mode="json"))

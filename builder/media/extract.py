@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from builder.media.errors import MediaError
 from builder.media.medium import image_path, open_medium
 from builder.media.plan import GraftPlan, opened
 from builder.media.view import Readable
+from builder.paths import atomic_file
 
 _STEP = 1 << 20
 
@@ -37,21 +35,12 @@ def extract(what: Path | GraftPlan, wanted: Mapping[str, Path]) -> int:
 
 def _copy(source: Readable, pieces: list[tuple[int, int]], target: Path) -> int:
     try:
-        fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:
-        raise MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder") from None
-    try:
-        with os.fdopen(fd, "wb") as file:
+        with atomic_file(target) as file:
             for at, length in pieces:
                 for place in range(at, at + length, _STEP):
                     file.write(source.read(place, min(_STEP, at + length - place)))
-            os.fchmod(file.fileno(), 0o644)
-        Path(name).rename(target)
     except OSError as error:
         raise MediaError(
-            f"cannot write {target}: {error.strerror}", hint="check the room and the permissions"
+            f"cannot write {target}: {error.strerror}", hint="check the folder, its room and its permissions"
         ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
     return sum(length for _at, length in pieces)

@@ -15,7 +15,6 @@ from builder.drivers.reaper import become_subreaper
 from builder.drivers.ssh import close_master, generate_keys, open_master, wait_banner
 from builder.drivers.ssh_host import SshHost
 from builder.drivers.virt import Domain, Libvirt, embed_uri
-from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
 from builder.images import tiny
 from builder.images.overlays import create_disk, create_overlay, write_seed
@@ -114,16 +113,9 @@ def machine(node: Node, image: Image, folder: Path) -> Iterator[Machine]:
 
 
 def connect(target: SshTarget) -> None:
-    """Open the connection that all commands share. An ssh server that has only just begun may close the first ones.
-    Raises TimedOut."""
-    deadline = time.monotonic() + START
-    while True:
-        wait_banner(target, deadline)
-        try:
-            open_master(target)
-            return
-        except LabError:
-            time.sleep(1)
+    """Open the connection that all commands share. Raises TimedOut, and LabError when ssh refuses."""
+    wait_banner(target, time.monotonic() + START)
+    open_master(target)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,11 @@ verified host, beside a bare run of the same medium in QEMU by hand."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from builder.model.lab import Node
 from builder.model.load import read_lab
@@ -20,7 +18,7 @@ from ci.debian_installer import bare, mirror
 from ci.debian_installer.medium import medium
 from ci.debian_installer.suite import NAME, suite
 from ci.nightly.boots import xen_facts
-from ci.nightly.lab import Command, command
+from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.proof import Claim, inputs_digest, system_inputs, today
 
@@ -99,7 +97,7 @@ def by_nestlab(name: str, desk: Desk) -> Figures:
         try:
             if nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS):
                 return {"ok": False, "reached": "rendered", "inputs": _inputs()}
-            phases = _phases(nestlab, name)
+            phases = nestlab.boot_phases(name)
             facts = {
                 "accelerator": nestlab.ask("status", lab)["accelerator"],
                 **xen_facts(nestlab, str(lab), node.name),
@@ -117,22 +115,6 @@ def by_nestlab(name: str, desk: Desk) -> Figures:
             }  # fmt: skip
         finally:
             nestlab.run("down", lab, timeout=120)
-
-
-def _phases(nestlab: Command, name: str) -> dict[str, dict[str, float]]:
-    """Seconds of each phase of each boot, as the lab's events tell them."""
-    began: dict[tuple[str, str], float] = {}
-    took: dict[str, dict[str, float]] = {}
-    for line in (nestlab.base / "state/labs" / name / "events.jsonl").read_text("utf-8").splitlines():
-        event: dict[str, Any] = json.loads(line)
-        boot, phase = str(event.get("step") or "").partition("boot:")[2], event.get("phase")
-        if not boot or not phase:
-            continue
-        if event["kind"] == "begin":
-            began[boot, phase] = event["t_mono"]
-        elif event["kind"] == "end":
-            took.setdefault(boot, {})[phase] = round(event["t_mono"] - began.get((boot, phase), event["t_mono"]), 1)
-    return took
 
 
 def _inputs() -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.events import read_events
 from ci.proof import ROOT, status_of
 
 NESTLAB = ROOT / ".venv/bin/nestlab"
@@ -48,6 +49,18 @@ class Command:
             [str(NESTLAB), *map(str, arguments)], cwd=ROOT, env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=True, text=True,
         ).stdout  # fmt: skip
+
+    def boot_phases(self, lab: str) -> dict[str, dict[str, float]]:
+        """Seconds of each phase of each boot of a lab that is up, as its events tell them."""
+        began: dict[tuple[str, str], float] = {}
+        took: dict[str, dict[str, float]] = {}
+        for event in read_events(self.base / "state/labs" / lab / "events.jsonl"):
+            boot, phase = (event.step or "").partition("boot:")[2], event.phase
+            if boot and phase and event.kind == "begin":
+                began[boot, phase] = event.t_mono
+            elif boot and phase and event.kind == "end":
+                took.setdefault(boot, {})[phase] = round(event.t_mono - began.get((boot, phase), event.t_mono), 1)
+        return took
 
 
 @contextmanager

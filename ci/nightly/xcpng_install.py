@@ -8,7 +8,6 @@ vendor's: the proof matrix gets none from this part.
 from __future__ import annotations
 
 import http.server
-import json
 import re
 import shutil
 import threading
@@ -22,7 +21,7 @@ from builder.model.units import MIB
 from builder.run import run
 from builder.systems import load_system, traits
 from ci.debian_installer import bare
-from ci.nightly.lab import Command, command
+from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.proof import ROOT
 from tests.support.xcpng_answer_cases import RIGHT
@@ -64,7 +63,7 @@ def _up_and_tested(lab: Path, desk: Desk, **environment: str) -> Figures:
         try:
             if nestlab.run("up", lab, "--reinstall", "host", timeout=900):
                 return {"ok": False}
-            phases = boot_phases(nestlab, name)
+            phases = nestlab.boot_phases(name)
             junit = desk.folder / "junit.xml"
             passed = nestlab.run("test", lab, "--", f"--junitxml={junit}", timeout=600) == 0
             left_out = len(re.findall(r"<skipped", junit.read_text("utf-8"))) if junit.exists() else -1
@@ -75,20 +74,6 @@ def _up_and_tested(lab: Path, desk: Desk, **environment: str) -> Figures:
             }  # fmt: skip
         finally:
             nestlab.run("down", lab, timeout=120)
-
-
-def boot_phases(nestlab: Command, name: str) -> dict[str, dict[str, float]]:
-    """Seconds of each phase of each boot, as the lab's events tell them."""
-    began: dict[tuple[str, str], float] = {}
-    took: dict[str, dict[str, float]] = {}
-    for line in (nestlab.base / "state/labs" / name / "events.jsonl").read_text("utf-8").splitlines():
-        event: dict[str, Any] = json.loads(line)
-        boot, phase = str(event.get("step") or "").partition("boot:")[2], event.get("phase")
-        if boot and phase and event["kind"] == "begin":
-            began[boot, phase] = event["t_mono"]
-        elif boot and phase and event["kind"] == "end":
-            took.setdefault(boot, {})[phase] = round(event["t_mono"] - began.get((boot, phase), event["t_mono"]), 1)
-    return took
 
 
 def refused(case: str, desk: Desk) -> Figures:

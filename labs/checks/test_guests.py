@@ -19,12 +19,30 @@ from builder.model.lab import Guest, Node
 Host = testinfra.host.Host
 
 OURS = "/run/nestlab/"
+# A console that nobody has opened yet, and one whose guest is gone, lose what was printed: this guest says it until
+# somebody answers.
 INIT = """\
 #!/bin/busybox sh
 /bin/busybox mount -t sysfs sysfs /sys
-echo "guest: {nonce}"
-echo "devices:" /sys/bus/xen/devices/v*-*
+until read -t 2 answer; do
+    echo "guest: {nonce}"
+    echo "devices:" /sys/bus/xen/devices/v*-*
+done
 exec /bin/busybox poweroff -f
+"""
+# A console ends with its input, too: this one is open for reading and writing, and so never ends. It is no terminal, so
+# not read either: the answer goes to the guest's own. What is said a second time was whole the first time.
+CONSOLE = """\
+cd {folder} && mkfifo in && : > out || exit
+{{
+    until [ "$(grep -c '^devices:' out)" -gt 1 ]; do sleep 0.5; done
+    echo seen > "$(xenstore-read "/local/domain/$(xl domid {guest})/console/tty")"
+}} > /dev/null 2>&1 &
+timeout {seconds:.0f} xl create -c /etc/xen/{guest}.cfg <> in > out
+status=$?
+kill $! 2> /dev/null
+cat out
+exit $status
 """
 
 
@@ -83,7 +101,7 @@ def test_a_guest_runs_to_its_end(host: Host, node: Node, patience: float) -> Non
         nonce = secrets.token_hex(16)
         told = run_to_its_end(host, guest, nonce, 60 * patience)
         assert f"guest: {nonce}" in told, told
-        (devices,) = (line.split()[1:] for line in told if line.startswith("devices: "))
+        devices = next(line.split()[1:] for line in told if line.startswith("devices: "))
         cards = [PurePosixPath(device).name for device in devices if "/vif-" in device]
         assert cards == [f"vif-{number}" for number in range(len(guest.vifs))]
         assert sum("/vbd-" in device for device in devices) == len(guest.disks)
@@ -102,10 +120,8 @@ def run_to_its_end(host: Host, guest: Guest, nonce: str, seconds: float) -> list
             " && find . | busybox cpio -o -H newc > %s",
             folder, ramdisk,
         )  # fmt: skip
-        # A console ends with its input, too: this one is open for reading and writing, and so never ends.
-        told = host.run(
-            "cd %s && mkfifo in && timeout %s xl create -c /etc/xen/%s.cfg <>in", folder, f"{seconds:.0f}", guest.name
-        )
+        told = host.run("sh -c %s", CONSOLE.format(folder=folder, seconds=seconds, guest=guest.name))
+        assert told.succeeded, told
         return str(told.stdout).replace("\r", "").splitlines()
     finally:
         # Whoever watches over the domain may be at clearing it away: nobody gets in the way before that has had time.
