@@ -130,12 +130,12 @@ def _documented(setting: str) -> dict[str, str]:
 
 
 def _of_l0s(word: str) -> list[dict[str, str]]:
-    """Settings of the L0s' own: by their whole name, or without the L0's."""
+    """Settings of the L0s' own: by their whole name, or parts of it: `nested` is kvm.nested.intel, too."""
     from builder.hypervisors.documented import SETTINGS
 
     found: dict[str, dict[str, str]] = {}
     for row in SETTINGS:
-        if word in (row.key, row.key.partition(".")[2]):
+        if f".{word}." in f".{row.key}.":
             found.setdefault(row.key, {"setting": row.key})[_place(row)] = _told(row)
     return list(found.values())
 

@@ -67,10 +67,17 @@ _KVM = (
         "xcp-ng-tests installs 8.x with UEFI on an NVMe disk (on Xen); MonkeyBox uses q35 for 8.3.", rule="advised",
     ),
     _guide(
-        "kvm", "kvm.nested", "Y", "nested has to be on: /sys/module/kvm_intel/parameters/nested says Y (kvm_intel "
-        "nested=1), and kvm_amd's says 1, on recent kernels without further ado",
-        "Kernels write Y and 1 for either vendor. The file says nothing of whether it works: only a guest that boots "
-        "does.", section="Nested XCP-ng using QEMU/KVM, Configure KVM nested virtualization",
+        "kvm", "kvm.nested.intel", "Y", "on Intel, /sys/module/kvm_intel/parameters/nested has to say Y: modprobe -r "
+        "kvm_intel with no machine running, modprobe kvm_intel nested=1, and for good 'options kvm_intel nested=1' in "
+        "/etc/modprobe.d/kvm.conf",
+        "The kernel's Documentation/virt/kvm/x86/running-nested-guests.rst: on by default since Linux 4.20. The file "
+        "says nothing of whether it works: only a guest that boots does.", section="Nested XCP-ng using QEMU/KVM, Configure KVM nested virtualization (Intel)",
+    ),
+    _guide(
+        "kvm", "kvm.nested.amd", "1", "on AMD, on recent kernels, AMD-V in the firmware's setup is all that it takes: "
+        "/sys/module/kvm_amd/parameters/nested says 1",
+        "Kernels write Y as well as 1. The file says nothing of whether it works: only a guest that boots does.",
+        section="Nested XCP-ng using QEMU/KVM, Configure KVM nested virtualization (AMD)",
     ),
     _guide(
         "kvm", "kvm.ept", "required", "on Intel, EPT is required (egrep -wo 'vmx|ept' /proc/cpuinfo)",
@@ -200,6 +207,8 @@ _HYPERV = (
            system=ANY, section="Nested XCP-ng using Microsoft Hyper-V, CPU and Network settings"),
     _guide("hyperv", "hyperv.build", "14393", "Windows 10 1607 or Windows Server 2016 at least; not Windows 8, not "
            "Server 2012 or 2012 R2", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
+    _guide("hyperv", "hyperv.release", "8", "not available with Windows 8 and Windows Server 2012/2012 R2",
+           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
     _guide("hyperv", "hyperv.release", "2012", "not available with Windows 8 and Windows Server 2012/2012 R2",
            rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
     _guide("hyperv", "hyperv.release", "2012R2", "not available with Windows 8 and Windows Server 2012/2012 R2",

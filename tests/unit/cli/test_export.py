@@ -17,6 +17,7 @@ from builder.cli.proofs import proof
 from builder.cli.reasons import proof_of, reasons
 from builder.cli.render import MARKER
 from builder.hypervisors import EXPORTERS
+from builder.hypervisors.documented import SETTINGS
 from builder.lifecycle.plan import plan_lab
 from builder.systems import load_system
 from tests.conftest import GOLDEN
@@ -137,7 +138,7 @@ def test_plan_explains_each_setting(capsys: Capture) -> None:
     assert bus["value"] == "lsilogic" and bus["verdict"] == "as documented"
     assert "section 'Nested XCP-ng using QEMU/KVM" in bus["source"] and "OVMF" in bus["against"]
     assert rows["memory", "at least 4GiB"]["verdict"] == "as documented"
-    assert rows["kvm.nested", "Y"]["verdict"] == "of the host"
+    assert rows["kvm.nested.intel", "Y"]["verdict"] == rows["kvm.nested.amd", "1"]["verdict"] == "of the host"
     assert all(row["why"] and row["proof"] for row in rows.values())
     assert run("plan", path_of("xcp-ng-8.3"), "--explain") == 0
     assert "against" in capsys.readouterr().out
@@ -187,13 +188,24 @@ def test_settings_of_one_l0(capsys: Capture) -> None:
     ("word", "said"),
     [
         ("vhv.enable", "xcpng on esxi"), ("vmx.vhv.enable", "xcpng on workstation"), ("disks.bus", "not pvscsi"),
-        ("ExposeVirtualizationExtensions", "on hyperv"), ("nested", "kvm.nested"), ("l0-refused", "cannot run"),
-        ("memory", "xcpng on kvm, at least"), ("hyperv.cpu", "2022/2025/11, amd"),
+        ("ExposeVirtualizationExtensions", "on hyperv"), ("nested", "kvm.nested.amd"), ("l0-refused", "cannot run"),
+        ("memory", "xcpng on kvm, at least"), ("hyperv.cpu", "2022/2025/11, amd"), ("kvm.nested", "kvm.nested.intel"),
+        ("hyperv.release", "not 8"),
     ],
 )  # fmt: skip
 def test_explain_knows_settings_of_l0s(word: str, said: str, capsys: Capture) -> None:
     assert run("explain", word) == 0
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", sorted({row.key for row in SETTINGS}))
+def test_explain_tells_every_row(key: str, capsys: Capture) -> None:
+    """No row hides another of the same setting."""
+    assert run("explain", key) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for row in SETTINGS:
+        if row.key == key:
+            assert f"{row.value}: {row.says} ({row.source})" in told
 
 
 def test_explain_suggests_settings_of_l0s(capsys: Capture) -> None:

@@ -45,6 +45,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
     ),
     "amd on an unknown Windows": ("hyperv", {}, {"cpu": "amd"}, "l0-refused", "error", "Since Windows Server 2022"),
     "Server 2012 R2": ("hyperv", {}, {"release": "2012R2"}, "l0-refused", "error", "Windows Server 2012/2012 R2"),
+    "Windows 8": ("hyperv", {}, {"release": "8"}, "l0-refused", "error", "not available with Windows 8 and"),
     "a Windows nobody knows": ("hyperv", {}, {"release": "2031"}, "l0-release", "error", "unknown release 2031"),
     "a release where none are told apart": ("xl", {}, {"release": "4.17"}, "l0-release", "error", "unknown release"),
     "10 GB on ESXi": ("vmx", {"disks": (disk(size=10 * GIB),)}, {}, "l0-floor", "error", "60GB is the least"),

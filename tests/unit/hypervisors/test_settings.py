@@ -26,7 +26,8 @@ ASKED: dict[str, set[tuple[str, str, str]]] = {
     "kvm": {
         ("cpu_model", "host-passthrough", "set"), ("firmware", "bios", "advised"), ("memory", "4GiB", "least"),
         ("memory", "8GiB", "advised"), ("disks.bus", "lsilogic", "set"), ("disks.size", "50GiB", "least"),
-        ("management_nic", "e1000", "set"), ("kvm.ept", "required", "set"), ("kvm.nested", "Y", "set"),
+        ("management_nic", "e1000", "set"), ("kvm.ept", "required", "set"),
+        ("kvm.nested.intel", "Y", "set"), ("kvm.nested.amd", "1", "set"),
     },
     "xen": {
         ("xl.type", "hvm", "set"), ("xl.nestedhvm", "1", "set"), ("xl.vif.type", "ioemu", "set"),
@@ -54,7 +55,8 @@ ASKED: dict[str, set[tuple[str, str, str]]] = {
         ("hyperv.generation", "1", "set"), ("disks.bus", "ide", "set"), ("management_nic", "legacy", "set"),
         ("hyperv.dynamic_memory", "off", "set"), ("hyperv.ExposeVirtualizationExtensions", "$true", "set"),
         ("hyperv.MacAddressSpoofing", "On", "set"), ("hyperv.build", "14393", "set"), ("hyperv.cpu", "amd", "refused"),
-        ("hyperv.cpu", "amd", "allowed"), ("firmware", "uefi", "refused"),
+        ("hyperv.cpu", "amd", "allowed"), ("firmware", "uefi", "refused"), ("hyperv.release", "8", "refused"),
+        ("hyperv.release", "2012", "refused"), ("hyperv.release", "2012R2", "refused"),
     },
 }  # fmt: skip
 
