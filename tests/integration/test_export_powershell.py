@@ -1,4 +1,5 @@
-"""Exported PowerShell, parsed by a real grammar (tree-sitter's), which is shown broken scripts as well."""
+"""Exported PowerShell, parsed by a real grammar (tree-sitter's), its calls held against Microsoft's own tables of the
+Hyper-V module. Both judges are shown broken scripts as well."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import pytest
 import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
+from tests.support import hyperv
 from tests.support.exports import CURLY, HOSTILE_QUOTED, cards, export, installed, lab, two_nodes
 
 pytestmark = pytest.mark.integration
@@ -41,6 +43,7 @@ def test_scripts_are_powershell(made: str, place: str) -> None:
     assert len(files) == 5
     for path, file in files.items():
         assert wrong(file.content) == [], path
+        assert hyperv.problems(parsed(file.content)) == [], path
 
 
 def test_hostile_names_run_nothing() -> None:
@@ -55,3 +58,21 @@ def test_hostile_names_run_nothing() -> None:
 def test_the_grammar_is_not_blind(right: str, broken: str) -> None:
     text = export("hyperv", two_nodes())["create.ps1"].content
     assert right in text and wrong(text.replace(right, broken, 1))
+
+
+@pytest.mark.parametrize(
+    ("right", "broken"),
+    [
+        ("-ExposeVirtualizationExtensions", "-ExposeVirtualisationExtensions"),
+        ("Set-VMProcessor", "Set-VMProcessors"),
+        ("-IsLegacy $true", "-Legacy $true"),
+        ("-MemoryStartupBytes", "-Memory"),
+        ("-SwitchType Private", "-SwitchType Private -NetAdapterName x"),
+        ("-ControllerType IDE", "-ControllerType IDE -VM $x"),
+    ],
+)
+def test_the_judge_of_cmdlets_is_not_blind(right: str, broken: str) -> None:
+    text = export("hyperv", two_nodes())["lib.ps1"].content
+    assert right in text
+    changed = text.replace(right, broken, 1)
+    assert wrong(changed) == [] and len(hyperv.problems(parsed(changed))) == 1
