@@ -218,7 +218,8 @@ def _boots(boots: tuple[BootResult, ...]) -> str:
         awaited = (*boot.arguments, *boot.answers, *boot.texts)
         shown = sum(item.where is not None for item in awaited)
         line = _WHERE[boot.command_line_seen] if boot.command_line_seen else "-"
-        rows.append([f"{boot.firmware} {boot.attached}", boot.outcome, boot.accelerator, f"{boot.seconds:.0f} s", line,
+        outcome = boot.outcome if boot.starts == 1 else f"{boot.outcome}, started twice"
+        rows.append([f"{boot.firmware} {boot.attached}", outcome, boot.accelerator, f"{boot.seconds:.0f} s", line,
                      f"{shown} of {len(awaited)}"])  # fmt: skip
     table = columns(["boot", "outcome", "on", "took", "kernel's command line", "seen"], rows)
     return "\n".join([table, *_seen(boots)])

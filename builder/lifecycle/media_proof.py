@@ -36,6 +36,7 @@ from builder.lifecycle.media_proof_model import (
     Way,
 )
 from builder.lifecycle.media_proof_records import compare_records
+from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.plan import QEMU_OVERHEAD
 from builder.lifecycle.steps import Gate, Runner, Step
 from builder.media.bill import Image, Injected, Progress, changed_paths, cyclonedx, digest, injected
@@ -47,6 +48,7 @@ from builder.secrets import Secret, redact
 
 _SCALE = {"tcg": 6.0, "kvm": 2.0}
 _EXPECTED_SECONDS = 20.0
+_SCREEN = "screen.png"
 
 
 def prove(request: ProofRequest, places: Places, emit: Emit, stop: threading.Event) -> Report:
@@ -169,7 +171,25 @@ class _Proof:
     def _do_boot(self, step: Step, tell: Emit, stop: threading.Event) -> None:
         way = Way.model_validate(step.inputs)
         folder = self.folder / way.name
-        folder.mkdir(mode=0o700)
+        starts: list[BootResult] = []
+
+        def start() -> None:
+            folder.mkdir(mode=0o700)
+            result, error = self._start(way, folder, tell, stop)
+            starts.append(result)
+            if error is not None:
+                raise error
+
+        try:
+            with_second_start(start, lambda: shutil.rmtree(folder), accelerator=self.verdict.accelerator, emit=tell)
+        except (Interrupted, HostLacks):
+            raise
+        except LabError:
+            pass  # how the last start ended is in its result
+        self.boots[way.name] = self._keep(starts[-1].model_copy(update={"starts": len(starts)}), folder)
+
+    def _start(self, way: Way, folder: Path, tell: Emit, stop: threading.Event) -> tuple[BootResult, LabError | None]:
+        """Power on, follow it to where it comes, and pull the plug. Console and screenshot stay in `folder`."""
         machine = Machine(
             Setup(
                 self.request.iso, way, folder, self.verdict.accelerator, self.request.memory,
@@ -188,12 +208,11 @@ class _Proof:
             error = caught
         finally:
             seconds = watch.elapsed()
-            screenshot = machine.screenshot(folder / "screen.png")
+            machine.screenshot(folder / _SCREEN)
             machine.end()
-        result = _result(way, watch, error, self.verdict, seconds)
-        self.boots[way.name] = self._keep(result, folder, screenshot=screenshot)
+        return _result(way, watch, error, self.verdict, seconds), error
 
-    def _keep(self, result: BootResult, folder: Path, *, screenshot: bool) -> BootResult:
+    def _keep(self, result: BootResult, folder: Path) -> BootResult:
         """Copy console and screenshot to where they outlive the proof."""
         kept = self.request.kept
         if kept is None and result.outcome == "ok":
@@ -207,8 +226,8 @@ class _Proof:
                 said = (folder / "console.log").read_text("utf-8", "replace")
                 write_atomic(kept / f"{name}.log", redact(said, secrets_in(result.command_line)), mode=0o600)
                 found["console"] = str(kept / f"{name}.log")
-            if screenshot:
-                found["screenshot"] = str(shutil.copyfile(folder / "screen.png", kept / f"{name}.png"))
+            if (folder / _SCREEN).exists():
+                found["screenshot"] = str(shutil.copyfile(folder / _SCREEN, kept / f"{name}.png"))
         except OSError as error:
             raise LabError(f"cannot keep the console in {kept}: {error.strerror}", hint="make room there") from None
         return masked(result).model_copy(update=found)

@@ -74,13 +74,14 @@ class Seen(Value):
 class BootResult(Value):
     """One boot. `command_line` is what the kernel says it was given, `hypervisor_line` what Xen says. `cause` is the
     stable name of what went wrong. `console` and `screenshot` are files that were kept. Times in seconds from power-on.
-    """
+    `starts` is 2 when an emulated machine panicked and was started once more: what is told is of the second."""
 
     firmware: Firmware
     attached: Attached
     outcome: Literal["ok", "failed", "timeout"]
     accelerator: Accelerator
     seconds: float
+    starts: int = 1
     command_line: str = ""
     command_line_seen: Where | None = None
     hypervisor_line: str = ""

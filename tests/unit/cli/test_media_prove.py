@@ -83,6 +83,10 @@ def test_a_proof_as_text() -> None:
     assert told.splitlines()[-1] == "proven, 2026-01-02T03:04:05+00:00, nestlab 1"
 
 
+def test_a_second_start_is_told() -> None:
+    assert "uefi usb  ok, started twice  tcg" in text(report(boot(starts=2), proven=True))
+
+
 def test_a_failure_as_text_says_what_and_where_to_look() -> None:
     told = text(report(boot("failed", message="uefi-usb: it broke", console="/k/uefi-usb.log", screenshot="/k/s.png"),
                        files=FILES.model_copy(update={"moved": ("joliet:/b",)}),
