@@ -53,16 +53,17 @@ class State(Value):
 @dataclass(frozen=True, slots=True)
 class Run:
     """A command. Statuses other than 0 and those in `fine` are failures. `seconds` suits hardware: an emulated host
-    gets more."""
+    gets more. `on` is another node of the lab that it is run on."""
 
     argv: tuple[str, ...]
     stdin: bytes = b""
     seconds: float = 60
     fine: frozenset[int] = frozenset()
     hint: str = ""
+    on: str = ""
 
     def __str__(self) -> str:
-        return shlex.join(self.argv)
+        return _at(self.on) + shlex.join(self.argv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,12 @@ class Write:
     content: str
     mode: int = 0o644
     secret: bool = False
+    on: str = ""
 
     def __str__(self) -> str:
         shown = "(not shown)\n" if self.secret else self.content
         body = "".join(f"    {line}\n" for line in shown.splitlines())
-        return f"write {self.path}, mode {self.mode:04o}:\n{body}".rstrip("\n")
+        return f"{_at(self.on)}write {self.path}, mode {self.mode:04o}:\n{body}".rstrip("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,23 @@ class Remove:
     """A file goes away; one that is not there is fine."""
 
     path: str
+    on: str = ""
 
     def __str__(self) -> str:
-        return shlex.join(["rm", "-f", "--", self.path])
+        return _at(self.on) + shlex.join(["rm", "-f", "--", self.path])
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What a command prints here is the input of a command on another node of the lab: nothing secret among it."""
+
+    take: tuple[str, ...]
+    to: str
+    give: tuple[str, ...]
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{shlex.join(self.take)} | {_at(self.to)}{shlex.join(self.give)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +116,22 @@ class Reboot:
         return f"reboot  # {self.why}"
 
 
-Action = Run | Write | Remove | Reboot
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The host powers off, by this command, and answers no more. It is the last action, and what was done before is
+    looked at before it."""
+
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(self.argv)
+
+
+Action = Run | Write | Remove | Hand | Reboot | Shutdown
+
+
+def _at(node: str) -> str:
+    return f"on {node}: " if node else ""
 
 
 def steps(actions: Sequence[Action]) -> list[str]:
@@ -108,9 +139,9 @@ def steps(actions: Sequence[Action]) -> list[str]:
     return [str(action) for action in actions]
 
 
-def run(*argv: str, seconds: float = 60, fine: Sequence[int] = (), hint: str = "") -> Run:
+def run(*argv: str, seconds: float = 60, fine: Sequence[int] = (), hint: str = "", on: str = "") -> Run:
     """A command without input."""
-    return Run(argv, seconds=seconds, fine=frozenset(fine), hint=hint)
+    return Run(argv, seconds=seconds, fine=frozenset(fine), hint=hint, on=on)
 
 
 class Evidence(Value):
@@ -170,6 +201,10 @@ class Way(ABC, Generic[OptionsT, StateT]):
     def look(self, host: Host, asked: OptionsT) -> StateT:
         """The state of the host. Reads only. Raises LabError."""
 
+    def see(self, world: World, host: Host, asked: OptionsT) -> StateT:  # noqa: ARG002 - one host is enough for most
+        """The state of all that is concerned: a way that needs a second host looks at it as well."""
+        return self.look(host, asked)
+
     def refusals(self, state: StateT, asked: OptionsT) -> tuple[Refusal, ...]:  # noqa: ARG002 - the least is none
         """Every reason not to begin, at once."""
         return ()
@@ -190,9 +225,9 @@ class Way(ABC, Generic[OptionsT, StateT]):
     def check(self, world: World, host: Host, asked: OptionsT) -> tuple[Evidence, ...]:
         """The effects, seen from outside. Raises LabError."""
 
-    def check_undone(self, host: Host, before: StateT, asked: OptionsT) -> tuple[Evidence, ...]:
+    def check_undone(self, world: World, host: Host, before: StateT, asked: OptionsT) -> tuple[Evidence, ...]:
         """That the host is as it was: every field that is the procedure's, looked at anew."""
-        now = self.look(host, asked)
+        now = self.see(world, host, asked)
         names = [name for name in type(before).model_fields if name not in before.passing]
         return tuple(same(name.replace("_", " "), getattr(before, name), getattr(now, name)) for name in names)
 

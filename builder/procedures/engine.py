@@ -17,14 +17,17 @@ from builder.procedures.api import (
     Action,
     Dialect,
     Evidence,
+    Hand,
     Options,
     Procedure,
     Reboot,
     Refusal,
     Remove,
     Run,
+    Shutdown,
     Way,
     Write,
+    same,
 )
 from builder.procedures.asking import listed, running_guests
 from builder.procedures.errors import Failed, Refused, Unproven
@@ -32,6 +35,7 @@ from builder.procedures.journal import Journal, Record
 
 REBOOT_SECONDS = 240
 TOOLSTACK_SECONDS = 60
+SHUTDOWN_SECONDS = 240
 Result = Literal["planned", "unchanged", "applied", "undone", "nothing"]
 
 
@@ -86,7 +90,7 @@ class Engine:
         at = self._at(node, procedure)
         self._tell("begin", node=node, step=procedure.name, phase="look")
         asked = at.way.settle(at.host, asked)
-        state = at.way.look(at.host, asked)
+        state = at.way.see(self.world, at.host, asked)
         actions = at.way.actions(state, asked)
         refusals = [*at.way.refusals(state, asked), *self._guests(at, actions)]
         if refusals and actions:
@@ -104,10 +108,13 @@ class Engine:
                     before=state.model_dump(mode="json"),
                 )
             )
-            self._perform(at, actions)
+            self._perform(at, [action for action in actions if not isinstance(action, Shutdown)])
         evidence = self._checked(at, "check", lambda: at.way.check(self.world, at.host, asked))
         if not all(each.ok for each in evidence):
             raise Unproven(node, procedure.name, evidence)
+        if isinstance(last := actions[-1] if actions else None, Shutdown):
+            self._perform(at, [last])
+            evidence += (same("the host answers", False, False),)
         result: Result = "applied" if actions else "unchanged"
         return self._outcome(at, result, started, actions=actions, evidence=evidence, advice=advice)
 
@@ -126,7 +133,7 @@ class Engine:
             return self._outcome(at, "nothing", started)
         asked = _read(procedure.options, record.asked, key)
         before = _read(at.way.state, record.before, key)
-        state = at.way.look(at.host, asked)
+        state = at.way.see(self.world, at.host, asked)
         actions = at.way.undo(state, before, asked)
         refusals = self._guests(at, actions)
         if refusals:
@@ -134,7 +141,7 @@ class Engine:
         if dry_run:
             return self._outcome(at, "planned", started, actions=actions)
         self._perform(at, actions)
-        evidence = self._checked(at, "check undone", lambda: at.way.check_undone(at.host, before, asked))
+        evidence = self._checked(at, "check undone", lambda: at.way.check_undone(self.world, at.host, before, asked))
         if not all(each.ok for each in evidence):
             raise Unproven(node, procedure.name, evidence, undone=True)
         journal.end()
@@ -152,6 +159,27 @@ class Engine:
                 raise TimedOut(f"'{' '.join(ready)}' after a reboot", seconds=deadline, node=node)
             self._sleep(2)
             waited += 2
+
+    def power_off(self, node: str, argv: Sequence[str]) -> None:
+        """Have a host power itself off by this command, and wait until nobody answers there. Raises TimedOut, and
+        LabError when it could not even be begun."""
+        host = self.world.host(node)
+        # a second later, so that this command still ends with a status of its own
+        script = '(sleep 1; exec "$@") </dev/null >/dev/null 2>&1 &'
+        begun = host.run(["sh", "-c", script, "sh", *argv], timeout=30 * self._patience)
+        if not begun.ok:
+            raise LabError(f"'{' '.join(argv)}' could not be begun: {begun.stderr.strip()}")
+        waited = 0.0
+        while waited < SHUTDOWN_SECONDS * self._patience:
+            try:
+                host.run(["true"], timeout=10 * self._patience)
+            except TimedOut:
+                pass  # slow is not gone
+            except LabError:
+                return
+            self._sleep(2)
+            waited += 2
+        raise TimedOut("that the host powers off", seconds=waited, node=node)
 
     def check(self, node: str, procedure: Procedure, asked: Options) -> tuple[Evidence, ...]:
         """Look at the effects alone."""
@@ -225,13 +253,22 @@ class Engine:
         """One action. Returns the result of a command that failed."""
         if isinstance(action, Reboot):
             self.reboot(at.node, at.dialect)
-        elif isinstance(action, Write):
-            at.host.write(action.path, action.content.encode(), mode=action.mode)
-        else:
-            call = Run(("rm", "-f", "--", action.path)) if isinstance(action, Remove) else action
-            result = at.host.run(call.argv, stdin=call.stdin, timeout=call.seconds * self._patience)
-            return None if result.ok or result.returncode in call.fine else result
-        return None
+            return None
+        if isinstance(action, Shutdown):
+            self.power_off(at.node, action.argv)
+            return None
+        if isinstance(action, Hand):
+            taken = at.host.run(action.take, timeout=60 * self._patience)
+            if not taken.ok:
+                return taken
+            action = Run(action.give, stdin=taken.stdout.encode(), on=action.to)
+        host = self.world.host(action.on) if action.on else at.host
+        if isinstance(action, Write):
+            host.write(action.path, action.content.encode(), mode=action.mode)
+            return None
+        call = Run(("rm", "-f", "--", action.path)) if isinstance(action, Remove) else action
+        result = host.run(call.argv, stdin=call.stdin, timeout=call.seconds * self._patience)
+        return None if result.ok or result.returncode in call.fine else result
 
     def _checked(self, at: _At, phase: str, look: Callable[[], tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
         self._tell("begin", node=at.node, step=at.procedure.name, phase=phase)

@@ -84,7 +84,7 @@ class _Xl(Way[Asked, _XlState]):
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         return (_reached(host, asked.guest, asked.size),)
 
-    def check_undone(self, host: Host, before: _XlState, asked: Asked) -> tuple[Evidence, ...]:
+    def check_undone(self, world: World, host: Host, before: _XlState, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         """A guest that went away meanwhile has nothing that could be brought back."""
         if _size(host, asked.guest) is None:
             return ()

@@ -18,6 +18,7 @@ from builder.procedures.api import (
     Procedure,
     Reboot,
     Refusal,
+    Shutdown,
     State,
     Way,
     run,
@@ -31,7 +32,11 @@ class Asked(Options):
     guests: Literal["stop", "move"] = Field("stop", description="stop the guests, or (xe) move them to other hosts")
     wait: int = Field(120, ge=1, le=3600, description="seconds that each guest has to shut down")
     force: bool = Field(False, description="destroy a guest that does not shut down, as by pulling its plug")
-    restart: bool = Field(False, description="restart the host once no guest runs on it")
+    then: Literal["stay", "restart", "shutdown"] = Field(
+        "stay",
+        description="what the host does once no guest runs on it; `nestlab up LAB` starts one that was shut down",
+    )
+    ha: Literal["keep", "off"] = Field("keep", description="off: no high availability in the pool meanwhile (xe)")
 
 
 class _XlState(State):
@@ -71,9 +76,7 @@ class _Xl(Way[Asked, _XlState]):
         if state.starts_guests == "enabled":
             todo.append(run("systemctl", "disable", "xendomains", seconds=120))
         todo += [_shutdown(name, asked) for name in state.guests]
-        if todo and asked.restart:
-            todo.append(Reboot("asked for; no guest runs any more"))
-        return tuple(todo)
+        return (*todo, *_goes(asked, bool(todo), "poweroff"))
 
     def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         todo: list[Action] = []
@@ -90,6 +93,13 @@ class _Xl(Way[Asked, _XlState]):
         )
 
 
+def _goes(asked: Asked, changed: bool, *off: str) -> tuple[Action, ...]:
+    """A host that was taken out of service already has been restarted; one that answers has not been shut down."""
+    if asked.then == "shutdown":
+        return (Shutdown(off),)
+    return (Reboot("asked for; no guest runs any more"),) if changed and asked.then == "restart" else ()
+
+
 def _shutdown(name: str, asked: Asked) -> Action:
     """`xl shutdown -w` itself waits for ever; -F is for guests that know ACPI's power button only."""
     shutdown = ("timeout", str(asked.wait), "xl", "shutdown", "-F", "-w", name)
@@ -101,9 +111,13 @@ def _shutdown(name: str, asked: Asked) -> Action:
 
 
 class _XeState(State):
-    """`guests` are uuids of those that run here; `prevent` says which cannot be moved, and why."""
+    """`guests` are uuids of those that run here; `prevent` says which cannot be moved, and why. `heartbeats` are the
+    storages that high availability keeps its state on, `failures` the lost hosts that it plans for.
+    `leads`: it is the coordinator of other hosts."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"host", "name", "prevent", "hosts", "ha"})
+    passing: ClassVar[frozenset[str]] = frozenset(
+        {"host", "name", "prevent", "hosts", "ha", "pool", "heartbeats", "failures", "leads"}
+    )
 
     host: str
     name: str
@@ -112,6 +126,10 @@ class _XeState(State):
     prevent: str
     hosts: int
     ha: str
+    pool: str = ""
+    heartbeats: tuple[str, ...] = ()
+    failures: str = ""
+    leads: bool = False
 
 
 class _Xe(Way[Asked, _XeState]):
@@ -125,17 +143,31 @@ class _Xe(Way[Asked, _XeState]):
         uuid = xe_host(host)
         moving = asked.guests == "move"
         listing = ["xe", "host-get-vms-which-prevent-evacuation", f"uuid={uuid}"]
+        pool = xe.pool(host)
+        ha = xe.param(host, "pool", pool, "ha-enabled")
+        files = xe.param(host, "pool", pool, "ha-statefiles") if ha == "true" else ""
+        stores = (xe.param(host, "vdi", vdi.strip(), "sr-uuid") for vdi in files.split(";") if vdi.strip())
+        hosts = len(xe.minimal(host, "host-list"))
         return _XeState(
             host=uuid,
             name=xe.param(host, "host", uuid, "name-label"),
             enabled=xe.param(host, "host", uuid, "enabled"),
             guests=tuple(sorted(xe.minimal(host, "vm-list", f"resident-on={uuid}", "is-control-domain=false"))),
             prevent=host.run(listing, timeout=120).stdout.strip() if moving else "",
-            hosts=len(xe.minimal(host, "host-list")),
-            ha=xe.param(host, "pool", xe.pool(host), "ha-enabled"),
+            hosts=hosts,
+            leads=hosts > 1 and xe.param(host, "pool", pool, "master") == uuid,
+            ha=ha,
+            pool=pool,
+            heartbeats=tuple(sorted(set(stores))),
+            failures=xe.param(host, "pool", pool, "ha-host-failures-to-tolerate") if ha == "true" else "",
         )
 
     def refusals(self, state: _XeState, asked: Asked) -> tuple[Refusal, ...]:
+        last = Refusal(code="coordinator", message="the pool's other hosts are led by this one, which would be off",
+                       hint="xe pool-designate-new-master first, or then=restart")  # fmt: skip
+        return (*([last] if asked.then == "shutdown" and state.leads else []), *self._moving(state, asked))
+
+    def _moving(self, state: _XeState, asked: Asked) -> tuple[Refusal, ...]:
         if asked.guests != "move" or not state.guests:
             return ()
         if state.hosts == 1:
@@ -151,14 +183,15 @@ class _Xe(Way[Asked, _XeState]):
             ),
         )
 
-    def advice(self, state: _XeState, asked: Asked) -> tuple[str, ...]:  # noqa: ARG002
-        if state.ha != "true":
+    def advice(self, state: _XeState, asked: Asked) -> tuple[str, ...]:
+        if state.ha != "true" or asked.ha == "off":
             return ()
-        return ("high availability is on: the disabled host counts as gone on purpose; `xe pool-ha-disable` before and "
-                "`xe pool-ha-enable` after are the other way",)  # fmt: skip
+        return ("high availability is on: the disabled host counts as gone on purpose; ha=off is the other way",)
 
     def actions(self, state: _XeState, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
+        if asked.ha == "off" and state.ha == "true":
+            todo.append(run("xe", "pool-ha-disable", seconds=300))
         if state.enabled == "true":
             todo.append(run("xe", "host-disable", f"uuid={state.host}"))
         if state.guests and asked.guests == "move":
@@ -166,9 +199,7 @@ class _Xe(Way[Asked, _XeState]):
         elif state.guests:
             force = ("force=true",) if asked.force else ()
             todo += [run("xe", "vm-shutdown", f"uuid={uuid}", *force, seconds=asked.wait + 60) for uuid in state.guests]
-        if todo and asked.restart:
-            todo.append(Reboot("asked for; no guest runs any more"))
-        return tuple(todo)
+        return (*todo, *_goes(asked, bool(todo), "xe", "host-shutdown", f"uuid={state.host}"))
 
     def undo(self, state: _XeState, before: _XeState, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
@@ -183,19 +214,37 @@ class _Xe(Way[Asked, _XeState]):
                 )
             else:
                 todo.append(run("xe", "vm-start", f"uuid={uuid}", f"on={state.name}", seconds=300))
+        if before.ha == "true" != state.ha:
+            stores = (f"heartbeat-sr-uuids={','.join(before.heartbeats)}",) if before.heartbeats else ()
+            todo.append(run("xe", "pool-ha-enable", *stores, seconds=600))
+            todo.append(run("xe", "pool-param-set", f"uuid={state.pool}",
+                            f"ha-host-failures-to-tolerate={before.failures}", seconds=120))  # fmt: skip
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        none = same("guests that run here", "none", listed(running_guests(host, "xe")))
-        enabled = xe.param(host, "host", xe_host(host), "enabled")
-        return (none,) if asked.restart else (none, same("the host takes guests", "false", enabled))
+        """A host that restarted has enabled itself."""
+        found = [same("guests that run here", "none", listed(running_guests(host, "xe")))]
+        if asked.then != "restart":
+            enabled = xe.param(host, "host", xe_host(host), "enabled")
+            found.append(same("the host takes guests", "false", enabled))
+        if asked.ha == "off":
+            now = xe.param(host, "pool", xe.pool(host), "ha-enabled")
+            found.append(same("high availability of the pool", "false", now))
+        return tuple(found)
+
+    def check_undone(self, world: World, host: Host, before: _XeState, asked: Asked) -> tuple[Evidence, ...]:
+        found = super().check_undone(world, host, before, asked)
+        if asked.ha == "keep":
+            return found
+        return (*found, same("high availability of the pool", before.ha, self.look(host, asked).ha))
 
 
 PROCEDURE = Procedure(
     name="maintenance",
-    title="Maintenance of a host",
+    title="Maintenance, restart and shutdown of a host",
     summary="The host goes out of service: no guest is started on it by itself, those that run are shut down (or, in a "
-    "pool, moved away). Undone, it is back in service with the guests that ran before.",
+    "pool, moved away); then it stays, restarts or powers off. Undone, it is back in service with the guests that ran "
+    "before.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Reboot or shutdown a host", "xl(1): shutdown", "Debian: /etc/default/xendomains"),
@@ -203,6 +252,7 @@ PROCEDURE = Procedure(
         "no-configuration": "a running guest's file is not below /etc/xen (plain Xen)",
         "no-pool": "guests=move on plain Xen",
         "only-host": "guests=move in a pool of one host",
+        "coordinator": "then=shutdown of a host that other hosts of the pool are led by",
         "not-mobile": "guests=move with a guest that cannot be moved",
     },
     drill=Drill(guest=True),

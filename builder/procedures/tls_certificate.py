@@ -98,7 +98,7 @@ class _Xe(Way[Asked, _State]):
         shown = ask(host, "sh", "-c", script, timeout=120).strip()
         return (same("fingerprint (SHA-256) shown on port 443", judge(host, asked)["fingerprint"], shown),)
 
-    def check_undone(self, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+    def check_undone(self, world: World, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         mine = judge(host, asked).get("fingerprint", "")
         shown = ask(host, "sh", "-c", _SHOWN).strip()
         return (same("the host shows another certificate than the one installed", True, bool(shown) and shown != mine),)

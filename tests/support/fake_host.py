@@ -24,11 +24,14 @@ class FakeHost:
     with files written and restarts, in order.
     """
 
-    name = "dom0"
     QUESTIONS = ("test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ",
                  "readlink", "uname", "ps ", "xenstore-read", "systemctl -q is-")  # fmt: skip
 
-    def __init__(self, answers: Mapping[str, Answer], files: Mapping[str, str] | None = None, dialect: str = "xl"):
+    def __init__(
+        self, answers: Mapping[str, Answer], files: Mapping[str, str] | None = None, dialect: str = "xl",
+        name: str = "dom0",
+    ):  # fmt: skip
+        self.name = name
         self.answers = dict(answers)
         self.files = {path: text.encode() for path, text in (files or {}).items()}
         self.modes: dict[str, int] = {}
@@ -97,13 +100,14 @@ class DeadHost(FakeHost):
 class FakeWorld:
     """Hosts by name, and no faults."""
 
-    def __init__(self, host: FakeHost) -> None:
-        self._host = host
+    def __init__(self, *hosts: FakeHost) -> None:
+        self._hosts = {host.name: host for host in hosts}
 
     def host(self, name: str) -> FakeHost:
-        assert name == self._host.name
-        return self._host
+        if name not in self._hosts:
+            raise LabError(f"lab fake has no node {name}", hint=f"it has {', '.join(self._hosts)}")
+        return self._hosts[name]
 
 
-def world(host: FakeHost) -> World:
-    return cast(World, cast(Any, FakeWorld(host)))
+def world(*hosts: FakeHost) -> World:
+    return cast(World, cast(Any, FakeWorld(*hosts)))

@@ -30,6 +30,9 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
     "vm-memory-dynamic-range-set": ({"min", "max"}, {"uuid"}),
     "host-disable": (set(), {"uuid"}),
     "host-enable": (set(), {"uuid"}),
+    "host-shutdown": (set(), {"uuid"}),
+    "pool-ha-disable": (set(), set()),
+    "pool-ha-enable": (set(), {"heartbeat-sr-uuids", "ha-config"}),
     "host-evacuate": (set(), {"uuid"}),
     "host-get-vms-which-prevent-evacuation": ({"uuid"}, set()),
     "host-server-certificate-install": ({"certificate", "private-key"}, {"certificate-chain", "uuid"}),
@@ -58,7 +61,7 @@ SETTABLE = {
     "network": {"name-label", "name-description", "MTU", "other-config"},
     "vif": {"other-config"},
     "host": {"name-label", "name-description", "other-config", "logging"},
-    "pool": {"name-label", "name-description", "other-config"},
+    "pool": {"name-label", "name-description", "other-config", "ha-host-failures-to-tolerate"},
 }  # fmt: skip
 MAPS = {"platform", "other-config", "HVM-boot-params", "logging"}
 

@@ -120,9 +120,9 @@ def undo(host: XlHost, name: str, subject: str = "") -> Outcome:
 
 def test_maintenance_stops_guests_and_brings_back_those_that_ran() -> None:
     host = XlHost({"web": 128, "db": 256})
-    assert do(host, "maintenance", restart="true").rebooted
+    assert do(host, "maintenance", then="restart").rebooted
     assert (host.running, host.enabled) == ({}, False)
-    assert do(host, "maintenance", restart="true").result == "unchanged"
+    assert do(host, "maintenance", then="restart").result == "unchanged"
     assert undo(host, "maintenance").result == "undone"
     assert (host.running, host.enabled) == ({"db": 256, "web": 128}, True)
     assert undo(host, "maintenance").result == "nothing"
@@ -131,7 +131,7 @@ def test_maintenance_stops_guests_and_brings_back_those_that_ran() -> None:
 def test_a_guest_that_ignores_a_shutdown_ends_it_there_and_can_be_undone() -> None:
     host = XlHost({"ant": 64, "deaf": 128, "zoo": 64}, deaf=("deaf",))
     with pytest.raises(Failed) as caught:
-        do(host, "maintenance", restart="true")
+        do(host, "maintenance", then="restart")
     assert "deaf does not shut down" in str(caught.value) and "force=true" in str(caught.value)
     assert "done: timeout 120 xl shutdown -F -w ant" in str(caught.value)
     host.run(["sh", "-c", "for i in $(seq 60); do [ it is gone"])

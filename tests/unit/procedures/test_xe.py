@@ -30,7 +30,12 @@ CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
     ("pci-hide", {"devices": "03:00.0,0000:04:00.1"}, {}),
     ("maintenance", {}, {}),
     ("maintenance", {"guests": "move"}, {}),
-    ("maintenance", {"force": "true", "restart": "true"}, {}),
+    ("maintenance", {"force": "true", "then": "restart"}, {}),
+    (
+        "maintenance",
+        {"ha": "off", "then": "shutdown"},
+        {"ha": "true", "heartbeats": ("SR-UUID", "SR-UUID-2"), "failures": "1", "pool": POOL},
+    ),
     ("guest-autostart", {"guest": "web"}, {}),
     ("guest-memory", {"guest": "web", "size": "512MiB"}, {}),
     ("remote-syslog", {"server": "192.0.2.1"}, {}),
@@ -66,9 +71,8 @@ def test_every_call_is_one_that_xe_takes(
     after = changed(name, before)
     undone = way.undo(after, before, asked)
     assert undone
-    calls = [action for action in (*done, *undone) if not isinstance(action, Reboot)]
-    for call in calls:
-        if isinstance(call, Write | Remove):
+    for call in (*done, *undone):
+        if isinstance(call, Write | Remove | Reboot):
             continue
         if call.argv[0] == "xe":
             assert problems(call.argv[1:], release) == [], call
@@ -76,13 +80,13 @@ def test_every_call_is_one_that_xe_takes(
             assert call.argv[1] in XEN_CMDLINE
             assert len(call.argv) > 2
         else:
-            assert call.argv[0] in {"sh", "mdadm"}
+            assert call.argv[0] in {"sh", "mdadm"}, call
 
 
 def changed(name: str, before: Any) -> Any:
     """The state that the procedure leads to."""
     updates: dict[str, dict[str, object]] = {
-        "maintenance": {"enabled": "false", "guests": ()},
+        "maintenance": {"enabled": "false", "guests": (), "ha": "false"},
         "guest-autostart": {"key": "true", "pool_key": "true"},
         "guest-memory": {"low": 512 << 20, "high": 512 << 20},
         "vif-tx-off": {"vifs": {"VIF-UUID": "off"}},
