@@ -3,7 +3,7 @@ description alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 
@@ -34,3 +34,18 @@ class Target(Protocol):
     def disks(self) -> Sequence[TargetDisk]: ...
     @property
     def cards(self) -> Sequence[TargetCard]: ...
+
+
+# Names that follow from where a disk is plugged in, or from what it is.
+_CERTAIN = ("vd", "nvme", "/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
+
+
+def named_by_chance(target: Target, named: Collection[str]) -> tuple[str, ...]:
+    """Those of the named disks that may be other ones: sda where not all disks that could be sda are named like that.
+
+    From Linux 5.3 on (f049cf1a7b67) the disks of one controller, too, are looked for side by side, and the one that
+    answers first is sda.
+    """
+    guesses = tuple(disk.path for disk in target.disks if disk.path.startswith("sd") and disk.path in named)
+    alike = [disk.path for disk in target.disks if not disk.path.startswith(_CERTAIN)]
+    return guesses if set(guesses) != set(alike) else ()

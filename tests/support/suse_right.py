@@ -124,9 +124,11 @@ _ESP = '<partition><partition_id t="integer">259</partition_id><size>512MiB</siz
 EFI = RIGHT.replace("grub2<", "grub2-efi<").replace(_BIOS_BOOT, _ESP, 1).replace("263", "259")
 
 
-def machine(firmware: str = "bios", *, size: int = 100 * GIB, odd: bool = False, native: bool = False) -> Machine:
+def machine(
+    firmware: str = "bios", *, size: int = 100 * GIB, odd: bool = False, native: bool = False, prefix: str = "sd"
+) -> Machine:
     disks = tuple(
-        MachineDisk(f"d{n}", f"sd{letter}", size, 4096 if native or (odd and n == 1) else 512)
+        MachineDisk(f"d{n}", f"{prefix}{letter}", size, 4096 if native or (odd and n == 1) else 512)
         for n, letter in enumerate("ab")
     )
     cards = (Card(0, "eth0", "52:54:00:00:00:01"), Card(1, "eth1", "52:54:00:00:00:02"))

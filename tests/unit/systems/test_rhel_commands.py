@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pykickstart.errors import KickstartError
+from pykickstart.version import makeVersion
 
 from builder.systems.rhel.judge import judge_kickstart
 from builder.systems.rhel.judge.commands import COMMANDS, OPTIONS
@@ -15,10 +16,18 @@ SAMPLES = {
     "authconfig --enableshadow",
     "authselect": "authselect select minimal", "autostep": "autostep", "device": "device e1000", "dmraid":
     "dmraid --name=a --dev=b", "deviceprobe": "deviceprobe", "multipath": "multipath --name=a --device=b --rule=c",
-    "logging": "logging --level=info", "module": "module --name=x --stream=y",
+    ("logging", "level"): "logging --level=info", "module": "module --name=x --stream=y",
     "sshkey": "sshkey --username=root 'ssh-rsa x'",
     "timesource": "timesource --ntp-server=a.example", "eula": "eula --agreed", "reqpart": "reqpart",
     "mount": "mount sda1 /x", "vnc": "vnc", "rdp": "rdp --username=a --password=b", "interactive": "interactive",
+    "bootc": "bootc --source-imgref=x --stateroot=y", "btrfs": "btrfs / --label=x btrfs.01", "hmc": "hmc",
+    "key": "key --skip", "liveimg": "liveimg --url=http://x", "monitor": "monitor",
+    "nvdimm": "nvdimm use --namespace=x", "ostreecontainer": "ostreecontainer --url=x", "ostreesetup":
+    "ostreesetup --osname=x --url=http://x --ref=x",
+    "realm": "realm join x", "rhsm": "rhsm --organization=1 --activation-key=x",
+    "snapshot": "snapshot x/y --name=z --when=post-install", "stratisfs": "stratisfs / --name=a --pool=b",
+    "stratispool": "stratispool a b", "syspurpose": "syspurpose --role=x", "unsupported_hardware":
+    "unsupported_hardware", "zipl": "zipl --secure-boot",
     "langsupport": "langsupport en_US", "mouse": "mouse generic",
     ("clearpart", "disklabel"): "clearpart --all --disklabel=gpt",
     ("bootloader", "boot-drive"): "bootloader --location=mbr --boot-drive=sda",
@@ -48,11 +57,22 @@ SAMPLES = {
     ("%packages", "excludeWeakdeps"): "%packages --excludeWeakdeps\n%end",
     ("%packages", "exclude-weakdeps"): "%packages --exclude-weakdeps\n%end",
 }  # fmt: skip
-VERDICT = {"NLK010": "error", "NLK011": "error", "NLK012": "warning"}
+VERDICT = {"NLK014": "error", "NLK010": "error", "NLK011": "error", "NLK012": "warning"}
 
 
 def test_every_row_has_its_line() -> None:
     assert set(SAMPLES) == {*COMMANDS, *OPTIONS}
+
+
+@pytest.mark.parametrize("release", HANDLERS)
+def test_every_command_of_the_release_is_known(release: str) -> None:
+    """And none that no release has."""
+    theirs = set(makeVersion(HANDLERS[release]).commands)  # type: ignore[no-untyped-call]  # ships no types
+    theirs.remove("method")  # stands for url, nfs and the like there, and cannot be written
+    unknown = [f for f in judge_kickstart("\n".join(sorted(theirs)), release) if f.code == "NLK014"]
+    assert unknown == [] and len(theirs) > 50
+    (finding,) = [f for f in judge_kickstart("hallo\n", release) if f.code == "NLK014"]
+    assert finding.hint
 
 
 @pytest.mark.parametrize("release", HANDLERS)

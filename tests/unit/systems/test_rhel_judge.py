@@ -5,6 +5,7 @@ Each case changes one thing in a right kickstart; what is found besides is liste
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -95,6 +96,8 @@ CHANGES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("NLK012", "el8", "text\n", "text\ninstall\n", ()),
     ("NLK012", "f45", "--utc Etc/UTC", "--utc Etc/UTC --ntpservers=a.example", ()),
     ("NLK013", "el9", "zerombr\n", "zerombr yes\n", ()),
+    ("NLK014", "el9", "text\n", "text\nfrstboot --disable\n", ()),
+    ("NLK014", "f45", "%post\n", "%postt\n", ()),
     ("NLK020", "el7", "--location=mbr", "--location=partition", ()),
     ("NLK021", "el9", "--boot-drive=sda", "--boot-drive=sde", ("NLK062",)),
     ("NLK022", "el8", "--boot-drive=sda", "--boot-drive=sda --driveorder=sda,sdb", ()),
@@ -119,6 +122,9 @@ CHANGES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("NLK038", "el9", "part raid.22 --size=1 --grow --ondisk=sdb", "part raid.22 --size=1 --grow --ondisk=sda", ()),
     ("NLK039", "el9", "raid pv.01 ", 'raid pv.01 --fstype "physical volume (LVM)" ', ()),
     ("NLK040", "el6", "--device=md0", "--device=boot", ()),
+    ("NLK043", "el9", "part raid.11", "part /srv --useexisting\npart raid.11", ()),
+    ("NLK043", "el7", "part raid.11", "part /srv --noformat\npart raid.11", ()),
+    ("NLK044", "el8", "--device=md0 --fstype=ext4", "--device=md0 --fstype=btrfs", ()),
     ("NLK050", "el9", "--pesize=65536 pv.01", "--pesize=65536 pv.01 pv.02", ()),
     ("NLK051", "el9", "--name=root --vgname=vg", "--name=root --vgname=vh", ()),
     ("NLK052", "el9", "part raid.11", "part pv.09 --size=9 --ondisk=sda\npart raid.11", ()),
@@ -130,7 +136,7 @@ CHANGES: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("NLK060", "el9", "--only-use=sda,sdb,sdc,sdd", "--drives=sdd", ()),
     ("NLK061", "el9", "zerombr\n", "", ()),
     ("NLK061", "el9", "clearpart --all --initlabel --disklabel=msdos --drives=sda,sdb,sdc,sdd\n", "", ()),
-    ("NLK062", "el9", "sdd", "sde", ()),
+    ("NLK062", "el8", "sdd", "sde", ()),
     ("NLK063", "el9", "part raid.14 --size=1024", "part raid.14 --size=999999", ()),
     *(("NLK070", "el9", line, "", ()) for line in (
         "text\n", "cdrom\n", "lang en_US.UTF-8\n", "keyboard us\n", "timezone --utc Etc/UTC\n", "poweroff\n",
@@ -189,7 +195,43 @@ def test_what_uefi_starts_from() -> None:
 def test_what_depends_on_the_disks() -> None:
     assert codes(RIGHT, "el9", machine(size=3 << 40)) == ["NLK026"] * 4
     assert codes(RIGHT_GPT, "el9", machine(size=3 << 40)) == []
-    assert codes(RIGHT, "el9", machine(odd_sector=True)) == ["NLK041", "NLK041"]
+    assert codes(RIGHT, "el9", machine(odd_sector=True)) == ["NLK042", "NLK041", "NLK041"]
+    assert codes(RIGHT_EFI, "el9", machine("uefi", odd_sector=True)) == ["NLK041"] * 3
+
+
+SD = ("sda", "sdb")
+BY_ID = "/dev/disk/by-id/wwn-0x5000"
+NAMES: tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...] = (
+    (("sda",), ("sda",), False),
+    (SD, SD, False),
+    (SD, ("sda",), True),
+    (("sda", BY_ID), ("sda",), True),
+    (("sda", BY_ID), ("sda", BY_ID), True),
+    (("sda", BY_ID), (BY_ID,), False),
+    (("sda", "vda"), ("sda",), False),
+    (("sda", "nvme0n1", "/dev/disk/by-id/virtio-disk2"), ("sda",), False),
+    (("vda", "vdb"), ("vda",), False),
+)
+
+
+@pytest.mark.parametrize(("there", "used", "by_chance"), NAMES)
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_name_is_good_for_all_disks_or_for_none(
+    release: str, there: tuple[str, ...], used: tuple[str, ...], by_chance: bool
+) -> None:
+    """Up to release 8 the disks of one controller are found one after the other."""
+    disks = tuple(MachineDisk(path, path, 100 * GIB, 512) for path in there)
+    lines = "".join(f"part pv.{number} --size=1 --ondisk={disk}\n" for number, disk in enumerate(used))
+    found = codes(lines, release, dataclasses.replace(machine(), disks=disks))
+    assert ("NLK064" in found) == (by_chance and release not in ("el6", "el7", "el8"))
+    found = codes(f"ignoredisk --only-use={','.join(used)}\nautopart\n", release,
+                  dataclasses.replace(machine(), disks=disks))  # fmt: skip
+    assert ("NLK064" in found) == (by_chance and release not in ("el6", "el7", "el8"))
+
+
+def test_a_command_that_is_misspelt_has_a_neighbour() -> None:
+    (finding,) = judge_kickstart(RIGHT.replace("bootloader", "bootlaoder"), "el9", machine())[-1:]
+    assert finding.code == "NLK014" and finding.hint == "did you mean bootloader?"
 
 
 def test_without_a_machine_only_the_text_is_judged() -> None:

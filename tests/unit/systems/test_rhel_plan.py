@@ -110,6 +110,10 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("chunk", "el9", {"install": {"chunk": "500KiB"}}, "no power of two"),
     ("array of data disks", "el9", {"raid": (RaidArray(name="data", level=1, disks=("disk1", "disk2")),)},
      "does not hold the first disk"),
+    ("one of two disks", "el9", {"disks": 2, "raid": ()}, "depends on which one answers first .NLK064."),
+    ("4Kn in an array", "el9",
+     {"disks": tuple(disk(f"disk{n}", bus="virtio", size=50 * GIB, sector="4Kn" if n else "512n") for n in range(4))},
+     "NLK042"),
     ("unknown disk", "el9", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
     ("names nobody can tell", "el9",
      {"disks": (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="ide", size=50 * GIB)), "raid": ()},
@@ -163,6 +167,13 @@ def test_mixed_controllers_are_fine_by_identity() -> None:
     disks = (disk("disk0", bus="sata", size=50 * GIB), disk("disk1", bus="ide", size=50 * GIB))
     node = rhel_node("el9", 1, None, install={"disk_names": "by-id"}).model_copy(update={"disks": disks})
     assert "--boot-drive=/dev/disk/by-id/ata-QEMU_HARDDISK_disk0" in kickstart(node)
+
+
+def test_one_of_several_disks_is_fine_by_identity_and_with_older_kernels() -> None:
+    by_id = {"disk_names": "by-id"}
+    assert "/dev/disk/by-id/ata-QEMU_HARDDISK_disk0" in kickstart(rhel_node("el10", 3, None, install=by_id))
+    assert "--boot-drive=sda" in kickstart(rhel_node("el8", 3, None))
+    assert "--boot-drive=vda" in kickstart(rhel_node("el10", 3, None, bus="virtio"))
 
 
 def test_large_disks_get_gpt_by_themselves() -> None:

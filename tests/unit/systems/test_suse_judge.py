@@ -5,17 +5,18 @@ Each case changes one thing in right answers; what is found besides is listed wi
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from builder.systems.machine import Machine
+from builder.systems.machine import Machine, MachineDisk
 from builder.systems.suse.explained import DEAD
 from builder.systems.suse.judge import CODES, judge_arguments, judge_autoyast
 from builder.systems.suse.judge.dead import DEAD_WORDS
-from tests.support.suse_right import EFI, RIGHT, machine
+from tests.support.suse_right import EFI, GIB, RIGHT, machine
 
 
 def codes(text: str, target: Machine | None = None) -> list[str]:
@@ -80,8 +81,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLS041", "<service>xen-LIBXL_HOTPLUG_TIMEOUT.service</service>", "", ()),
     ("NLS042", "<file_contents>[Unit]</file_contents>", "<file_contents/>", ()),
     ("NLS050", "<mount>/</mount>", "<mount>/srv</mount>", ()),
-    ("NLS051", "<device>/dev/sdb", "<device>/dev/sdz", ()),
-    ("NLS051", "<device>/dev/sdb</device>", "", ()),
+    ("NLS051", "<device>/dev/sdb", "<device>/dev/sdz", ("NLS074",)),
+    ("NLS051", "<device>/dev/sdb</device>", "", ("NLS074",)),
     ("NLS052", "<device>/dev/sda</device><disklabel>gpt</disklabel><use>all</use>",
      "<device>/dev/sda</device><disklabel>gpt</disklabel>", ()),
     ("NLS053", "<raid_name>/dev/md/pv", "<raid_name>/dev/md/pw", ("NLS056",)),
@@ -90,7 +91,7 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLS055", "<raid_options><raid_type>raid1</raid_type></raid_options>", "", ()),
     ("NLS056", "<device>/dev/md/pv</device><disklabel>none</disklabel>\n      <raid_options><raid_type>raid1",
      "<device>/dev/md/pv</device><disklabel>none</disklabel>\n      <raid_options><raid_type>raid5", ()),
-    ("NLS057", "<device>/dev/sdb", "<device>/dev/sda", ("NLS057",)),
+    ("NLS057", "<device>/dev/sdb", "<device>/dev/sda", ("NLS057", "NLS074")),
     ("NLS058", "<raid_type>raid1<", "<raid_type>raid0<", ()),
     ("NLS058", "<size>2GiB</size><mount>swap</mount>", "<size>2GiB</size><mount>/boot</mount>", ("NLS065",)),
     ("NLS059", "<raid_type>raid1</raid_type>", "<raid_type>raid1</raid_type><raid_name>/dev/md/x</raid_name>", ()),
@@ -146,6 +147,14 @@ def test_what_depends_on_the_disks() -> None:
     assert codes(RIGHT, machine(native=True)) == ["NLS072", "NLS072"]
     assert codes(RIGHT, machine(odd=True)) == ["NLS072", "NLS073", "NLS073"]
     assert codes(EFI, machine("uefi", odd=True)) == ["NLS073", "NLS073"]
+
+
+def test_names_are_good_for_all_disks_or_for_none() -> None:
+    third = dataclasses.replace(machine(), disks=(*machine().disks, MachineDisk("d2", "sdc", 100 * GIB, 512)))
+    assert codes(RIGHT, third) == ["NLS074"]
+    assert codes(RIGHT.replace("/dev/sd", "/dev/vd"), machine(prefix="vd")) == []
+    (finding,) = judge_autoyast(RIGHT, "15.6", third)
+    assert finding.where == f"autoinst.xml:{RIGHT[: RIGHT.index('<drive>')].count(chr(10)) + 1}"
 
 
 OLD_STYLE = """\

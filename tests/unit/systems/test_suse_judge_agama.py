@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
-from builder.systems.machine import Machine
+from builder.systems.machine import Machine, MachineDisk
 from builder.systems.suse.judge import judge_agama
-from tests.support.suse_right import AGAMA_RIGHT, machine
+from tests.support.suse_right import AGAMA_RIGHT, GIB, machine
 
 Where = tuple[str | int, ...]
 GONE = object()
@@ -19,7 +20,7 @@ AGAMA_CHANGES: tuple[tuple[str, Where, Any, tuple[str, ...]], ...] = (
     ("NLS101", ("root", "sshPublicKeys"), ["ssh-rsa A"], ()),
     ("NLS102", ("product", "id"), "openSUSE_Leap", ()),
     ("NLS102", ("product",), GONE, ()),
-    ("NLS103", ("storage", "drives", 1, "search"), "/dev/sdz", ()),
+    ("NLS103", ("storage", "drives", 1, "search"), "/dev/sdz", ("NLS074",)),
     ("NLS104", ("storage", "mdRaids", 1, "devices"), ["pa", "pc"], ()),
     ("NLS104", ("storage", "volumeGroups", 0, "physicalVolumes"), ["pw"], ()),
     ("NLS104", ("storage", "boot"), {"configure": False, "device": "x"}, ()),
@@ -84,10 +85,25 @@ def test_agamas_firmware_and_disks() -> None:
     assert of_agama(right, machine("uefi")) == ["NLS118"]
     assert of_agama(changed(("storage", "boot"), {"configure": True}), machine("uefi")) == []
     assert of_agama(right, machine(native=True)) == ["NLS072", "NLS072"]
+    assert of_agama(right, machine(odd=True)) == ["NLS072", "NLS073", "NLS073"]
+    added = changed(("storage", "boot"), {"configure": True})
+    assert of_agama(added, machine("uefi", odd=True)) == ["NLS073", "NLS073"]
+    without = added.replace('{"id": "bios_boot", "size": "8 MiB"}, ', "").replace("gpt", "msdos")
+    assert of_agama(without) == []
+    assert of_agama(without, machine(native=True)) == ["NLS072", "NLS072"]
     msdos = changed(("storage", "drives", 0, "ptableType"), "msdos")
     assert of_agama(msdos, machine(size=3 << 40)) == ["NLS071"]
     assert of_agama(changed(("product", "id"), "SLES"), release="sles16") == []
     assert judge_agama(right.replace("sdb", "sdz").replace("eth0", "eth9"), "16.0")[1:] == ()
+
+
+def test_agamas_names_are_good_for_all_disks_or_for_none() -> None:
+    third = dataclasses.replace(machine(), disks=(*machine().disks, MachineDisk("d2", "sdc", 100 * GIB, 512)))
+    right = json.dumps(AGAMA_RIGHT)
+    assert of_agama(right, third) == ["NLS074"]
+    assert of_agama(right.replace("/dev/sd", "/dev/vd"), machine(prefix="vd")) == []
+    (finding, _) = judge_agama(right, "16.0", third)
+    assert (finding.where, finding.severity) == ("autoinst.json:storage.drives[0]", "error")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", "\x00"])

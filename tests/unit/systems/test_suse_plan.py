@@ -219,6 +219,8 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("chunk", "16.0", {"install": {"chunk": "500KiB"}}, "no power of two"),
     ("array of data disks", "15.6", {"disks": 3, "raid": (RaidArray(name="d", level=1, disks=("disk1", "disk2")),)},
      "does not hold the first disk"),
+    ("one of two disks", "15.6", {"disks": 2}, "depends on which one answers first .NLS074."),
+    ("one of two disks, by Agama", "sles16", {"disks": 2}, "depends on which one answers first .NLS074."),
     ("unknown disk", "15.6", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
     ("no medium", "15.6", {"source": ImageSource()}, "installed from a medium"),
     ("no disk", "15.6", {"disks": ()}, "needs a disk"),

@@ -34,6 +34,12 @@ CODES: Mapping[str, Code] = {
         _ALL,
         "pykickstart zerombr; anaconda rhel6-branch class ZeroMbr",
     ),
+    "NLK014": Code(
+        True,
+        "No release has a command, or a section, of that name: the installer stops there.",
+        _ALL,
+        "pykickstart handlers",
+    ),
     "NLK020": Code(
         True,
         "GRUB 2 refuses to be installed to a partition. Old recipes for GRUB legacy say --location=partition.",
@@ -122,6 +128,19 @@ CODES: Mapping[str, Code] = {
     "NLK041": Code(
         False, "The members of an array differ in logical sector size: the array takes the larger one.", _ALL, "md"
     ),
+    "NLK042": Code(
+        True, "No BIOS starts from a disk with sectors of 4096 bytes; UEFI does.", _ALL, "int 13h: 512 bytes"
+    ),
+    "NLK043": Code(
+        True,
+        "--noformat and --useexisting keep a partition that is there, and --onpart says which one. pykickstart does "
+        "not ask for it.",
+        _ALL,
+        "anaconda kickstart.py, custom_partitioning.py",
+    ),
+    "NLK044": Code(
+        True, "Enterprise Linux took btrfs out with release 8.", "el8, el9, el10", "pykickstart handlers, raid and part"
+    ),
     "NLK050": Code(True, "A volume group uses a physical volume that no line makes.", _ALL, "anaconda kickstart.py"),
     "NLK051": Code(True, "A logical volume is in a volume group that no line makes.", _ALL, "anaconda kickstart.py"),
     "NLK052": Code(False, "A physical volume is in no volume group.", _ALL, "read from the file"),
@@ -148,6 +167,13 @@ CODES: Mapping[str, Code] = {
     ),
     "NLK062": Code(True, "The machine has no such disk under this bus and firmware.", _ALL, "the lab file"),
     "NLK063": Code(True, "The partitions of a disk are larger than the disk.", _ALL, "the lab file"),
+    "NLK064": Code(
+        True,
+        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, on "
+        "one controller as well: they are good for all of the disks, not for some.",
+        "el9 and later",
+        "Linux 5.3, commit f049cf1a7b67; Red Hat's solution 3962551; seen with four disks on one controller",
+    ),
     "NLK070": Code(
         True, "Without this line the installer stops at a screen.", _ALL, "anaconda: spokes that are mandatory"
     ),

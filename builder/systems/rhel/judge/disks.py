@@ -7,12 +7,13 @@ from fnmatch import fnmatch
 
 from builder.systems.rhel.judge.reading import Command, Script
 from builder.systems.rhel.judge.report import Report
-from builder.systems.target import Target
+from builder.systems.target import Target, named_by_chance
 
 _TABLES = ("msdos", "gpt")
 _MIB = 1 << 20
 _TWO_TIB = 2 << 40
 _EACH_DISK = 10  # first generation that looks at every disk with a boot loader
+_BY_CHANCE = 9  # first generation whose kernel looks for disks side by side
 _GPT_FIRST = 10  # first generation that prefers GPT when nothing is said, with a BIOS as well
 
 
@@ -126,14 +127,24 @@ def _loader(script: Script, report: Report, used: dict[str, Command]) -> None:
 
 def _machine(script: Script, report: Report, target: Target, used: dict[str, Command]) -> None:
     known = {disk.path: disk for disk in target.disks}
-    named = dict(used)
-    for command in script.all("clearpart", "ignoredisk", "bootloader"):
-        for option in ("drives", "only-use", "boot-drive", "driveorder"):
-            for disk in _listed(command, option):
-                named.setdefault(disk, command)
-    for disk, command in named.items():
+    listed = {
+        disk: command
+        for command in reversed(script.all("clearpart", "ignoredisk", "bootloader"))
+        for option in ("drives", "only-use", "boot-drive", "driveorder")
+        for disk in _listed(command, option)
+    }
+    for disk, command in {**listed, **used}.items():
         if not any(fnmatch(path, disk) for path in known):
             report.add("NLK062", command.line, f"the machine has no disk {disk}", f"its disks: {', '.join(known)}")
+    by_chance = named_by_chance(target, used or listed) if report.generation >= _BY_CHANCE else ()
+    if by_chance:
+        report.add("NLK064", (used or listed)[by_chance[0]].line,
+                   f"which of the disks is {by_chance[0]} depends on which one answers first",
+                   "name it by /dev/disk/by-id: install.disk_names: by-id")  # fmt: skip
+    for disk in _boot_disks(script) if target.firmware == "bios" else ():
+        if disk in known and known[disk].sector > 512:
+            report.add("NLK042", used[disk].line, f"a BIOS does not start from {disk}, whose sectors have 4096 bytes",
+                       "use a disk with 512e sectors, or firmware: uefi")  # fmt: skip
     sizes: dict[str, int] = defaultdict(int)
     for command in script.all("part", "partition"):
         sizes[_plain(command.text("ondisk"))] += command.number("size")

@@ -10,6 +10,7 @@ from builder.systems.rhel.judge.report import Report
 from builder.systems.target import Target
 
 _LEAST = {"0": 2, "1": 2, "4": 3, "5": 3, "6": 4, "10": 4}
+_NO_BTRFS = (8, 9, 10)
 _BOOT_LEAST = {6: 200, 7: 200, 8: 512, 9: 512, 10: 512, 11: 1024}
 _EFI_LEAST = {6: 50, 7: 50, 8: 200, 9: 200, 10: 200, 11: 500}
 
@@ -21,6 +22,7 @@ def judge_volumes(script: Script, report: Report, target: Target | None) -> None
     _arrays(script, report, disks)
     _groups(script, report)
     _mounts(script, report)
+    _formats(script, report)
     if target is not None:
         sectors = {disk.path: disk.sector for disk in target.disks}
         for array in script.all("raid"):
@@ -119,6 +121,16 @@ def _groups(script: Script, report: Report) -> None:
         if logical.text("vgname") not in groups and "noformat" not in logical.options:
             report.add("NLK051", logical.line, f"no line makes the volume group {logical.text('vgname')}",
                        f"volgroups: {', '.join(groups) or 'none'}")  # fmt: skip
+
+
+def _formats(script: Script, report: Report) -> None:
+    for command in script.all("part", "partition", "raid", "logvol", "autopart"):
+        kind = command.text("fstype") or command.text("type")
+        if kind == "btrfs" and report.generation in _NO_BTRFS:
+            report.add("NLK044", command.line, "the release has no btrfs", "xfs or ext4")
+        keeps = {"noformat", "useexisting"} & set(command.options)
+        if command.name in ("part", "partition") and keeps and not {"onpart", "usepart"} & set(command.options):
+            report.add("NLK043", command.line, f"--{min(keeps)} does not say which partition is kept", "--onpart=sda1")
 
 
 def _mounts(script: Script, report: Report) -> None:

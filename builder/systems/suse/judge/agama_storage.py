@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from builder.systems.suse.judge.disks import BOOT_LEAST, EFI_LEAST, MIB, TWO_TIB, plain
+from builder.systems.suse.judge.disks import BOOT_LEAST, EFI_LEAST, MIB, TWO_TIB, judge_names, plain
 from builder.systems.suse.judge.report import Report
-from builder.systems.target import Target
+from builder.systems.target import Target, TargetDisk
 
 _LEAST = {"raid0": 2, "raid1": 2, "raid5": 3, "raid6": 4, "raid10": 2}
 _FACTOR = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
@@ -38,9 +38,8 @@ def judge_storage(storage: Any, report: Report, target: Target | None) -> None:
         _defined("storage.boot", [str(boot["device"])], aliases, report)
     for number, drive in enumerate(drives):
         _drive(f"storage.drives[{number}]", drive, report)
-    added = not isinstance(boot, dict) or boot.get("configure") is not False
     if target is not None:
-        _machine(drives, added, report, target)
+        _machine(section, report, target)
 
 
 def _listed(section: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -131,30 +130,68 @@ def _drive(place: str, drive: Mapping[str, Any], report: Report) -> None:
                    'put {"search": "*", "delete": true} first')  # fmt: skip
 
 
-def _machine(drives: list[Mapping[str, Any]], added: bool, report: Report, target: Target) -> None:
+def _machine(section: Mapping[str, Any], report: Report, target: Target) -> None:
     known = {disk.path: disk for disk in target.disks}
-    firmware: dict[str, bool] = {"esp": False, "bios_boot": False}
+    drives, arrays = _listed(section, "drives"), _listed(section, "mdRaids")
+    of_boot = {str(alias) for array in arrays if _path(array) == "/boot" for alias in array.get("devices", ())}
+    used: dict[str, int | str] = {}
     for number, drive in enumerate(drives):
         place, search = f"storage.drives[{number}]", drive.get("search")
-        ids = [part.get("id") for part in _parts(drive)]
-        firmware["esp"] |= any(_path(part) == "/boot/efi" for part in _parts(drive))
-        firmware["bios_boot"] |= "bios_boot" in ids or drive.get("ptableType") == "msdos"
         if not isinstance(search, str) or search == "*":
             continue
         disk = known.get(plain(search))
         if disk is None:
             report.add("NLS103", place, f"the machine has no disk {search}", f"its disks: {', '.join(known)}")
             continue
-        total = sum(_size(part.get("size")) or 0 for part in _parts(drive))
-        if total > disk.size:
-            report.add("NLS067", place, f"{total // MIB} MiB of partitions on {search}, of {disk.size // MIB} MiB",
-                       "make them smaller")  # fmt: skip
-        if drive.get("ptableType") == "msdos" and disk.size > TWO_TIB:
-            report.add("NLS071", place, f"{search} is larger than 2 TiB", '"ptableType": "gpt"')
-        if disk.sector == 4096 and target.firmware == "bios" and "bios_boot" in ids:
+        used.setdefault(disk.path, place)
+        _against(place, drive, disk, report)
+        if disk.sector == 4096 and target.firmware == "bios" and _starts(drive, of_boot):
             report.add("NLS072", place, f"a BIOS does not start from {search}, whose sectors have 4096 bytes",
                        "use a disk with 512e sectors, or firmware: uefi")  # fmt: skip
+    judge_names(used, report, target)
+    _sectors(arrays, _aliases(drives, arrays), known, report)
+    boot = section.get("boot")
+    if isinstance(boot, dict) and boot.get("configure") is False:
+        _boot(drives, report, target)
+
+
+def _against(place: str, drive: Mapping[str, Any], disk: TargetDisk, report: Report) -> None:
+    total = sum(_size(part.get("size")) or 0 for part in _parts(drive))
+    if total > disk.size:
+        report.add("NLS067", place, f"{total // MIB} MiB of partitions on {disk.path}, of {disk.size // MIB} MiB",
+                   "make them smaller")  # fmt: skip
+    if drive.get("ptableType") == "msdos" and disk.size > TWO_TIB:
+        report.add("NLS071", place, f"{disk.path} is larger than 2 TiB", '"ptableType": "gpt"')
+
+
+def _starts(drive: Mapping[str, Any], of_boot: set[str]) -> bool:
+    """Whether the firmware may start from that disk: it has a part of /boot or of GRUB. `of_boot` are the members of
+    /boot's array."""
+    return any(
+        part.get("id") == "bios_boot" or _path(part) in ("/", "/boot") or str(part.get("alias")) in of_boot
+        for part in _parts(drive)
+    )
+
+
+def _sectors(
+    arrays: list[Mapping[str, Any]], aliases: Mapping[str, str], known: Mapping[str, TargetDisk], report: Report
+) -> None:
+    for number, array in enumerate(arrays):
+        disks = [plain(aliases.get(str(alias), "")) for alias in array.get("devices", ())]
+        if len({known[disk].sector for disk in disks if disk in known}) > 1:
+            report.add("NLS073", f"storage.mdRaids[{number}]",
+                       f"{array.get('name')} has members with sectors of 512 and of 4096 bytes",
+                       "use disks of one kind")  # fmt: skip
+
+
+def _boot(drives: list[Mapping[str, Any]], report: Report, target: Target) -> None:
+    parts = [part for drive in drives for part in _parts(drive)]
+    there = {
+        "esp": any(_path(part) == "/boot/efi" for part in parts),
+        "bios_boot": any(part.get("id") == "bios_boot" for part in parts)
+        or any(drive.get("ptableType") == "msdos" for drive in drives),
+    }
     wanted = "esp" if target.firmware == "uefi" else "bios_boot"
-    if not firmware[wanted] and not added:
+    if not there[wanted]:
         report.add("NLS118", "storage", f"there is no {wanted}, and Agama is told to add nothing",
                    '"boot": {"configure": true}')  # fmt: skip

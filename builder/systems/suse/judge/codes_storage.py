@@ -95,7 +95,14 @@ STORAGE_CODES: Mapping[str, Code] = {
         False,
         "Members with sectors of 512 and of 4096 bytes: the array has the larger, and a file system made for the "
         "smaller does not mount when it comes to that.",
-        _YAST,
+        _ALL,
         "md(4)",
+    ),
+    "NLS074": Code(
+        True,
+        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, on "
+        "one controller as well: they are good for all of the disks, not for some.",
+        _ALL,
+        "Linux 5.3, commit f049cf1a7b67; seen with four disks on one controller",
     ),
 }

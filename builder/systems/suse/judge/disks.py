@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 
 from builder.systems.suse.judge.layout import MAX, Drive
 from builder.systems.suse.judge.report import Report
-from builder.systems.target import Target, TargetDisk
+from builder.systems.target import Target, TargetDisk, named_by_chance
 
 MIB = 1 << 20
 TWO_TIB = 2 << 40
@@ -68,11 +69,20 @@ def judge_machine(drives: list[Drive], report: Report, target: Target) -> None:
             if part.array:
                 sectors[part.array].add(disk.sector)
         _against(drive, disk, report, target)
+    judge_names({plain(drive.device): drive.line for drive in reversed(drives) if drive.kind == "CT_DISK"}, report,
+                target)  # fmt: skip
     for drive in drives:
         for name in drive.array_names if drive.kind == "CT_MD" else ():
             if len(sectors[name]) > 1:
                 report.add("NLS073", drive.line, f"{name} has members with sectors of 512 and of 4096 bytes",
                            "use disks of one kind")  # fmt: skip
+
+
+def judge_names(used: Mapping[str, int | str], report: Report, target: Target) -> None:
+    """`used` are the disks of the profile, each with its place in it."""
+    for disk in named_by_chance(target, used)[:1]:
+        report.add("NLS074", used[disk], f"which of the disks is {disk} depends on which one answers first",
+                   "name it by /dev/disk/by-id: install.disk_names: by-id")  # fmt: skip
 
 
 def _against(drive: Drive, disk: TargetDisk, report: Report, target: Target) -> None:
