@@ -144,7 +144,8 @@ CASES: tuple[Case, ...] = (
          only={"xs8": ""}, judged={"xs8": ("NLX005", "NLX031", "NLX038")}),
     Case("large sectors and ext", "", "", _ANSWER, only={"8.2": "", "xs8": ""},
          judged={"8.2": ("NLX036", "NLX037"), "xs8": ("NLX036", "NLX037")}, sectors={"sdb": 4096}),
-    Case("large sectors and no kind", ' sr-type="ext"', "", sectors={"sdb": 4096}, strict=("NLX036", "NLX037")),
+    Case("large sectors and no kind", ' sr-type="ext"', "", sectors={"sdb": 4096}, strict=("NLX036", "NLX037"),
+         judged={"8.3": ("NLX037",)}),
     # The management interface
     Case("no interface", RIGHT[RIGHT.index("  <admin"): RIGHT.index("  <name-server")], "", _UNWRAP),
     Case("neither name nor address", ' name="eth0"', "", _ANSWER),

@@ -18,6 +18,7 @@ GONE = object()
 AGAMA_CHANGES: tuple[tuple[str, Where, Any, tuple[str, ...]], ...] = (
     ("NLS101", ("sotfware",), {}, ()),
     ("NLS101", ("root", "sshPublicKeys"), ["ssh-rsa A"], ()),
+    ("NLS101", ("bootloader", "extraKernelParms"), "quiet", ()),
     ("NLS102", ("product", "id"), "openSUSE_Leap", ()),
     ("NLS102", ("product",), GONE, ()),
     ("NLS103", ("storage", "drives", 1, "search"), "/dev/sdz", ("NLS074",)),

@@ -21,6 +21,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
         "files", "scripts", "bootloader", "dasd", "zfcp", "hostname", "security", "software", "questions", "product",
         "network", "user", "root", "localization", "storage", "legacyAutoyastStorage", "iscsi",
     )),
+    "bootloader": frozenset(("stopOnBootMenu", "timeout", "extraKernelParams", "updateNvram")),
     "root": frozenset(("password", "hashedPassword", "sshPublicKey")),
     "user": frozenset(("fullName", "userName", "password", "hashedPassword")),
     "product": frozenset(("id", "registrationCode", "registrationEmail", "registrationUrl", "addons")),

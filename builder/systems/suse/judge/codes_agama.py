@@ -13,7 +13,8 @@ AGAMA_CODES: Mapping[str, Code] = {
     "NLS100": Code(True, "The profile is no JSON, or no mapping.", _AGAMA, f"{_SRC} profile.rs"),
     "NLS101": Code(
         True,
-        "The release's schema has no such key: the whole profile is refused. Later ones have sshPublicKeys and ntp.",
+        "The release's schema has no such key: the whole profile is refused, or, in bootloader, the key passed over. "
+        "Later releases have sshPublicKeys and ntp.",
         _AGAMA,
         f"{_SRC} rust/agama-lib/share/profile.schema.json, additionalProperties",
     ),

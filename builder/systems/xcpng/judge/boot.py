@@ -59,6 +59,8 @@ def judge_arguments(
     device = given.get("network_device", given.get("answerfile_device"))
     if device == "all":
         report.add("NLX075", "network_device", "each card is tried, for minutes each", "name one card or its address")
+    if given.get("network_config", "").lower().startswith("static") and device in (None, "all"):
+        report.add("NLX084", "network_config", "a fixed address with no card of its own", "network_device=MAC")
     local = address is not None and address.startswith("file://")
     if local and device is None and _REMOTE.search(answers):
         report.add("NLX077", "network_device", "no card is brought up to fetch with", "network_device=MAC")

@@ -235,4 +235,10 @@ CODES: Mapping[str, Code] = {
         "XCP-ng docs, XCP-ng in a VM",
     ),
     "NLX083": Code(True, "dom0's kernel has no driver for virtio.", _ALL, "XCP-ng docs, XCP-ng in a VM"),
+    "NLX084": Code(
+        True,
+        "A fixed address is given to the one card that network_device= names; without one, or with all, DHCP is asked.",
+        _ALL,
+        "doc/parameters.txt: network_config",
+    ),
 }

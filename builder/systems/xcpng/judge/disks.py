@@ -59,7 +59,8 @@ def _target(
 
 def _sectors(root: ET.Element, report: Report, disks: list[TargetDisk]) -> None:
     large = [disk for disk in disks if disk.sector > 512]
-    kind = root.get("sr-type", root.get("srtype", ""))
+    # Without a word 8.3 takes what suits; the others take lvm or ext.
+    kind = root.get("sr-type", root.get("srtype", "largeblock" if report.release == "8.3" else ""))
     if large and kind != "largeblock":
         told = f"{large[0].path} has sectors of 4096 bytes, which {kind or 'ext'} cannot use"
         report.add("NLX036", "<guest-disk>", told, 'sr-type="largeblock" where the release has it')
