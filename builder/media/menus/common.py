@@ -9,6 +9,8 @@ from typing import Literal
 from builder.media.errors import MediaError
 
 Loader = Literal["isolinux", "grub", "netbsd"]
+# isolinux hands these on; GRUB (lib/cmdline.c) puts a backslash before each, and quotes around what has a space.
+_ALTERED = frozenset(" \"'\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Change:
             if not argument or any(ord(c) < 32 or ord(c) == 127 for c in argument):
                 raise MediaError(
                     f"{argument!r} cannot be a boot argument", hint="arguments are one line without control characters"
+                )
+            if set(argument) & _ALTERED:
+                raise MediaError(
+                    f"the argument {argument} would not reach the kernel as it is written",
+                    hint="boot loaders differ in what they do with spaces, quotes and backslashes: leave them out",
                 )
 
     def applies(self, *names: str) -> bool:

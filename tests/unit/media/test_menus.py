@@ -99,7 +99,7 @@ def test_netbsd_is_read() -> None:
 
 ADD = Change(kernel=("inst.ks=cdrom:/ks.cfg", "quiet"))
 SECOND = Change(second_initrd=(("/isolinux/initrd.img", "/n.img"),), folder="/isolinux")
-NETS = " 'net=a;b=c' 'it'\\''s'"
+NETS = " 'net=a;b=c' '{x}'"
 CASES: list[tuple[str, Loader, str, Change, dict[str, str]]] = [
     ("added once", "isolinux", ISOLINUX, ADD, {
         "LABEL=A\\x20B quiet\n": "LABEL=A\\x20B quiet inst.ks=cdrom:/ks.cfg\n",
@@ -131,7 +131,7 @@ CASES: list[tuple[str, Loader, str, Change, dict[str, str]]] = [
         Change(kernel=("n",), remove=("b",)), {
         "label x\nkernel k\n": "label x\nkernel k\n  append a=1 n\n", "append c": "append c n",
     }),
-    ("quoted for GRUB", "grub", GRUB, Change(kernel=("net=a;b=c", "it's")), {
+    ("quoted for GRUB", "grub", GRUB, Change(kernel=("net=a;b=c", "{x}")), {
         "LABEL=F quiet": "LABEL=F quiet" + NETS,
         "($root)/images/vmlinuz \\\n\t\trd.live.check quiet": "($root)/images/vmlinuz rd.live.check quiet" + NETS,
         "vmlinuz console=tty0": "vmlinuz console=tty0" + NETS,
@@ -170,6 +170,12 @@ def test_nothing_asked_changes_nothing() -> None:
 def test_arguments_are_one_line(argument: str) -> None:
     with pytest.raises(MediaError, match="cannot be a boot argument"):
         Change(kernel=(argument,))
+
+
+@pytest.mark.parametrize("argument", ['say="two', "two words", "it's", "back\\slash"])
+def test_arguments_that_loaders_alter_are_refused(argument: str) -> None:
+    with pytest.raises(MediaError, match="would not reach the kernel"):
+        Change(hypervisor=(argument,))
 
 
 def test_loaders_with_limits_refuse() -> None:
