@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +46,32 @@ def test_a_disk_holds_the_image(loop: Path, plan: GraftPlan) -> None:
     assert data[plan.size : -34 * 512].strip(b"\xee") == b"", "nothing else is touched"
     assert {step[0] for step in told} == {"write", "verify"}
     assert told[-1][1:] == (plan.size, plan.size)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_a_disk_that_lost_a_byte_is_noticed(
+    loop: Path, plan: GraftPlan, root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compared comes from the disk: the byte is spoilt below it, behind the page cache's back. Those who are
+    not root may not flush buffers, which a fake says here."""
+    lost = plan.size - 5000
+    spoilt: list[int] = []
+
+    def spoil(step: str, done: int, _size: int) -> None:
+        if step == "verify" and not spoilt and done < lost - (1 << 20):
+            spoilt.append(done)
+            with (tmp_path / "disk.img").open("r+b") as disk:
+                old = os.pread(disk.fileno(), 1, lost)[0]
+                os.pwrite(disk.fileno(), bytes((old ^ 1,)), lost)
+
+    def refuse(*_args: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    if not root:
+        monkeypatch.setattr(fcntl, "ioctl", refuse)
+    with pytest.raises(MediaError, match=f"{loop} does not hold what was written"):
+        write_device(plan, look_at(loop), again=loop, progress=spoil)
+    assert spoilt
 
 
 def test_a_loop_device_is_not_removable(loop: Path, plan: GraftPlan) -> None:

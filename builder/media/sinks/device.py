@@ -105,8 +105,7 @@ def write_device(plan: GraftPlan, disk: Disk, *, again: Path | None = None, prog
     try:
         with plan.open() as image:
             _write(image, fd, disk, progress)
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(fd, _BLKFLSBUF, 0)
+            _forget(fd)
             _verify(image, fd, disk, progress)
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _BLKRRPART, 0)
@@ -137,6 +136,13 @@ def _write(image: PlannedImage, fd: int, disk: Disk, progress: Progress | None) 
     start = max(image.size, disk.size - _BACKUP_GPT)
     write_all(fd, bytes(disk.size - start), start)
     os.fsync(fd)
+
+
+def _forget(fd: int) -> None:
+    """Let what is read next come from the disk, not from the page cache."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    with contextlib.suppress(OSError):  # only root may
+        fcntl.ioctl(fd, _BLKFLSBUF, 0)
 
 
 def _verify(image: PlannedImage, fd: int, disk: Disk, progress: Progress | None) -> None:
