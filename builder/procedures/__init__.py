@@ -23,6 +23,7 @@ PROCEDURES: Mapping[str, str] = {
     "pci-hide": "builder.procedures.pci_hide",
     "autoballoon-off": "builder.procedures.autoballoon_off",
     "maintenance": "builder.procedures.maintenance",
+    "xen-upgrade": "builder.procedures.xen_upgrade",
     "guest-autostart": "builder.procedures.guest_autostart",
     "guest-memory": "builder.procedures.guest_memory",
     "vif-tx-off": "builder.procedures.vif_tx_off",

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from builder.procedures import load_procedure
+from builder.procedures.api import Write
 from builder.procedures.boot import BootWay, Grub, drop_in
+from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of
 from builder.procedures.log_rotation import provoked
 from builder.procedures.options import parse_options
 from builder.procedures.tls_certificate import Asked, judge, judge_refusals
+from builder.procedures.xen_upgrade import ENTRY, FILE
 from builder.systems import load_system
 from tests.support.grub import KERNEL, command, default_entry, grub_complains, grub_mkconfig, host_tree
 from tests.support.local_host import LocalHost
@@ -79,6 +82,41 @@ def test_grub_puts_every_drop_in_on_the_default_entry_and_its_removal_takes_it_o
     for file in some(sorted(folder.glob("zz-nestlab-*"))):
         file.unlink()
     assert entry_words(tree, release) == before
+
+
+@pytest.mark.parametrize("release", ["12", "13"])
+@pytest.mark.parametrize("stock", [False, True], ids=["nestlab-host", "stock-host"])
+def test_the_xen_before_its_upgrade_is_an_entry_as_it_was_and_may_be_the_default(
+    tmp_path: Path, release: str, stock: bool
+) -> None:
+    """The release's own grub-mkconfig takes the script, and the drop-in makes its entry the default."""
+    recipe = load_system("debian").plan(debian_node(release=release, xen=xen(loglvl="all"))).recipe
+    assert recipe is not None
+    tree = host_tree(tmp_path / "tree", release, [] if stock else list(recipe.files))
+    before = grub_mkconfig(tree).config
+    entry = entry_of(before, default_of(before))
+    assert hypervisor_of(entry) == f"xen-{VERSION[release]}-amd64.gz"
+    way = load_procedure("xen-upgrade").ways["xl"]
+    state = way.sample.model_copy(update={"entry": entry, "default": default_of(before)})
+    actions = way.actions(state, parse_options(load_procedure("xen-upgrade"), {}))
+    script, guard = (action for action in actions if isinstance(action, Write))
+    for file in (script, guard):
+        path = tree / file.path.lstrip("/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(file.content)
+        path.chmod(file.mode)
+    guarded = grub_mkconfig(tree).config
+    assert grub_complains(guarded) == ""
+    kept = entry_of(guarded, default_of(guarded))
+    assert default_of(guarded) == ENTRY
+    old, new = (text.replace("\t", " ").splitlines()[1:] for text in (entry, kept))
+    assert [line for line in new if line not in old] == [
+        line.replace(f"xen-{VERSION[release]}-amd64.gz", FILE) for line in old if "multiboot2" in line
+    ]
+    assert len(old) == len(new)
+    (tree / guard.path.lstrip("/")).unlink()
+    after = grub_mkconfig(tree).config
+    assert default_of(after) == default_of(before) and after.startswith(before.rstrip()[:2000])
 
 
 def test_a_drop_in_is_fine_with_shellcheck(tmp_path: Path) -> None:

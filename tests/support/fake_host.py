@@ -25,7 +25,8 @@ class FakeHost:
     """
 
     QUESTIONS = ("test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ",
-                 "readlink", "uname", "ps ", "xenstore-read", "systemctl -q is-")  # fmt: skip
+                 "readlink", "uname", "ps ", "xenstore-read", "systemctl -q is-", "grub-editenv - list",
+                 "grub2-editenv - list")  # fmt: skip
 
     def __init__(
         self, answers: Mapping[str, Answer], files: Mapping[str, str] | None = None, dialect: str = "xl",

@@ -14,7 +14,21 @@ from builder.procedures.errors import Refused
 from builder.procedures.options import parse_options
 from tests.support.repo import ROOT
 
-SHARED = {"asking", "api", "boot", "drill", "engine", "errors", "guests", "journal", "options", "page", "xe", "xlconf"}
+SHARED = {
+    "asking",
+    "api",
+    "boot",
+    "drill",
+    "engine",
+    "errors",
+    "grubcfg",
+    "guests",
+    "journal",
+    "options",
+    "page",
+    "xe",
+    "xlconf",
+}
 
 
 def codes_in(module: object) -> set[str]:
