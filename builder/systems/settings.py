@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
@@ -12,12 +14,23 @@ from builder.model.install import Worded
 from builder.model.units import BadValue
 from builder.model.words import shorten
 
+
+@dataclass(frozen=True, slots=True)
+class Withheld(Worded):
+    """A text that no message shows: it may be a password in clear, where its hash should stand."""
+
+    def check(self, value: str) -> str:
+        if len(value) > self.longest or not re.fullmatch(self.pattern, value):
+            raise BadValue("lab-bad-value", f"this is not {self.what}", self.hint)
+        return value
+
+
 Bool = Annotated[bool, Field(strict=True)]
 
 _SALT = r"[./0-9A-Za-z]"
 CryptHash = Annotated[
     str,
-    Worded(
+    Withheld(
         rf"\$[56]\$(rounds=[0-9]{{4,9}}\$)?{_SALT}{{1,16}}\${_SALT}{{43,86}}|\$y\${_SALT}+\${_SALT}{{0,86}}\${_SALT}{{43}}",
         "a crypt hash",
         "make one with `openssl passwd -6`; passwords in clear are not taken",

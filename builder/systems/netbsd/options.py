@@ -9,18 +9,18 @@ from pydantic import Field
 from builder.model.install import MibSize, Worded
 from builder.model.lab import Value
 from builder.model.units import InterfaceAddress, Name
-from builder.systems.settings import Address, Bool, HostName, SshKey, Timezone
+from builder.systems.settings import Address, Bool, HostName, SshKey, Timezone, Withheld
 
 MOST = 64
 
 _SALT = r"[./A-Za-z0-9]"
 PasswordHash = Annotated[
     str,
-    Worded(
+    Withheld(
         rf"\$2a\$[0-9]{{2}}\${_SALT}{{53}}|\$sha1\$[0-9]{{1,9}}\${_SALT}{{1,64}}\${_SALT}{{28}}"
         rf"|\$argon2(id|i|d)\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+",
         "a crypt hash that NetBSD knows",
-        "make one with `mkpasswd -m bcrypt-a` ($2a$), or pwhash on NetBSD; it knows no $5$, $6$, $y$, $2b$",
+        "make one with `mkpasswd -m bcrypt-a` ($2a$), or pwhash on NetBSD; it knows no SHA-crypt, yescrypt or $2b$",
     ),
 ]
 DiskDevice = Annotated[

@@ -24,6 +24,7 @@ from builder.systems.settings import (
     Timezone,
     Url,
     VolumeName,
+    Withheld,
     Word,
 )  # fmt: skip
 
@@ -41,7 +42,7 @@ HostPath = Annotated[
 ]
 Mode = Annotated[str, Worded(r"[0-7]{4}", "permissions", "write four digits, as 0644")]
 RegistrationCode = Annotated[
-    str, Worded(r"[A-Za-z0-9-]{4,64}", "a registration code", "write it as the customer center shows it")
+    str, Withheld(r"[A-Za-z0-9-]{4,64}", "a registration code", "write it as the customer center shows it")
 ]
 Email = Annotated[str, Worded(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+", "an address", "write it as admin@example.org")]
 

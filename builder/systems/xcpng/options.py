@@ -74,7 +74,7 @@ class XcpngInstall(Value):
     mode: Literal["fresh", "upgrade", "restore"] = Field(
         "fresh", description="New; over an older release on the first disk; or back from the backup that one left."
     )
-    sources: tuple[Source, ...] = Field(("local",), min_length=1, max_length=MOST, description="Places of packages.")
+    sources: tuple[Source, ...] = Field(("local",), max_length=MOST, description="Places of packages.")
     drivers: tuple[Source, ...] = Field((), max_length=MOST, description="Places of driver disks.")
     check_signatures: Bool = Field(True, description="Packages must be signed with the medium's key.")
     check_repository: Bool = Field(True, description="The list of packages must be signed with the medium's key.")

@@ -123,6 +123,8 @@ def _refuse(node: Node, options: XcpngInstall, release: Release, machine: Machin
         raise LabError(f"{what}.network: a gateway comes with an address; DHCP gives its own", hint="add address:")
     if (network.gateway6 is None) != (network.address6 is None):
         raise LabError(f"{what}.network: address6 and gateway6 come together", hint="add the other one")
+    if not options.sources and options.mode != "restore":
+        raise LabError(f"{what}.sources names no place of packages", hint="leave it out: the medium has them")
     if options.sr_type not in release.sr_types:
         raise LabError(f"{what}.sr_type: {release.title} has no {options.sr_type}", hint=", ".join(release.sr_types))
     if options.ntp_source is not None and not release.ntp_source:

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from builder.errors import LabError, UsageError
+from builder.errors import LabError, LabFileError, UsageError
 from builder.model.lab import Node
 from builder.model.layers import NodeLayer
+from builder.model.load import parse_lab
 from builder.model.plan import SystemPlan
 from builder.model.units import parse_size
 from builder.systems import SYSTEMS, load_system, traits
@@ -58,3 +59,17 @@ def test_a_plan_is_data_that_survives_json_and_is_the_same_each_time(node: Node)
     plan = load_system(node.system).plan(node)
     assert SystemPlan.model_validate_json(plan.model_dump_json()) == plan
     assert load_system(node.system).plan(node) == plan
+
+
+@pytest.mark.parametrize("system", [name for name, row in traits().items() if row.install is not None])
+@pytest.mark.parametrize("hidden", ["hunter2-hunter2", "$6$salt$s3cret", "x" * 5000])
+def test_a_password_in_clear_is_refused_and_not_shown(system: str, hidden: str) -> None:
+    text = (
+        f"name: t\nnodes:\n  a:\n    system: {system}\n    source: {{medium: x.iso}}\n    disks: [{{size: 60GiB}}]\n"
+        f"    install: {{root_password: {hidden}}}\n"
+    )
+    with pytest.raises(LabFileError, match="crypt hash") as refused:
+        parse_lab(text.encode(), traits())
+    (problem,) = refused.value.problems
+    assert problem.line == 7 and problem.hint.startswith("make one with")
+    assert hidden[:8] not in f"{refused.value} {problem.message} {problem.hint}"
