@@ -64,7 +64,7 @@ class _Places:
         self.medium = medium
         self.view = medium.view
         self.boot = {image.block for image in medium.boot_images} | set(medium.catalogs)
-        self._extents: list[tuple[int, int]] | None = None
+        self._sorted: list[tuple[Tree, list[int]]] | None = None
 
     def refuse_boot_images(self, item: Staged) -> None:
         if item.old and item.old[0][1] and item.old[0][0] // SECTOR in self.boot:
@@ -103,22 +103,24 @@ class _Places:
 
     def _alone(self, block: int, size: int) -> bool:
         """Whether no other file shares a block with this one."""
-        if self._extents is None:
-            known: set[tuple[int, int]] = set()
-            for tree in self.medium.trees:
-                known |= _extents(tree)
-            self._extents = sorted(known)
-        end = block + -(-size // SECTOR)
-        place = bisect_left(self._extents, (block, 0))
-        if place and self._extents[place - 1][1] > block:
-            return False
-        inside = [extent for extent in self._extents[place : place + 3] if extent[0] < end]
-        return inside == [(block, end)]
+        end = block + _blocks(size)
+        for tree, starts in self._starts():
+            files = tree.index().files
+            place = bisect_left(starts, block - tree.base)
+            if place and any(starts[place - 1] + tree.base + _blocks(s) > block for s, _f in files[starts[place - 1]]):
+                return False
+            for start in starts[place : place + 2]:
+                here = start + tree.base == block and all(_blocks(s) == end - block for s, _f in files[start])
+                if start + tree.base < end and not here:
+                    return False
+        return True
+
+    def _starts(self) -> list[tuple[Tree, list[int]]]:
+        """Where files start in each tree, in order."""
+        if self._sorted is None:
+            self._sorted = [(tree, sorted(tree.index().files)) for tree in self.medium.trees]
+        return self._sorted
 
 
-def _extents(tree: Tree) -> set[tuple[int, int]]:
-    return {
-        (extent + tree.base, extent + tree.base + -(-size // SECTOR))
-        for extent, files in tree.index().files.items()
-        for size, _folder in files
-    }
+def _blocks(size: int) -> int:
+    return -(-size // SECTOR)

@@ -12,10 +12,12 @@ from builder.media.errors import MediaError
 from builder.media.extract import extract
 from builder.media.initrd import OverlayFile
 from builder.media.inspect import inspect
+from builder.media.iso9660 import both32
 from builder.media.manifests import listed, updated
+from builder.media.medium import open_medium
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.sinks import write_file
-from builder.media.view import SECTOR, SourcePart
+from builder.media.view import SECTOR, Source, SourcePart
 from builder.model.plan import MediaEdit
 from tests.unit.media import made
 
@@ -68,6 +70,24 @@ def test_a_big_file_made_small_costs_little(src: Path, tmp_path: Path) -> None:
     plan = plan_edits(src, [Put("/isolinux/initrd.img", b"small", "old")])
     assert plan.written <= 4 * SECTOR
     assert made.content(written(plan, tmp_path), "/isolinux/initrd.img") == b"small"
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+@pytest.mark.parametrize("edited", ["/isolinux/vmlinuz", "/readme.txt"])
+def test_a_file_that_shares_blocks_is_not_written_over(block: int, edited: str, src: Path, tmp_path: Path) -> None:
+    """Some programs let small files lie in others, or equal ones in one place. In every tree the other file stays."""
+    data = bytearray(src.read_bytes())
+    with Source(src) as source:
+        for tree in open_medium(source).trees:
+            kernel, readme = tree.find("/isolinux/vmlinuz"), tree.find("/readme.txt")
+            assert kernel is not None and readme is not None
+            at = readme.record.offset
+            data[at + 2 : at + 18] = both32(kernel.record.extent + block) + both32(1500)
+    src.write_bytes(data)
+    other = {"/isolinux/vmlinuz": "/readme.txt", "/readme.txt": "/isolinux/vmlinuz"}[edited]
+    before = made.content(src, other)
+    plan = plan_edits(src, [Put(edited, b"new" * 400, "old")])
+    assert made.contents(written(plan, tmp_path), (edited, other)) == {edited: b"new" * 400, other: before}
 
 
 def test_the_same_content_changes_nothing(src: Path) -> None:
