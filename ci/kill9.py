@@ -36,6 +36,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell starts what runs in its background deaf to SIGINT, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="nl9-", dir="/tmp") as scratch:
         try:
             report = rounds(Path(scratch), args.lab, args.rounds, args.seed)
