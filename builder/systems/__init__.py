@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from builder.errors import UsageError
 from builder.model.plan import System, SystemTraits
+from builder.systems.overrides import refuse_templates
 
 if TYPE_CHECKING:
     from builder.model.plan import Cause
@@ -55,14 +56,10 @@ def load_system(name: str, overrides: Path | None = None) -> System:
 def loader(overrides: Path | None) -> Callable[[str], System]:
     """`load_system` with a user's templates, or without any.
 
-    Raises UsageError for a folder that has none for any system: nothing in it would ever be read.
+    Raises UsageError for a folder in which nothing would ever be read, and for a template that is no text.
     """
-    if overrides is not None and not any((overrides / name).is_dir() for name in SYSTEMS):
-        raise UsageError(
-            f"{overrides} has templates for no system",
-            hint=f"a template stands in a folder of its system there: {overrides}/rhel/ks.cfg; "
-            f"systems: {', '.join(SYSTEMS)}",
-        )
+    if overrides is not None:
+        refuse_templates(overrides, SYSTEMS)
     return partial(load_system, overrides=overrides)
 
 

@@ -85,3 +85,28 @@ def test_a_folder_in_which_nothing_would_be_read_is_refused(run: Run, tmp_path: 
         assert isinstance(done.exception, UsageError), verb
         assert "templates for no system" in done.exception.message
         assert "rhel/ks.cfg" in (done.exception.hint or "")
+
+
+def test_a_folder_of_names_that_we_do_not_have_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine/rhel/ks.cfg").rename(tmp_path / "mine/rhel/kickstart.cfg")
+    done = run(*KICKSTART, "--templates", "mine")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.message.startswith("mine/rhel/kickstart.cfg stands in for no template")
+    assert "ks.cfg" in (done.exception.hint or "")
+    (tmp_path / "mine/rhel/ks.cfg").write_text("{% include 'kickstart.cfg' %}")
+    assert "# mine: poweroff" in run(*KICKSTART, "--templates", "mine").stdout
+
+
+@pytest.mark.parametrize("name", ["domain.cfg", "make/keys"])
+def test_templates_of_guests_are_enough(name: str, run: Run, tmp_path: Path) -> None:
+    template = tmp_path / "guests-only/guests" / name
+    template.parent.mkdir(parents=True)
+    template.write_text("mine\n")
+    assert run(*KICKSTART, "--templates", "guests-only").stdout == run(*KICKSTART).stdout
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"text\n\x80"])
+def test_a_template_that_is_no_text_is_told(content: bytes, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine/rhel/ks.cfg").write_bytes(content)
+    done = run(*KICKSTART, "--templates", "mine")
+    assert isinstance(done.exception, UsageError) and "mine/rhel/ks.cfg is no UTF-8 text" in done.exception.message

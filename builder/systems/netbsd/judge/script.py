@@ -24,7 +24,7 @@ def judge_script(text: str, where: str = "install.sh") -> tuple[Finding, ...]:
         if re.search(_WORD.format("read"), line) and "while read" not in line:
             report.add("NLN082", f"somebody is asked: {line.strip()[:60]}", "take it out", line=number)
         if re.search(r"\busermod\b", line) and _HASH.search(line):
-            report.add("NLN084", "root's password has a hash of another system", "a hash $2b$ or $argon2id$",
+            report.add("NLN084", "root's password has a hash of another system", "a hash $2a$, $sha1$ or $argon2id$",
                        line=number)  # fmt: skip
     if not re.search(r"\busermod\b.*\broot\b", text):
         report.add("NLN085", "root's password stays empty", "usermod -p '*' root")
