@@ -21,10 +21,12 @@ from builder.procedures.page import index, page
 from builder.systems import traits
 from ci.matrix import matrix
 from ci.proof import PROOFS, ROOT, read_claims
+from ci.proofs_page import page as proofs_page
 
 README = ROOT / "README.md"
 SCHEMA = ROOT / "labs/lab.schema.json"
 PAGES = ROOT / "docs/procedures"
+PROVEN = ROOT / "docs/proofs.md"
 
 
 def verbs_table() -> str:
@@ -87,6 +89,7 @@ def generated() -> dict[Path, str]:
     return {
         README: with_sections(README.read_text("utf-8"), SECTIONS),
         SCHEMA: json.dumps(json_schema(traits()), indent=2) + "\n",
+        PROVEN: proofs_page(traits(), read_claims(), sorted(PROOFS.glob("*.json"))),
         **procedure_pages(),
     }
 

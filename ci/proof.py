@@ -31,14 +31,18 @@ VERSION = 1
 Strength = Literal["rendered", "judged", "booted", "installed", "verified"]
 STRENGTHS: tuple[Strength, ...] = ("rendered", "judged", "booted", "installed", "verified")
 
+HERE = "kvm"
+"""The L0 that labs run on, by QEMU and libvirt; all others are exported to."""
+
 # What decides whether a proof about one system still holds, besides the system's own folders.
 SHARED_INPUTS = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
+EXPORT_INPUTS = ("builder/hypervisors", "builder/render", "builder/model")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`path` is how the system came to the node, `l0` and `accelerator` what it ran on (empty where nothing ran: what
-    was rendered or judged); `date` is a day."""
+    """`path` is how the system came to the node. `l0` is what it is for (empty for answers, which are the same on all),
+    `accelerator` what it ran by there (empty where nothing ran: what was rendered or judged); `date` is a day."""
 
     system: str
     release: str
@@ -68,6 +72,11 @@ class Proof:
 
 def system_inputs(system: str) -> tuple[str, ...]:
     return (*SHARED_INPUTS, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
+
+
+def claim_inputs(system: str, l0: str) -> tuple[str, ...]:
+    """What a claim depends on. An export does not hold what is on the disks and media."""
+    return system_inputs(system) if l0 in ("", HERE) else (*EXPORT_INPUTS, f"builder/systems/{system}")
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Power-on to ssh: `nestlab up` beside bare QEMU on the same image, in interleaved pairs.
 
-    .venv/bin/python ci/bench/boot.py [--lab labs/debian-dom0.yaml] [--pairs 5] [--json FILE]
+    .venv/bin/python -m ci.bench.boot [--lab labs/debian-dom0.yaml] [--pairs 5] [--json FILE]
 
 `nestlab`: from the start of the command to its end (node ready, shared ssh connection open). `power_on`: within it,
 from the start of the domain to the first word of the ssh server. `bare`: from the start of a QEMU with the documented
@@ -23,19 +23,14 @@ import time
 from pathlib import Path
 
 from builder.drivers.ports import PortTable
-from builder.drivers.ssh import generate_keys, wait_banner
+from builder.drivers.ssh import wait_banner
 from builder.events import read_events
-from builder.images.build import build
-from builder.images.hosts import read_host
-from builder.images.overlays import create_overlay, write_seed
-from builder.images.store import Image, ImageStore
-from builder.images.tiny import MANAGEMENT
+from builder.images.store import Image
 from builder.lifecycle.plan import NodePlan, plan_lab
 from builder.model.load import read_lab
-from builder.model.plan import File
-from builder.model.runtime import SshTarget
 from builder.paths import Places
 from builder.systems import load_system, traits
+from ci.bench.bare import image_of, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,11 +45,8 @@ def main() -> int:
     load = wait_for_quiet(args.quiet_for)
     plan = plan_lab(read_lab(args.lab, traits()), load_system)
     (node,) = plan.nodes
-    assert node.system.recipe is not None
     user = Places.from_environment(os.environ)
-    image = build(
-        node.system.recipe, read_host(), ImageStore(user.cache), work=user.cache / "work", emit=lambda *_a, **_k: None
-    )
+    image = image_of(node)
     bare: list[float] = []
     whole: list[float] = []
     power_on: list[float] = []
@@ -90,34 +82,23 @@ def wait_for_quiet(seconds: float) -> float:
 
 def bare_boot(node: NodePlan, image: Image, folder: Path) -> float:
     """One boot of the image under QEMU alone; the disk is made before the clock starts."""
-    assert image.disk is not None
     folder.mkdir()
-    keys = generate_keys(folder / "ssh", "bare")
-    own = (
-        File(path=MANAGEMENT, content="10.0.2.15/24 10.0.2.2\n"),
-        File(path="/root/.ssh/authorized_keys", content=keys.identity_public.read_text(), mode=0o600),
-        File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.host_key.read_text(), mode=0o600),
-        File(path="/etc/ssh/ssh_host_ed25519_key.pub", content=keys.host_key_public.read_text()),
-    )
-    disk = create_overlay(image.disk, folder / "disk.qcow2", node.node.disks[0].size)
-    write_seed(disk, (*node.system.seed, *own))
+    bare = prepare(node, image, folder)
     ports = PortTable()
     (port,) = ports.claim(1)
     argv = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap",
         "-m", str(node.node.memory >> 20), "-smp", str(node.node.cpus), "-nodefaults", "-no-user-config",
         "-display", "none", "-vga", "none", "-serial", f"file:{folder}/console.log",
-        "-drive", f"if=none,id=d0,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+        "-drive", f"if=none,id=d0,file={bare.disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "lsi53c895a,id=s0,addr=0x10", "-device", "scsi-hd,bus=s0.0,drive=d0,bootindex=1",
         "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22",
         "-device", f"e1000,netdev=n0,mac={node.node.management_mac},addr=0x3,romfile=",
     ]  # fmt: skip
-    target = SshTarget(host="127.0.0.1", port=port, user="root", identity_file=str(keys.identity),
-                       known_hosts=str(keys.known_hosts), host_key_alias="bare")  # fmt: skip
     started = time.monotonic()
     qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        wait_banner(target, deadline=time.monotonic() + 900)
+        wait_banner(bare.target(port), deadline=time.monotonic() + 900)
         return time.monotonic() - started
     finally:
         qemu.kill()

@@ -8,6 +8,7 @@ import sys
 from ci.nightly import (
     boots,
     debian_installer,
+    exports,
     injection,
     judges,
     kickstart_storage,
@@ -18,6 +19,7 @@ from ci.nightly import (
     programs,
     reproducibility,
     several,
+    variants,
     xcpng_install,
 )
 from ci.nightly.part import DONE, Part, run_part
@@ -27,6 +29,7 @@ PARTS: dict[str, Part] = {
     for part in (
         boots.PART,
         *debian_installer.PARTS,
+        exports.PART,
         injection.PART,
         judges.PART,
         kickstart_storage.PART,
@@ -37,6 +40,7 @@ PARTS: dict[str, Part] = {
         procedures.PART,
         *(make() for make in programs.PARTS),
         several.PART,
+        variants.PART,
         xcpng_install.PART,
     )
 }

@@ -16,7 +16,7 @@ from tests.integration.test_domain_xml import schema
 from tests.support.exports import HOSTILE, cards, export, installed, lab, two_nodes
 from tests.support.nodes import disk
 from tests.support.repo import some
-from tests.support.vmx import read_vmx
+from tests.support.vmx import for_libvirt, read_vmx
 from tests.support.xenxl import parse_xl
 from tests.support.xl import read_xl
 
@@ -117,11 +117,6 @@ READ = (
 
 def machine(made: Lab, **site: Any) -> str:
     return export("vmx", made, **site)["host/demo-host.vmx"].content
-
-
-def for_libvirt(text: str) -> str:
-    """libvirt wants a name for each custom network, which Workstation finds by its vmnet alone."""
-    return re.sub(r'^(ethernet\d+)\.vnet = "(\w+)"$', r'\g<0>\n\1.networkName = "\2"', text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", VMX)

@@ -3,35 +3,14 @@ Hyper-V module. Both judges are shown broken scripts as well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import tree_sitter_powershell
-from tree_sitter import Language, Node, Parser
 
-from tests.support import hyperv
 from tests.support.exports import CURLY, HOSTILE_QUOTED, cards, export, installed, lab, two_nodes
+from tests.support.hyperv import parsed, problems, wrong
 
 pytestmark = pytest.mark.integration
-MARK = b"\xef\xbb\xbf"
 LABS = {"two nodes": two_nodes(), "access ports": lab(installed(nics=cards({"vlan": 7})))}
 PLACES = {"plain": {}, "hostile": {"folder": f"C:\\{HOSTILE_QUOTED}{CURLY}", "uplink": HOSTILE_QUOTED + CURLY}}
-
-
-def walk(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.children:
-        yield from walk(child)
-
-
-def parsed(text: str) -> list[Node]:
-    return list(
-        walk(Parser(Language(tree_sitter_powershell.language())).parse(text.encode().removeprefix(MARK)).root_node)
-    )
-
-
-def wrong(text: str) -> list[str]:
-    return [str(node.start_point) for node in parsed(text) if node.type == "ERROR" or node.is_missing]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -43,7 +22,7 @@ def test_scripts_are_powershell(made: str, place: str) -> None:
     assert len(files) == 5
     for path, file in files.items():
         assert wrong(file.content) == [], path
-        assert hyperv.problems(parsed(file.content)) == [], path
+        assert problems(file.content) == [], path
 
 
 def test_hostile_names_run_nothing() -> None:
@@ -75,4 +54,4 @@ def test_the_judge_of_cmdlets_is_not_blind(right: str, broken: str) -> None:
     text = export("hyperv", two_nodes())["lib.ps1"].content
     assert right in text
     changed = text.replace(right, broken, 1)
-    assert wrong(changed) == [] and len(hyperv.problems(parsed(changed))) == 1
+    assert wrong(changed) == [] and len(problems(changed)) == 1

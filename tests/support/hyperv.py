@@ -1,4 +1,4 @@
-"""The cmdlets of the Hyper-V module as their documentation has them: a judge of calls in a parsed script.
+"""Judges of PowerShell: a real grammar (tree-sitter's), and the cmdlets of the Hyper-V module as they are documented.
 
 The tables are Microsoft's own (see `hyperv_cmdlets.json`): of each cmdlet its parameter sets, of which a call has to
 fit one. What values parameters take is not looked at.
@@ -7,13 +7,15 @@ fit one. What values parameters take is not looked at.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tree_sitter import Node
+import tree_sitter_powershell
+from tree_sitter import Language, Node, Parser
 
 _TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "hyperv_cmdlets.json").read_text("utf-8"))["cmdlets"]
+_MARK = b"\xef\xbb\xbf"
 # about_CommonParameters
 _COMMON = {"Verbose", "Debug", "ErrorAction", "ErrorVariable", "WarningAction", "OutVariable", "OutBuffer"}
 # Commands of PowerShell itself that the scripts use.
@@ -23,13 +25,26 @@ _SHELL = {
 }  # fmt: skip
 
 
-def problems(nodes: Iterable[Node]) -> list[str]:
+def parsed(text: str) -> list[Node]:
+    """Every node of a script."""
+    parser = Parser(Language(tree_sitter_powershell.language()))
+    return list(_walk(parser.parse(text.encode().removeprefix(_MARK)).root_node))
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _walk(child)
+
+
+def wrong(text: str) -> list[str]:
+    """Where a script is none."""
+    return [str(node.start_point) for node in parsed(text) if node.type == "ERROR" or node.is_missing]
+
+
+def problems(text: str) -> list[str]:
     """What Hyper-V's module would have against the calls of a script, whose own functions are called ...-Lab...."""
-    found = []
-    for node in nodes:
-        if node.type == "command":
-            found += _call(node)
-    return found
+    return [found for node in parsed(text) if node.type == "command" for found in _call(node)]
 
 
 def _call(command: Node) -> list[str]:

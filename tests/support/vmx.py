@@ -4,6 +4,7 @@ programs be there: here are two scripts that answer as an idle Player does, whic
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +13,11 @@ _STAND_INS = {
     "vmrun": "#!/bin/sh\necho 'Total running VMs: 0'\n",
     "vmplayer": "#!/bin/sh\necho 'VMware Player 12.5.9 build-7535481'\n",
 }
+
+
+def for_libvirt(text: str) -> str:
+    """libvirt wants a name for each custom network, which Workstation finds by its vmnet alone."""
+    return re.sub(r'^(ethernet\d+)\.vnet = "(\w+)"$', r'\g<0>\n\1.networkName = "\2"', text, flags=re.MULTILINE)
 
 
 def read_vmx(text: str) -> tuple[str, str]:

@@ -9,8 +9,9 @@ import pytest
 
 from builder.model.plan import Minimum, SystemTraits
 from ci import proof
-from ci.matrix import cell, is_fresh, matrix
-from ci.proof import Claim, inputs_digest, read_claims, system_inputs, write_proof
+from ci.exported import TARGETS
+from ci.matrix import cell, cells, in_short, is_fresh, matrix, table
+from ci.proof import Claim, claim_inputs, inputs_digest, read_claims, system_inputs, write_proof
 
 
 def claim(**changes: str) -> Claim:
@@ -28,7 +29,7 @@ def fresh(found: Claim) -> bool:
 def system(name: str, sources: tuple[str, ...] = ("image",)) -> SystemTraits:
     return SystemTraits(
         name=name, title=name, releases=("13", "12"), default_release="13", defaults={},
-        minimum=Minimum(memory=1, disk=0, source="test"), sources=sources,
+        minimum=Minimum(memory=1, disk=1, source="test"), sources=sources,
     )  # fmt: skip
 
 
@@ -50,18 +51,69 @@ def test_of_equal_proofs_the_latest_is_shown() -> None:
 
 
 def test_what_was_never_run_is_not_claimed() -> None:
-    table = matrix({"debian": system("debian")}, [claim(release="12", firmware="uefi")], fresh).splitlines()
-    assert table[0] == "| System | Release | image, BIOS | image, UEFI |"
-    assert table[2] == "| debian | 13 | not run | not run |"
-    assert table[3] == "| debian | 12 | not run | verified 2026-01-02 (QEMU, emulated) |"
+    shown = table({"debian": system("debian")}, [claim(release="12", firmware="uefi")], "kvm", fresh).splitlines()
+    assert shown[0] == "| System | Release | image, BIOS | image, UEFI |"
+    assert shown[2] == "| debian | 13 | not run | not run |"
+    assert shown[3] == "| debian | 12 | not run | verified 2026-01-02 (QEMU, emulated) |"
 
 
 def test_columns_are_those_that_some_system_has() -> None:
     systems = {"a": system("a"), "b": system("b", ("medium",))}
-    table = matrix(systems, [], fresh).splitlines()
-    assert table[0].count("|") == 7
-    assert table[2] == "| a | 13 | not run | not run |  |  |"
-    assert table[4] == "| b | 13 |  |  | not run | not run |"
+    shown = table(systems, [], "kvm", fresh).splitlines()
+    assert shown[0].count("|") == 7
+    assert shown[2] == "| a | 13 | not run | not run |  |  |"
+    assert shown[4] == "| b | 13 |  |  | not run | not run |"
+
+
+def test_the_matrix_has_a_column_for_each_way_and_each_l0() -> None:
+    judged = [claim(l0="xen", accelerator="", proof="judged", firmware=firmware) for firmware in ("bios", "uefi")]
+    shown = matrix({"debian": system("debian")}, [*judged, claim()], fresh).splitlines()
+    titles = [cell.strip() for cell in shown[0].strip("|").split("|")]
+    found = dict(zip(titles, (cell.strip() for cell in shown[2].strip("|").split("|")), strict=True))
+    assert titles[2:4] == ["QEMU/KVM, image", "Xen (xl)"] and len(titles) == 3 + len(TARGETS)
+    assert found["QEMU/KVM, image"] == "BIOS: verified 2026-01-02 (QEMU, emulated); UEFI: not run"
+    assert found["Xen (xl)"] == "judged 2026-01-02"
+    assert found["ESXi"] == "not run"
+    assert found["Hyper-V"] == "BIOS: not run; UEFI: refused"
+
+
+def test_a_claim_counts_on_its_own_l0_only() -> None:
+    answers = claim(l0="", accelerator="", proof="judged")
+    row = system("debian")
+    assert cells(row, "13", "kvm", [answers], fresh)["image", "bios"] == "judged 2026-01-02"
+    assert cells(row, "13", "xen", [answers, claim()], fresh)["image", "bios"] == "not run"
+    assert cells(row, "13", "kvm", [claim(l0="libvirt")], fresh)["image", "bios"] == "not run"
+
+
+def test_a_node_without_a_disk_is_not_moved() -> None:
+    row = system("tiny").model_copy(update={"minimum": Minimum(memory=1, disk=0, source="test")})
+    assert cells(row, "13", "xen", [], fresh) == {} and len(cells(row, "13", "kvm", [], fresh)) == 2
+    assert "tiny" not in table({"tiny": row}, [], "xen", fresh)
+
+
+@pytest.mark.parametrize(
+    ("told", "short"),
+    [
+        ({("image", "bios"): "a", ("image", "uefi"): "a", ("medium", "bios"): "a", ("medium", "uefi"): "a"}, "a"),
+        ({("image", "bios"): "a", ("image", "uefi"): "b"}, "BIOS: a; UEFI: b"),
+        (
+            {("image", "bios"): "a", ("image", "uefi"): "a", ("medium", "bios"): "a", ("medium", "uefi"): "b"},
+            "image, medium BIOS: a; medium UEFI: b",
+        ),
+        ({("image", "bios"): "a", ("image", "uefi"): "a", ("medium", "bios"): "b", ("medium", "uefi"): "b"},
+         "image: a; medium: b"),
+        ({("image", "bios"): "a", ("image", "uefi"): "b", ("medium", "bios"): "a", ("medium", "uefi"): "b"},
+         "BIOS: a; UEFI: b"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_ways_with_the_same_end_are_told_once(told: dict[tuple[str, str], str], short: str) -> None:
+    assert in_short(told) == short
+
+
+def test_an_export_is_stale_once_what_writes_it_changes() -> None:
+    assert "builder/hypervisors" in claim_inputs("debian", "xen")
+    assert "builder/images" not in claim_inputs("debian", "xen") and "builder/images" in claim_inputs("debian", "kvm")
 
 
 def test_a_claim_is_stale_once_its_inputs_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,121 @@
+"""Machines, firmwares, disk controllers, cards and processors that users ask for and sources dispute, tried with
+Debian's Xen under QEMU's emulation. What works and what does not, and why, is the record; what a lab file can ask for
+has to work.
+
+Tried means: ssh to dom0, bytes over the card in both directions, and a file read back from the disk past the cache; and
+that disk and card were driven by the driver that the variant is about.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from builder.model.lab import DiskBus, NicModel
+from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
+from ci.proof import inputs_digest
+
+RELEASE = "13"
+INPUTS = (
+    "builder/images",
+    "builder/render",
+    "builder/systems/debian",
+    "answerfiles/debian",
+    "ci/nightly/variant_machine.py",
+)
+LIMIT = 210
+"""Seconds for one start, second start and image not counted: with them a unit stays below four minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one start is made of. `bus` and `nic` are called as in lab files where these have them."""
+
+    machine: str = "pc"
+    firmware: str = "bios"
+    bus: str = "lsilogic"
+    nic: str = "e1000"
+    cpu: str = "max,-smap"
+
+    @property
+    def name(self) -> str:
+        return "-".join(asdict(self).values()).replace(",", "")
+
+
+DOCUMENTED = Case()
+_BUSES = {
+    ("pc", "bios"): ("lsilogic", "lsisas1068", "megasas", "pvscsi", "virtio", "ide", "sata", "nvme"),
+    ("pc", "uefi"): ("ide", "lsilogic", "lsisas1068", "megasas", "virtio", "sata", "nvme"),
+    ("q35", "bios"): ("sata", "lsilogic", "virtio", "nvme"),
+    ("q35", "uefi"): ("sata", "virtio", "nvme"),
+}
+_NICS = ("e1000e", "rtl8139", "virtio", "vmxnet3")
+_CPUS = ("max", "qemu64", "qemu64,+svm,+npt", "EPYC", "Haswell-noTSX,-smap")
+
+
+def cases() -> list[Case]:
+    """The documented machine first; each other differs from it in one thing, or in machine, firmware and controller."""
+    machines = [Case(machine, firmware, bus) for (machine, firmware), buses in _BUSES.items() for bus in buses]
+    cards = [replace(DOCUMENTED, nic=nic) for nic in _NICS]
+    return [*machines, *cards, *(replace(DOCUMENTED, cpu=cpu) for cpu in _CPUS)]
+
+
+def is_offered(case: Case) -> bool:
+    """Whether a lab file can ask for it and is not refused: that has to work. Under emulation nestlab chooses the
+    processor, whatever the file says."""
+    known = case.bus in get_args(DiskBus) and case.nic in get_args(NicModel) and case.cpu == DOCUMENTED.cpu
+    without_driver = case.firmware == "uefi" and case.bus in ("lsilogic", "lsisas1068")
+    return known and not without_driver
+
+
+def attempt(case: Case, desk: Desk) -> Figures:
+    from ci.nightly.variant_machine import tried  # noqa: PLC0415 - pages are made where no machine is
+
+    found = tried(case, desk.folder / case.name, seconds=LIMIT)
+    works = bool(found["works"])
+    return {**found, "case": asdict(case), "ok": works or not is_offered(case), "inputs": inputs_digest(*INPUTS)}
+
+
+def units() -> Sequence[Unit]:
+    return [Unit(case.name, partial(attempt, case), 120) for case in cases()]
+
+
+def judge(done: Mapping[str, Figures]) -> Verdict:
+    first = done[DOCUMENTED.name]
+    figures = {"variants": list(done.values()), "works": sum(bool(each["works"]) for each in done.values())}
+    versions = {f"xen_{RELEASE}": str(first.get("xen", "unknown"))}
+    return Verdict(all(each["ok"] for each in done.values()), figures, versions=versions)
+
+
+PART = Part(
+    "variants", "machines, firmwares, disks, cards and processors beside the documented, each tried", units, judge
+)
+
+
+def section(records: Iterable[Path]) -> str:
+    """The table of variants as Markdown, from the record of this part among `records`."""
+    found = [json.loads(file.read_text("utf-8")) for file in records if file.stem == PART.name]
+    if not found:
+        return "Not run yet (`bash ci/nightly.sh variants`)."
+    raw: dict[str, Any] = found[0]
+    versions = raw["versions"]
+    about = (
+        f"Debian {RELEASE} with Xen {versions.get(f'xen_{RELEASE}', 'unknown')} under QEMU {versions['qemu']}, without "
+        f"KVM, {raw['date'][:10]}. Works: ssh to dom0, bytes over the card both ways, a file read back from the disk."
+    )
+    lines = ["| Machine | Firmware | Disk | Card | Processor | Result | Message | Cause |", "| --- " * 8 + "|"]
+    lines += [_line(each) for each in raw["figures"]["variants"]]
+    return f"{about}\n\n" + "\n".join(lines)
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+    stale = "" if figures["inputs"] == inputs_digest(*INPUTS) else ", stale"
+    seconds = figures.get("ssh_seconds")
+    result = f"works, ssh after {seconds} s" if figures["works"] else "fails"
+    told = [str(figures.get(key, "")).replace("|", "\\|") for key in ("message", "cause")]
+    message = f"`{told[0]}`" if told[0] else ""
+    return "| " + " | ".join([*figures["case"].values(), result + stale, message, told[1]]) + " |"
