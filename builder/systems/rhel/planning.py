@@ -13,14 +13,14 @@ from builder.model.plan import Answer, BootArgs, MediaEdit, Quirk, SystemPlan
 from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
-from builder.systems.machine import Machine, machine_of
+from builder.systems.machine import machine_of
 from builder.systems.pieces import refuse_users
 from builder.systems.rhel.judge import judge_arguments, judge_host, judge_kickstart
 from builder.systems.rhel.network import network_lines
 from builder.systems.rhel.options import Hook, RhelInstall
 from builder.systems.rhel.phases import boots
 from builder.systems.rhel.releases import RELEASES, Release
-from builder.systems.rhel.storage import storage_lines, storage_of
+from builder.systems.rhel.storage import Storage, storage_lines, storage_of
 from builder.systems.rhel.traits import TRAITS
 from builder.systems.rhel.words import comma, command
 
@@ -70,15 +70,12 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     _refuse(node, options, release)
     machine = machine_of(node, options.disk_names, options.devices)
     network, by_name = network_lines(node, options, release, machine)
-    kernel = _host_arguments(node, options, release, by_name=by_name)
-    values = _values(node, options, release, machine) | {"network": network, "bootloader": ""}
     storage = storage_of(node, options, release, machine)
-    values["bootloader"] = command(
-        "bootloader", location="mbr", append=KernelArguments(kernel).join(),
-        driveorder=None if release.grub2 else comma(disk.path for disk in storage.disks),
-        boot_drive=storage.disks[0].path if release.grub2 else None,
+    kernel = _host_arguments(node, options, release, by_name=by_name)
+    text = templates.render(
+        ANSWER, **_values(node, options, release), layout=storage.title, network=network,
+        bootloader=_bootloader(storage, kernel, release), storage=storage_lines(storage, options, release, machine),
     )  # fmt: skip
-    text = templates.render(ANSWER, **values)
     delivery = options.delivery or ("volume" if release.prefixed else "initrd")
     installer = _installer_arguments(delivery, options, release, by_name=by_name)
     findings = (
@@ -101,11 +98,19 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     )
 
 
-def _values(node: Node, options: RhelInstall, release: Release, machine: Machine) -> dict[str, Any]:
-    storage = storage_of(node, options, release, machine)
+def _bootloader(storage: Storage, kernel: tuple[str, ...], release: Release) -> str:
+    return command(
+        "bootloader", location="mbr", append=KernelArguments(kernel).join(),
+        driveorder=None if release.grub2 else comma(disk.path for disk in storage.disks),
+        boot_drive=storage.disks[0].path if release.grub2 else None,
+    )  # fmt: skip
+
+
+def _values(node: Node, options: RhelInstall, release: Release) -> dict[str, Any]:
+    """What the template is given beside network and disks."""
     keys = release.ssh_key_command
     return {
-        "title": f"{options.hostname or node.name}: {release.title} on {storage.title}",
+        "title": f"{options.hostname or node.name}: {release.title}",
         "release": release,
         "source": command("url", url=options.url) if options.url else "cdrom",
         "repositories": [command("repo", name=each.name, baseurl=each.url) for each in options.repositories],
@@ -124,8 +129,6 @@ def _values(node: Node, options: RhelInstall, release: Release, machine: Machine
         "selinux": options.selinux,
         "firewall": options.firewall,
         "services": _services(options, release),
-        "layout": storage.title,
-        "storage": storage_lines(storage, options, release, machine),
         "trim_timer": options.trim == "timer",
         "end": options.end,
         "packages": _packages(options, release),
