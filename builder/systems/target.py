@@ -36,6 +36,11 @@ class Target(Protocol):
     def cards(self) -> Sequence[TargetCard]: ...
 
 
+def target_path(said: str) -> str:
+    """What a target calls the disk that an answer names so: sda for /dev/sda; a path below /dev/disk stays."""
+    return said.removeprefix("/dev/") if said.count("/") == 2 else said
+
+
 # Names that follow from where a disk is plugged in, or from what it is.
 _CERTAIN = ("vd", "nvme", "/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 from builder.systems.rhel.judge.reading import Command, Script
 from builder.systems.rhel.judge.report import Report
-from builder.systems.target import Target, named_by_chance
+from builder.systems.target import Target, named_by_chance, target_path
 
 _TABLES = ("msdos", "gpt")
 _MIB = 1 << 20
@@ -30,18 +30,14 @@ def _used(script: Script) -> dict[str, Command]:
     """Each disk with the first line that puts something on it."""
     found: dict[str, Command] = {}
     for command in script.all("part", "partition"):
-        disk = _plain(command.text("ondisk") or command.text("ondrive"))
+        disk = target_path(command.text("ondisk") or command.text("ondrive"))
         if disk:
             found.setdefault(disk, command)
     return found
 
 
-def _plain(disk: str) -> str:
-    return disk.removeprefix("/dev/") if disk.count("/") == 2 else disk
-
-
 def _listed(command: Command, option: str) -> tuple[str, ...]:
-    return tuple(_plain(disk) for disk in command.list(option))
+    return tuple(target_path(disk) for disk in command.list(option))
 
 
 def _among(disk: str, listed: tuple[str, ...]) -> bool:
@@ -73,12 +69,12 @@ def _tables(script: Script, report: Report, target: Target | None, used: dict[st
         report.add("NLK025", clear.line, f"there is no partition table {label}", "gpt or msdos")
     bios = target.firmware == "bios" if target is not None else not _efi(script)
     gpt = label == "gpt" or (not label and report.generation >= _GPT_FIRST)
-    marked = {_plain(c.text("ondisk")): c for c in script.all("part", "partition") if "biosboot" in c.words[:1]}
+    marked = {target_path(c.text("ondisk")): c for c in script.all("part", "partition") if "biosboot" in c.words[:1]}
     if bios and gpt and not script.all("autopart", "reqpart"):
         wanted = _boot_disks(script) or list(used)
         if report.generation < _EACH_DISK:
             loader = script.first("bootloader")
-            drive = _plain(loader.text("boot-drive")) if loader else ""
+            drive = target_path(loader.text("boot-drive")) if loader else ""
             wanted = [drive] if drive else wanted[:1]
         for disk in wanted:
             if disk not in marked:
@@ -103,7 +99,7 @@ def _efi(script: Script) -> bool:
 
 def _boot_disks(script: Script) -> list[str]:
     """Disks that hold /boot, or /: with a BIOS, all of them get the boot loader."""
-    members = {c.words[0]: _plain(c.text("ondisk")) for c in script.all("part", "partition") if c.words}
+    members = {c.words[0]: target_path(c.text("ondisk")) for c in script.all("part", "partition") if c.words}
     for place in ("/boot", "/"):
         if members.get(place):
             return [members[place]]
@@ -147,7 +143,7 @@ def _machine(script: Script, report: Report, target: Target, used: dict[str, Com
                        "use a disk with 512e sectors, or firmware: uefi")  # fmt: skip
     sizes: dict[str, int] = defaultdict(int)
     for command in script.all("part", "partition"):
-        sizes[_plain(command.text("ondisk"))] += command.number("size")
+        sizes[target_path(command.text("ondisk"))] += command.number("size")
     for name, size in sizes.items():
         if name in known and size * _MIB > known[name].size:
             report.add("NLK063", used[name].line, f"{size} MiB of partitions on {name}, which has "

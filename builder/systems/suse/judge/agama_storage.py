@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from builder.systems.suse.judge.disks import BOOT_LEAST, EFI_LEAST, MIB, TWO_TIB, judge_names, plain
+from builder.systems.suse.judge.disks import BOOT_LEAST, EFI_LEAST, MIB, TWO_TIB, judge_names
 from builder.systems.suse.judge.report import Report
-from builder.systems.target import Target, TargetDisk
+from builder.systems.target import Target, TargetDisk, target_path
 
 _LEAST = {"raid0": 2, "raid1": 2, "raid5": 3, "raid6": 4, "raid10": 2}
 _FACTOR = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
@@ -134,12 +134,12 @@ def _machine(section: Mapping[str, Any], report: Report, target: Target) -> None
     known = {disk.path: disk for disk in target.disks}
     drives, arrays = _listed(section, "drives"), _listed(section, "mdRaids")
     of_boot = {str(alias) for array in arrays if _path(array) == "/boot" for alias in array.get("devices", ())}
-    used: dict[str, int | str] = {}
+    used: dict[str, str] = {}
     for number, drive in enumerate(drives):
         place, search = f"storage.drives[{number}]", drive.get("search")
         if not isinstance(search, str) or search == "*":
             continue
-        disk = known.get(plain(search))
+        disk = known.get(target_path(search))
         if disk is None:
             report.add("NLS103", place, f"the machine has no disk {search}", f"its disks: {', '.join(known)}")
             continue
@@ -177,7 +177,7 @@ def _sectors(
     arrays: list[Mapping[str, Any]], aliases: Mapping[str, str], known: Mapping[str, TargetDisk], report: Report
 ) -> None:
     for number, array in enumerate(arrays):
-        disks = [plain(aliases.get(str(alias), "")) for alias in array.get("devices", ())]
+        disks = [target_path(aliases.get(str(alias), "")) for alias in array.get("devices", ())]
         if len({known[disk].sector for disk in disks if disk in known}) > 1:
             report.add("NLS073", f"storage.mdRaids[{number}]",
                        f"{array.get('name')} has members with sectors of 512 and of 4096 bytes",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from builder.systems.suse.judge.layout import MAX, Drive
 from builder.systems.suse.judge.report import Report
-from builder.systems.target import Target, TargetDisk, named_by_chance
+from builder.systems.target import Target, TargetDisk, named_by_chance, target_path
 
 MIB = 1 << 20
 TWO_TIB = 2 << 40
@@ -49,18 +49,13 @@ def _too_small(drive: Drive, drives: list[Drive], report: Report, mount: str, si
         report.add("NLS070", drive.line, f"{mount} has {size // MIB} MiB", f"{least // MIB} MiB at least")
 
 
-def plain(device: str) -> str:
-    """sda for /dev/sda; a path below /dev/disk stays."""
-    return device.removeprefix("/dev/") if device.count("/") == 2 else device
-
-
 def judge_machine(drives: list[Drive], report: Report, target: Target) -> None:
     known = {disk.path: disk for disk in target.disks}
     sectors: dict[str, set[int]] = defaultdict(set)
     for drive in drives:
         if drive.kind != "CT_DISK":
             continue
-        disk = known.get(plain(drive.device))
+        disk = known.get(target_path(drive.device))
         if disk is None:
             said = f"the machine has no disk {drive.device}" if drive.device else "no disk is named"
             report.add("NLS051", drive.line, said, f"its disks: {', '.join(known)}")
@@ -69,8 +64,8 @@ def judge_machine(drives: list[Drive], report: Report, target: Target) -> None:
             if part.array:
                 sectors[part.array].add(disk.sector)
         _against(drive, disk, report, target)
-    judge_names({plain(drive.device): drive.line for drive in reversed(drives) if drive.kind == "CT_DISK"}, report,
-                target)  # fmt: skip
+    used = {target_path(drive.device): drive.line for drive in reversed(drives) if drive.kind == "CT_DISK"}
+    judge_names(used, report, target)
     for drive in drives:
         for name in drive.array_names if drive.kind == "CT_MD" else ():
             if len(sectors[name]) > 1:
@@ -78,7 +73,7 @@ def judge_machine(drives: list[Drive], report: Report, target: Target) -> None:
                            "use disks of one kind")  # fmt: skip
 
 
-def judge_names(used: Mapping[str, int | str], report: Report, target: Target) -> None:
+def judge_names(used: Mapping[str, int] | Mapping[str, str], report: Report, target: Target) -> None:
     """`used` are the disks of the profile, each with its place in it."""
     for disk in named_by_chance(target, used)[:1]:
         report.add("NLS074", used[disk], f"which of the disks is {disk} depends on which one answers first",
