@@ -26,6 +26,7 @@ PROCEDURES: Mapping[str, str] = {
     "xen-upgrade": "builder.procedures.xen_upgrade",
     "guest-autostart": "builder.procedures.guest_autostart",
     "guest-memory": "builder.procedures.guest_memory",
+    "guest-migrate": "builder.procedures.guest_migrate",
     "vif-tx-off": "builder.procedures.vif_tx_off",
     "raid-storage": "builder.procedures.raid_storage",
     "log-rotation": "builder.procedures.log_rotation",

@@ -95,15 +95,17 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """What a command prints here is the input of a command on another node of the lab: nothing secret among it."""
+    """What a command prints is the input of a command on another node of the lab: nothing secret among it. `on` and
+    `to` name nodes; empty is the one that the procedure is done on."""
 
     take: tuple[str, ...]
-    to: str
     give: tuple[str, ...]
+    on: str = ""
+    to: str = ""
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{shlex.join(self.take)} | {_at(self.to)}{shlex.join(self.give)}"
+        return f"{_at(self.on)}{shlex.join(self.take)} | {_at(self.to or 'this host')}{shlex.join(self.give)}"
 
 
 @dataclass(frozen=True, slots=True)

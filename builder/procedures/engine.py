@@ -258,7 +258,8 @@ class Engine:
             self.power_off(at.node, action.argv)
             return None
         if isinstance(action, Hand):
-            taken = at.host.run(action.take, timeout=60 * self._patience)
+            giver = self.world.host(action.on) if action.on else at.host
+            taken = giver.run(action.take, timeout=60 * self._patience)
             if not taken.ok:
                 return taken
             action = Run(action.give, stdin=taken.stdout.encode(), on=action.to)

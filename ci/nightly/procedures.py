@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from builder.procedures import PROCEDURES, load_procedure
 from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import inputs_digest
+from ci.proof import ROOT, inputs_digest
 
 RELEASES = ("13", "12")
 INPUTS = ("builder/procedures", "builder/images", "builder/systems/debian", "answerfiles/debian")
@@ -37,13 +38,18 @@ def drill(release: str, name: str, desk: Desk) -> Figures:
     """One procedure on a host of its own, so that a host that one of them breaks is no other's."""
     lab = desk.folder / f"procedures-{release}.yaml"
     lab.write_text(lab_text(release), "utf-8")
-    record = desk.folder / f"{release}-{name}.json"
+    return drill_lab(lab, f"{release}-{name}", [name], desk)
+
+
+def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures:
+    """Brings a lab up, drills what `words` say, and takes it down again."""
+    record = desk.folder / f"{unit}.json"
     record.unlink(missing_ok=True)
     with command(desk.log) as nestlab:
         try:
             if nestlab.run("up", lab, timeout=1500):
                 return {"ok": False, "reached": "nothing"}
-            status = nestlab.run("procedure", "drill", lab, name, "--out", record, timeout=1800)
+            status = nestlab.run("procedure", "drill", lab, *words, "--out", record, timeout=1800)
         finally:
             nestlab.run("down", lab, timeout=120)
     if not record.exists():
@@ -52,8 +58,22 @@ def drill(release: str, name: str, desk: Desk) -> Figures:
     return {"ok": status == 0, "drill": {"date": made["date"], **made["drills"][0]}}
 
 
+def migrate(release: str, desk: Desk) -> Figures:
+    """A guest goes from one host to another and back, live: on a lab of two."""
+    text = (ROOT / "labs/two-dom0.yaml").read_text("utf-8")
+    lab = desk.folder / f"two-dom0-{release}.yaml"
+    lab.write_text(
+        text.replace("name: two-dom0", f"name: two-dom0-{release}").replace("release: 13", f"release: {release}")
+    )
+    options = [f"{key}={value}" for key, value in load_procedure("guest-migrate").drill.options.items()]
+    return drill_lab(lab, f"{release}-guest-migrate", ["guest-migrate", *options, "--node", "alpha"], desk)
+
+
 def units() -> Sequence[Unit]:
-    return [Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES]
+    alone = [
+        Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES
+    ]
+    return [*alone, *(Unit(f"{release}-guest-migrate", partial(migrate, release), 1200) for release in RELEASES)]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:

@@ -39,6 +39,12 @@ CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
     ("guest-autostart", {"guest": "web"}, {}),
     ("guest-memory", {"guest": "web", "size": "512MiB"}, {}),
     ("remote-syslog", {"server": "192.0.2.1"}, {}),
+    ("guest-migrate", {"guest": "web", "to": "beta"}, {}),
+    (
+        "guest-migrate",
+        {"guest": "web", "to": "beta", "storage": "copy", "password_file": "/root/pw"},
+        {"one_pool": False, "storage": "SR-UUID-2", "networks": {"lan": "NETWORK-UUID-2"}},
+    ),
     ("vif-tx-off", {"guest": "web"}, {}),
     ("raid-storage", {"level": "5", "disks": "sdb,sdc,sdd"}, {}),
     ("tls-certificate", {"certificate": "/root/a.crt", "key": "/root/a.key", "chain": "/root/c.crt"}, {}),
@@ -76,6 +82,8 @@ def test_every_call_is_one_that_xe_takes(
             continue
         if call.argv[0] == "xe":
             assert problems(call.argv[1:], release) == [], call
+        elif call.argv[:3] == ("sh", "-c", 'exec xe "$@" remote-password="$(cat "$0")"'):
+            assert problems([*call.argv[4:], "remote-password=x"], release) == [], call
         elif call.argv[0].endswith("xen-cmdline"):
             assert call.argv[1] in XEN_CMDLINE
             assert len(call.argv) > 2
@@ -89,6 +97,7 @@ def changed(name: str, before: Any) -> Any:
         "maintenance": {"enabled": "false", "guests": (), "ha": "false"},
         "guest-autostart": {"key": "true", "pool_key": "true"},
         "guest-memory": {"low": 512 << 20, "high": 512 << 20},
+        "guest-migrate": {"where": "TARGET-UUID", "theirs": way_of("guest-migrate").sample.mine},
         "vif-tx-off": {"vifs": {"VIF-UUID": "off"}},
         "raid-storage": {"array": "1:2:3:4", "line": "ARRAY /dev/md0 UUID=1:2:3:4"},
         "remote-syslog": {"server": "192.0.2.1"},

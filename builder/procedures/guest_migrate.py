@@ -1,0 +1,335 @@
+"""A running guest goes to another host of plain Xen: live where both see its disks, else with its disks copied."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from builder.model.host import Host, World
+from builder.model.lab import Value
+from builder.procedures import guest_migrate_xe
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Procedure,
+    Refusal,
+    Remove,
+    State,
+    Way,
+    Write,
+    holds,
+    run,
+    same,
+)  # fmt: skip
+from builder.procedures.asking import ask, domains, fields, listed, read_text
+from builder.procedures.guests import AUTO, DRILL_GUEST, configurations
+from builder.procedures.migration import AUTHORIZED, FOLDER, Asked, Disk, Link, copying, disks_of, is_open, sharing
+
+RESULT = "/var/lib/nestlab/migrated"
+OVERHEAD = 32
+"""MiB that Xen and the toolstack need for a guest beside its own memory."""
+
+# $1 guest, $2 address, $3 ssh, $4 what to ping meanwhile, $5 where results go. What the guest is known by in xenstore
+# stays the same over a migration, and is another one when it is started anew.
+_MIGRATE = r"""
+mkdir -p "${5%/*}"
+xenstore-read "/local/domain/$(xl domid "$1")/vm" >"$5"
+if [ -n "$4" ]; then
+  if command -v ping >/dev/null; then ping -n -i 0.2 "$4" >>"$5" & else busybox ping "$4" >>"$5" & fi
+  watcher=$!
+  sleep 2
+fi
+xl migrate -s "$3" "$1" "$2"
+status=$?
+if [ -n "$4" ]; then
+  sleep 3
+  kill -INT "$watcher"
+  wait "$watcher"
+fi
+exit "$status"
+"""
+# Which way frames to the other host go, and what that one sees as the sender.
+_WAY = r"""
+address=$(getent ahostsv4 "$1" | sed -n '1s/ .*//p')
+echo "address=$address"
+[ -z "$address" ] || ip -o route get "$address" | sed -n 's/.* src \([^ ]*\).*/source=\1/p'
+[ -z "$address" ] || ssh-keyscan -T 20 -t ed25519 "$address" 2>/dev/null | sed -n '/^[^#]/s/.*/answers=yes/p'
+:
+"""
+
+
+class There(Value):
+    """The other host. `lacks` are names of networks and features of its processor that the guest's host has."""
+
+    runs: bool = False
+    config: bool = False
+    dialect: str = ""
+    free: int = 0
+    xen: tuple[int, int] = (0, 0)
+    features: tuple[int, ...] = ()
+    networks: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    open: bool = False
+
+
+class XlState(State):
+    """Sizes in MiB, disks in bytes. `here`: the guest runs on this host; `auto` the entry that starts it with the host.
+    `source` is this host's own address on the way to `address`. `open`: a way for migrations is left."""
+
+    passing: ClassVar[frozenset[str]] = frozenset(
+        {"config", "text", "size", "disks", "networks", "features", "xen", "address", "source", "answers", "there"}
+    )
+
+    here: bool
+    auto: str
+    config: str
+    text: str
+    size: int
+    disks: tuple[Disk, ...]
+    networks: tuple[str, ...]
+    features: tuple[int, ...]
+    xen: tuple[int, int]
+    address: str
+    source: str
+    answers: bool
+    open: bool
+    there: There
+
+
+class _Xl(Way[Asked, XlState]):
+    state = XlState
+    sample = XlState(
+        here=True, auto="", config="/etc/xen/web.cfg", text='name = "web"\n', size=512, networks=("xenbr0",),
+        features=(0x1,), xen=(4, 20), address="10.20.0.2", source="10.20.0.1", answers=True, open=False,
+        disks=(Disk(path="/srv/web.img", kind="file", size=2 << 30, mark="nfs"),),
+        there=There(
+            dialect="xl", free=2048, xen=(4, 20), features=(0x1,), networks=("xenbr0",),
+            disks=(Disk(path="/srv/web.img", kind="file", size=2 << 30, mark="nfs"),),
+        ),
+    )  # fmt: skip
+
+    def look(self, host: Host, asked: Asked) -> XlState:
+        """This host's part of it."""
+        running = {name: mib for name, _, mib in domains(host)}
+        details = _details(host, asked.guest) if asked.guest in running else {}
+        config = configurations(host).get(asked.guest, "")
+        paths = [disk["pdev_path"] for disk in details.get("disks", ()) if disk.get("pdev_path")]
+        way = fields(ask(host, "sh", "-c", _WAY, "sh", asked.via or asked.to, timeout=120).replace("=", ":"))
+        info = fields(ask(host, "xl", "info"))
+        auto = f"grep -ls '^[[:space:]]*name[[:space:]]*=[[:space:]]*[\"'\\'']{asked.guest}[\"'\\'']' {AUTO}/*"
+        return XlState(
+            here=asked.guest in running,
+            auto=host.run(["sh", "-c", auto]).stdout.strip(),
+            config=config,
+            text=read_text(host, config) or "" if config else "",
+            size=running.get(asked.guest, 0),
+            disks=disks_of(host, paths),
+            networks=tuple(sorted({nic["bridge"] for nic in details.get("nics", ()) if nic.get("bridge")})),
+            features=_features(info),
+            xen=_version(info),
+            address=way.get("address", ""),
+            source=way.get("source", ""),
+            answers=way.get("answers") == "yes",
+            open=_left_open(host),
+            there=There(),
+        )
+
+    def see(self, world: World, host: Host, asked: Asked) -> XlState:
+        state = self.look(host, asked)
+        peer = world.host(asked.to)
+        dialect = peer.facts().dialect
+        if dialect != "xl":
+            return state.model_copy(update={"there": There(dialect=dialect)})
+        info = fields(ask(peer, "xl", "info"))
+        return state.model_copy(update={"there": There(
+            dialect=dialect,
+            runs=any(name == asked.guest for name, *_ in domains(peer)),
+            config=bool(state.config) and peer.run(["test", "-e", state.config]).ok,
+            free=int(info.get("free_memory", 0)),
+            xen=_version(info),
+            features=_features(info),
+            networks=tuple(ask(peer, "ls", "/sys/class/net").split()),
+            disks=disks_of(peer, [disk.path for disk in state.disks]),
+            open=_left_open(peer),
+        )})  # fmt: skip
+
+    def refusals(self, state: XlState, asked: Asked) -> tuple[Refusal, ...]:
+        there = state.there
+        if there.dialect != "xl":
+            return (Refusal(code="other-kind", message=f"{asked.to} is driven by {there.dialect}, not by xl",
+                            hint="a guest goes to a host of the same kind"),)  # fmt: skip
+        lacks = [name for name in state.networks if name not in there.networks]
+        weak = [mine & ~theirs for mine, theirs in zip(state.features, there.features, strict=False)]
+        rules = (
+            (state.here, "not-running", f"{asked.guest} does not run here", "start it first: xl create"),
+            (not there.runs, "runs-there", f"a guest of the name {asked.guest} runs on {asked.to}", "is it this one?"),
+            (bool(state.config), "no-configuration", f"no file below /etc/xen is that of {asked.guest}",
+             "put its configuration there: it goes along"),
+            (state.answers, "no-way", f"{asked.via or asked.to} ({state.address or 'an unknown name'}) has no ssh that "
+             "answers this host", "via= says by which network; nestlab net shows the links"),
+            (there.free >= state.size + OVERHEAD, "no-memory",
+             f"{asked.to} has {there.free}MiB free, the guest needs {state.size + OVERHEAD}MiB",
+             "take memory from guests there first (guest-memory)"),
+            (there.xen >= state.xen, "older-xen",
+             f"Xen {there.xen[0]}.{there.xen[1]} there is older than {state.xen[0]}.{state.xen[1]} here",
+             "guests go to the same version or a newer one: xen-upgrade there first"),
+            (asked.storage == "copy" or not any(weak), "lesser-cpu",
+             f"{asked.to}'s processor lacks features that the guest may use: {_words(weak)}",
+             "start the guest anew with a cpuid= line that takes them away, or storage=copy"),
+            (not lacks, "no-network", f"{asked.to} has no bridge {listed(lacks)}", "nestlab procedure run ... bridge"),
+        )  # fmt: skip
+        found = [Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine]
+        judge = copying if asked.storage == "copy" else sharing
+        return (*found, *judge(state.disks, there.disks, asked.to))
+
+    def actions(self, state: XlState, asked: Asked) -> tuple[Action, ...]:
+        copied = tuple(disk.path for disk in state.disks) if asked.storage == "copy" else ()
+        link = Link("", asked.to, state.address, state.source, copied)
+        if state.there.runs and not state.here:
+            return link.close() if state.open or state.there.open else ()
+        config = () if state.there.config else (Write(state.config, state.text, on=asked.to),)
+        entry = f"{AUTO}/{asked.guest}.cfg"
+        auto = (Remove(state.auto), run("mkdir", "-p", AUTO, on=asked.to),
+                run("ln", "-sf", state.config, entry, on=asked.to)) if state.auto else ()  # fmt: skip
+        if asked.storage == "shared":
+            move: tuple[Action, ...] = (_migrate(link, asked, node=""),)
+        else:
+            move = (
+                run("timeout", str(asked.wait), "xl", "shutdown", "-F", "-w", asked.guest, seconds=asked.wait + 60,
+                    hint=f"{asked.guest} does not shut down: give it more time with wait="),
+                *(link.put(disk.path) for disk in state.disks),
+                run("xl", "create", "-q", state.config, seconds=300, on=asked.to),
+            )  # fmt: skip
+        return (*link.open(), *config, *move, *auto, *link.close())
+
+    def undo(self, state: XlState, before: XlState, asked: Asked) -> tuple[Action, ...]:
+        forth = Link("", asked.to, before.address, before.source, tuple(disk.path for disk in before.disks))
+        todo: list[Action] = []
+        if state.here or not state.there.runs:
+            todo += forth.close() if state.open or state.there.open else ()
+        elif asked.storage == "shared":
+            back = Link(asked.to, "", before.source, before.address)
+            todo += [*back.open(), _migrate(back, asked, node=asked.to), *back.close()]
+        else:
+            stop = run("timeout", str(asked.wait), "xl", "shutdown", "-F", "-w", asked.guest, seconds=asked.wait + 60,
+                       on=asked.to)  # fmt: skip
+            todo += [stop, *forth.open(), *(forth.get(disk.path) for disk in before.disks), *forth.close()]
+        if not state.here and (asked.storage == "copy" or not state.there.runs):
+            todo.append(run("xl", "create", "-q", before.config, seconds=300))
+        if not todo:
+            return ()
+        if asked.storage == "copy":
+            todo += [Remove(disk.path, on=asked.to) for disk in before.there.disks if disk.kind == "absent"]
+        if not before.there.config:
+            todo.append(Remove(before.config, on=asked.to))
+        if before.auto and not state.auto:
+            todo += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
+        return (*todo, Remove(f"{RESULT}-{asked.guest}"))
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
+        peer = world.host(asked.to)
+        numbers = {name: number for name, number, _ in domains(peer)}
+        found = [
+            same(f"{asked.guest} runs on {asked.to}", True, asked.guest in numbers),
+            same(f"{asked.guest} runs on {host.name}", False, any(name == asked.guest for name, *_ in domains(host))),
+            same("ways for migrations that are left open", "none",
+                 listed([each.name for each in (host, peer) if _left_open(each)])),
+        ]  # fmt: skip
+        result = (read_text(host, f"{RESULT}-{asked.guest}") or "").splitlines()
+        if asked.storage == "shared" and result and asked.guest in numbers:
+            now = ask(peer, "xenstore-read", f"/local/domain/{numbers[asked.guest]}/vm").strip()
+            found.append(same("it is the same run of the guest: what xenstore knows it by", result[0], now))
+        counted = re.search(r"(\d+) packets transmitted, (\d+)", "\n".join(result))
+        if asked.address and asked.storage == "shared" and result:
+            lost = int(counted[1]) - int(counted[2]) if counted else -1
+            told = f"{lost} of {counted[1]}" if counted else "nothing was counted"
+            found.append(holds("pings lost meanwhile", f"{asked.lost} at most", told, 0 <= lost <= asked.lost))
+        return tuple(found)
+
+
+def _migrate(link: Link, asked: Asked, *, node: str) -> Action:
+    ping = "" if node else asked.address
+    words = (asked.guest, link.address, link.ssh, ping, f"{RESULT}-{asked.guest}")
+    return run("sh", "-c", _MIGRATE, "sh", *words, seconds=1800, on=node,
+               hint=f"{asked.guest} goes on running where it was")  # fmt: skip
+
+
+def _details(host: Host, guest: str) -> Mapping[str, Any]:
+    shown = json.loads(ask(host, "xl", "list", "-l", guest))
+    found: Mapping[str, Any] = (shown[0] if isinstance(shown, list) else shown)["config"]
+    return found
+
+
+def _features(info: Mapping[str, str]) -> tuple[int, ...]:
+    """The processor's feature words, as Xen levelled them for all guests."""
+    return tuple(int(word, 16) for word in info.get("hw_caps", "").split(":") if word)
+
+
+def _words(weak: list[int]) -> str:
+    return ", ".join(f"word {number}: {bits:08x}" for number, bits in enumerate(weak) if bits)
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, int]:
+    return int(info.get("xen_major", 0)), int(info.get("xen_minor", 0))
+
+
+def _left_open(host: Host) -> bool:
+    return is_open(read_text(host, AUTHORIZED), host.run(["test", "-e", FOLDER]).ok)
+
+
+PROCEDURE = Procedure(
+    name="guest-migrate",
+    title="A guest goes to another host",
+    summary="Live, where both hosts see the guest's disks (or it has none); with storage=copy its disks are streamed "
+    "to the other host and compared, without a file in between. The way between the hosts is a key that may do "
+    "nothing but this, from one address alone, and is gone afterwards.",
+    options=Asked,
+    ways={"xl": _Xl(), "xe": guest_migrate_xe.Xe()},
+    sources=(
+        "XenServer notes: Migrate a VM without a pool or shared storage",
+        "openSUSE xen README: Security (relocation)",
+        "xl(1): migrate; xapi: vm-migrate",
+        "sshd(8): AUTHORIZED_KEYS FILE FORMAT",
+    ),
+    refuses={
+        "other-kind": "the other host is of another kind",
+        "not-running": "the guest does not run",
+        "runs-there": "a guest of that name runs on the other host",
+        "no-configuration": "the guest's file is not below /etc/xen (plain Xen)",
+        "no-way": "the other host cannot be reached by ssh (plain Xen)",
+        "no-memory": "the other host has not enough memory free",
+        "older-xen": "the other host has an older Xen (plain Xen)",
+        "lesser-cpu": "the other host's processor lacks features that this one has (live, plain Xen)",
+        "no-network": "the other host lacks a network that the guest is on",
+        "no-disk": "live, and the other host does not have a disk",
+        "not-shared": "live, and a disk cannot be told to be the same on both hosts",
+        "not-a-file": "storage=copy of what is no file (plain Xen)",
+        "disk-there": "storage=copy over a file that is there (plain Xen)",
+        "no-room": "storage=copy, and the disks do not fit there (plain Xen)",
+        "same-host": "the guest is to go where it is (xe)",
+        "no-password": "hosts of two pools and no password_file= (xe)",
+        "no-storage": "the other pool has no default storage (xe)",
+        "nested": "the guest nests guests of its own: it is not mobile (xe)",
+    },
+    drill=Drill(
+        options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration"},
+        guest=True,
+        reason="it needs two hosts: nestlab procedure drill two-dom0 guest-migrate "
+        f"guest={DRILL_GUEST} to=beta via=beta.migration --node alpha",
+    ),
+    dead=(
+        Dead(
+            says="the receiving machine listens on TCP port 8002 for relocations; put a firewall in front of it",
+            why="that port was xend's. xl goes by ssh, encrypted: here by a key of its own, which is taken away again",
+        ),
+        Dead(
+            says="migratevm -sh SOURCE -dh DESTINATION, a program for XenServer 5.6 to 6.5",
+            why="vm-migrate does it since 6.1, live too; on plain Xen it is the copy that is made here",
+        ),
+    ),
+    subject="guest",
+)
