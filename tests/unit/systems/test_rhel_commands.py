@@ -8,6 +8,8 @@ from pykickstart.version import makeVersion
 
 from builder.systems.rhel.judge import judge_kickstart
 from builder.systems.rhel.judge.commands import COMMANDS, OPTIONS
+from builder.systems.rhel.judge.reading import read_kickstart
+from builder.systems.rhel.judge.report import Report
 from tests.support.rhel import HANDLERS, parsed
 
 # What stands for each row of the tables.
@@ -73,6 +75,24 @@ def test_every_command_of_the_release_is_known(release: str) -> None:
     assert unknown == [] and len(theirs) > 50
     (finding,) = [f for f in judge_kickstart("hallo\n", release) if f.code == "NLK014"]
     assert finding.hint
+
+
+@pytest.mark.parametrize("release", HANDLERS)
+def test_options_that_stand_alone_are_known(release: str) -> None:
+    """By pykickstart's own parser of every command: what stands behind such an option is not its value."""
+    seen = 0
+    for name, command in makeVersion(HANDLERS[release]).commands.items():  # type: ignore[no-untyped-call]
+        for option in [each for each in getattr(getattr(command, "op", None), "_actions", ()) if each.option_strings]:
+            word = max(option.option_strings, key=len)
+            (read,) = read_kickstart(f"{name} {word} behind", Report(release)).commands
+            assert read.words == (("behind",) if option.nargs == 0 else ()), f"{name} {word}"
+            seen += 1
+    assert seen > 100
+
+
+def test_an_option_is_no_value_of_the_one_before_it() -> None:
+    (read,) = read_kickstart("part / --unheard --size=9 --other", Report("el9")).commands
+    assert (read.words, read.options) == (("/",), {"unheard": True, "size": "9", "other": True})
 
 
 @pytest.mark.parametrize("release", HANDLERS)

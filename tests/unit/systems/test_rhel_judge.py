@@ -234,6 +234,15 @@ def test_a_command_that_is_misspelt_has_a_neighbour() -> None:
     assert finding.code == "NLK014" and finding.hint == "did you mean bootloader?"
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_stands_behind_a_hash_is_no_word(release: str) -> None:
+    text = (
+        right(release).replace("zerombr\n", "zerombr # yes\n").replace("raid.13 raid.14\n", "raid.13 raid.14 # four\n")
+    )
+    assert codes(text, release) == []
+    parsed(text, release)
+
+
 def test_without_a_machine_only_the_text_is_judged() -> None:
     assert judge_kickstart(RIGHT.replace("sdd", "sdz").replace("eth1", "eth9"), "el9") == ()
 

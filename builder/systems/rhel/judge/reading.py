@@ -18,65 +18,24 @@ SECTIONS = (
     "%anaconda",
     "%certificate",
 )
-# Options that stand alone. Any other one takes the word after it when it has no "=".
-_FLAGS = frozenset(
-    [
-        "all",
-        "initlabel",
-        "grow",
-        "noipv4",
-        "noipv6",
-        "activate",
-        "iscrypted",
-        "lock",
-        "disable",
-        "agreed",
-        "utc",
-        "isUtc",
-        "nodefroute",
-        "noformat",
-        "useexisting",
-        "non-interactive",
-        "plaintext",
-        "allow-ssh",
-        "enforcing",
-        "permissive",
-        "nobase",
-        "enableshadow",
-        "eject",
-        "kexec",
-        "linux",
-        "none",
-        "asprimary",
-        "recommended",
-        "hibernation",
-        "encrypted",
-        "thinpool",
-        "thin",
-        "erroronfail",
-        "nochroot",
-        "nodns",
-        "nontp",
-        "ntp-disable",
-        "install",
-        "noverifyssl",
-        "excludedocs",
-        "ignoremissing",
-        "default",
-        "multilib",
-        "cdrom",
-        "use-system-defaults",
-        "ssh",
-        "nombr",
-        "leavebootorder",
-        "sdboot",
-        "ignoredisk-interactive",
-        "enablemd5",
-        "upgrade",
-    ]
-)
-# These stand alone with some commands and take a list with `services`.
-_SOMETIMES = ("enabled", "disabled")
+# Options that stand alone: pykickstart's of every release, those of sections, and of the words that auth passes on. Any
+# other one takes the word after it when it has no "=".
+_FLAGS = frozenset((
+    "accept", "accepted", "activate", "active", "add-boot", "agree", "agreed", "all", "allow-ssh", "asprimary",
+    "autoscreenshot", "autovlan", "backuppassphrase", "cdl", "composefs", "connect-to-insights", "dcb", "default",
+    "disable", "disabled", "eject", "enable", "enabled", "enablemd5", "enableshadow", "encrypted", "enforcing",
+    "erroronfail", "exclude-weakdeps", "excludeWeakdeps", "excludedocs", "extlinux", "force-secure-boot", "ftp",
+    "grow", "hibernation", "http", "ignorebroken", "ignoredeps", "ignoremissing", "initlabel", "install",
+    "interactive", "ipv4-ignore-auto-dns", "ipv6-ignore-auto-dns", "isUtc", "iscrypted", "kexec", "lba32",
+    "leavebootorder", "linux", "lock", "multilib", "no-activate", "no-secure-boot", "no-signature-verification",
+    "nobase", "noboot", "nochroot", "nocore", "nodefroute", "nodns", "noformat", "nogpg", "nohome", "noipv4",
+    "noipv6", "nolvm", "nombr", "nomount", "non-interactive", "none", "nontp", "noswap", "notksdevice", "noverifyssl",
+    "ntp-disable", "nts", "overprovisioning", "permissive", "plaintext", "recommended", "reconfig", "resize",
+    "resolvedeps", "romount", "sdboot", "secure-boot", "skip", "smtp", "ssh", "sshkey", "startxonboot", "subvol",
+    "thin", "thinpool", "upgrade", "use-system-defaults", "useexisting", "utc",
+))  # fmt: skip
+# Options that take a word with these commands and stand alone with others.
+_VALUED = {("services", "enabled"), ("services", "disabled"), ("bootloader", "default")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +122,23 @@ def _included(line: str, number: int, report: Report) -> None:
 
 def _command(text: str, line: int, report: Report) -> Command | None:
     try:
-        words = shlex.split(text)
+        words = shlex.split(text, comments=True)
     except ValueError:
         report.add("NLK001", line, f"a quote is left open: {text[:80]}", "close it")
         return None
     plain: list[str] = []
     options: dict[str, str | bool] = {}
-    rest = iter(words[1:])
-    for word in rest:
+    rest = words[1:]
+    while rest:
+        word, *rest = rest
         if not word.startswith("--") or word == "--":
             plain.append(word)
             continue
         name, equals, value = word[2:].partition("=")
         if equals:
             options[name] = value
-        elif name in _FLAGS or (name in _SOMETIMES and words[0] != "services"):
+        elif (name in _FLAGS and (words[0], name) not in _VALUED) or not rest or rest[0].startswith("--"):
             options[name] = True
         else:
-            options[name] = next(rest, True)
+            options[name], *rest = rest
     return Command(words[0], tuple(plain), options, line)
