@@ -11,6 +11,7 @@ from builder.model.plan import SystemTraits
 from ci.exported import TARGETS
 from ci.matrix import table
 from ci.nightly.variants import section as variants
+from ci.nightly.xl_in_dom0 import section as xl_in_dom0
 from ci.proof import HERE, Claim
 
 _HEAD = """\
@@ -27,6 +28,7 @@ def page(systems: Mapping[str, SystemTraits], claims: Iterable[Claim], records: 
     parts = [_HEAD, "## QEMU and KVM, where labs run", table(systems, found, HERE)]
     for l0, target in TARGETS.items():
         parts += [f"## {target.title}, by `export --to {target.to}`", table(systems, found, l0)]
+        parts += [xl_in_dom0(files)] if l0 == "xen" else []
     parts += ["## Machines, controllers, cards and processors under QEMU's emulation", variants(files)]
     return "\n\n".join([*parts, "## Records", _records(files)]) + "\n"
 

@@ -21,6 +21,7 @@ from ci.nightly import (
     several,
     variants,
     xcpng_install,
+    xl_in_dom0,
 )
 from ci.nightly.part import DONE, Part, run_part
 
@@ -42,6 +43,7 @@ PARTS: dict[str, Part] = {
         several.PART,
         variants.PART,
         xcpng_install.PART,
+        xl_in_dom0.PART,
     )
 }
 

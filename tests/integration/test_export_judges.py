@@ -12,6 +12,7 @@ import pytest
 from lxml import etree
 
 from builder.model.lab import Lab
+from ci.nightly.xl_in_dom0 import PVH, plain_hvm
 from tests.integration.test_domain_xml import schema
 from tests.support.exports import HOSTILE, cards, export, installed, lab, two_nodes
 from tests.support.nodes import disk
@@ -25,6 +26,12 @@ pytestmark = pytest.mark.integration
 
 def many_disks(count: int) -> Lab:
     return lab(installed(disks=tuple(disk(f"d{n}", size=60 << 30) for n in range(count))))
+
+
+def nests(root: etree._Element) -> bool:
+    """What libvirt makes of nestedhvm=1. Of 0 it makes a processor without vmx and svm, and of nothing, none."""
+    cpu = root.find("cpu[@mode='host-passthrough']")
+    return cpu is not None and cpu.find("feature[@policy='disable']") is None
 
 
 XL: dict[str, tuple[Lab, dict[str, Any]]] = {
@@ -51,7 +58,7 @@ def test_xl_configurations_are_read_as_they_are_meant(name: str, tmp_path: Path)
         wrong, text = parse_xl(file)
         assert wrong == ""
         root = etree.fromstring(text)
-        assert root.find("cpu[@mode='host-passthrough']") is not None, "nestedhvm"
+        assert nests(root)
         assert root.findtext("vcpu") == "2" and root.findtext("memory") == str(node.memory // 1024)
         folder = site.get("folder", "/var/lib/nestlab/demo")
         sources = [source.get("file") for source in root.iterfind("devices/disk/source")]
@@ -62,6 +69,21 @@ def test_xl_configurations_are_read_as_they_are_meant(name: str, tmp_path: Path)
         assert macs == [node.management_mac, *(nic.mac for nic in node.nics)]
         models = {model.get("type") for model in root.iterfind("devices/interface/model")}
         assert models == {site.get("nic", "e1000")}
+
+
+def test_what_is_started_in_a_dom0_by_night_is_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "host.cfg"
+    file.write_text(export("xl", two_nodes())["host/host.cfg"].content)
+    file.write_text(plain_hvm(file))
+    for text, kind in ((file.read_text(), "hvm"), (PVH, "xenpvh")):
+        file.write_text(text)
+        wrong, values = read_xl(file, "kernel", "ramdisk", "tsc_mode")
+        assert wrong == "" and values["kernel"] == "/vmlinuz" and values["tsc_mode"] == "native"
+        wrong, read = parse_xl(file)
+        assert wrong == ""
+        root = etree.fromstring(read)
+        assert root.findtext("os/type") == kind and root.findtext("os/kernel") == "/vmlinuz"
+        assert not nests(root)
 
 
 @pytest.mark.parametrize(

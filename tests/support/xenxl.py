@@ -37,7 +37,7 @@ virt = function(libvirt, "virDomainVirtTypeFromString", text, result=number)(b"x
 caps = function(libvirt, "virCapabilitiesNew", number, ctypes.c_bool, ctypes.c_bool)(arch, False, False)
 guest = function(libvirt, "virCapabilitiesAddGuest", pointer, number, number, text, text, number, pointer)
 domain = function(libvirt, "virCapabilitiesAddGuestDomain", pointer, number, text, text, number, pointer)
-for name in (b"hvm", b"xen"):
+for name in (b"hvm", b"xen", b"xenpvh"):
     domain(guest(caps, kind(name), arch, None, None, 0, None), virt, None, None, 0, None)
 option = function(libvirt, "virDomainXMLOptionNew", *[pointer] * 6)(*[None] * 6)
 conf = function(libvirt, "virConfReadString", text, ctypes.c_uint)(open(sys.argv[2], "rb").read(), 0)

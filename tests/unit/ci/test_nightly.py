@@ -134,7 +134,7 @@ def test_every_part_is_named_and_within_the_time_limit(capsys: pytest.CaptureFix
         "boots", "kill9", "reproducibility", "clean-root-12", "clean-root-13", "bench-boot", "bench-image",
         "media-boots", "media-kill", "media-fuzz", "bench-media", "bench-render", "kickstart-storage", "injection",
         "judges", "install-lvm", "install-raid10", "xcpng-install", "procedures", "several-hosts", "installer-reports",
-        "exports", "variants",
+        "exports", "variants", "xl-in-dom0",
     }  # fmt: skip
     assert set(PARTS) == expected
     assert all(name in listed for name in expected)
