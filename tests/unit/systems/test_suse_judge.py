@@ -132,6 +132,8 @@ def test_one_wrong_thing_is_found(code: str, old: str, new: str, besides: tuple[
 def test_nothing_is_found_in_what_is_right() -> None:
     assert codes(RIGHT) == []
     assert codes(EFI, machine("uefi")) == []
+    for line in ("<xen_append>", "<xen_kernel_append>"):
+        assert codes(RIGHT.replace(line, f"{line}iommu=on crashkernel=128M ")) == []
     assert judge_autoyast(RIGHT.replace("sdb", "sdx").replace("eth0", "eth9"), "15.6") == ()
 
 

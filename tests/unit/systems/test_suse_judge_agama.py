@@ -83,6 +83,7 @@ def test_one_wrong_thing_is_found_in_agamas(code: str, path: Where, value: Any, 
 def test_agamas_firmware_and_disks() -> None:
     right = json.dumps(AGAMA_RIGHT)
     assert of_agama(right) == []
+    assert of_agama(changed(("bootloader", "extraKernelParams"), "iommu=soft quiet")) == []
     assert of_agama(right, machine("uefi")) == ["NLS118"]
     assert of_agama(changed(("storage", "boot"), {"configure": True}), machine("uefi")) == []
     assert of_agama(right, machine(native=True)) == ["NLS072", "NLS072"]

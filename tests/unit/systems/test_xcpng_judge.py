@@ -205,6 +205,8 @@ ARGUMENTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str, list[str]], .
     ("8.3", XEN, (*KERNEL, "atexit=reboot"), "", ["NLX076"]),
     ("8.3", XEN, (*KERNEL, "console=tty0"), "", ["NLX072"]),
     ("8.3", XEN, KERNEL, RIGHT, ["NLX077"]),
+    ("8.3", XEN, KERNEL, "<source type='nfs'>files.example:/x</source>", ["NLX077"]),
+    ("8.3", XEN, KERNEL, '<source type="local"/>', []),
     ("8.3", XEN, (*KERNEL, "network_device=eth0"), RIGHT, []),
     ("8.3", XEN, (*KERNEL, "netdevice=eth0"), "", ["NLX079"]),
     ("8.3", (*XEN, "install"), KERNEL, "", ["NLX078"]),

@@ -11,9 +11,10 @@ from builder.systems.suse.judge.reading import Element
 from builder.systems.suse.judge.report import Report
 from builder.systems.target import Target
 
-# Words that only Xen reads (docs/misc/xen-command-line), and words that only Linux reads.
+# Words that only Xen reads (docs/misc/xen-command-line), and words that only Linux reads. Both have iommu= and
+# crashkernel=.
 HYPERVISORS = re.compile(
-    r"dom0_\w+|com[12]|loglvl|guest_loglvl|noreboot|ucode|iommu|sched|cpufreq|spec-ctrl|watchdog|sync_console"
+    r"dom0_\w+|com[12]|loglvl|guest_loglvl|noreboot|ucode|sched|cpufreq|spec-ctrl|watchdog|sync_console"
     r"|no-real-mode|credit2_\w+|gnttab_\w+|crashkernel_xen"
 )
 LINUXS = re.compile(

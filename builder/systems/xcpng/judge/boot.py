@@ -33,7 +33,7 @@ _OF_XEN = frozenset(
     ["dom0_mem", "dom0_max_vcpus", "dom0_vcpus_pin", "com1", "com2", "loglvl", "guest_loglvl", "noreboot", "watchdog"]
 )
 _STOPPING = ("no-gpgcheck", "no-repo-gpgcheck")
-_REMOTE = re.compile(r">\s*(?:https?|ftp|nfs)://|type=\"nfs\"")
+_REMOTE = re.compile(r">\s*(?:https?|ftp|nfs)://|type=[\"']nfs[\"']")
 
 
 def judge_arguments(
