@@ -28,6 +28,7 @@ PROCEDURES: Mapping[str, str] = {
     "guest-memory": "builder.procedures.guest_memory",
     "guest-migrate": "builder.procedures.guest_migrate",
     "vif-tx-off": "builder.procedures.vif_tx_off",
+    "bridge": "builder.procedures.bridge",
     "raid-storage": "builder.procedures.raid_storage",
     "log-rotation": "builder.procedures.log_rotation",
     "remote-syslog": "builder.procedures.remote_syslog",

@@ -1,0 +1,290 @@
+"""A bridge for guests: over a card of its own, with an address or without, or over none, behind the host's address."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from builder.model.host import Host, World
+from builder.model.lab import Value
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Options,
+    Procedure,
+    Refusal,
+    Remove,
+    State,
+    Way,
+    Words,
+    Write,
+    holds,
+    run,
+    same,
+)  # fmt: skip
+from builder.procedures.asking import ask, listed, read_text
+
+# Cards and bridges, one a line: name, bridge it is a port of (or -), MTU, what it is (card, bridge, other), addresses.
+# Then which of them the way to whoever asks goes over, with all that lies below it.
+_LINKS = r"""
+for path in /sys/class/net/*; do
+  name=${path##*/} master=- kind=other
+  [ ! -e "$path/master" ] || master=$(basename "$(readlink -f "$path/master")")
+  [ ! -e "$path/device" ] || kind=card
+  [ ! -d "$path/bridge" ] || kind=bridge
+  echo "link $name $master $(cat "$path/mtu") $kind" $(ip -o address show dev "$name" scope global | awk '{print $4}')
+done
+way=$(ip -o route get "${SSH_CONNECTION%% *}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+for port in $way $(ls "/sys/class/net/$way/brif" 2>/dev/null); do echo "way $port"; done
+ip -o route show default | sed -n 's/.* dev \([^ ]*\).*/way \1/p'
+command -v nft >/dev/null && echo nft
+:
+"""
+_FORWARDS = "cat /proc/sys/net/ipv4/ip_forward; nft list table ip {table} 2>/dev/null"
+
+
+def _with_prefix(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses as the kernel shows them. Raises ValueError for what is none, or says no prefix."""
+    if lone := [word for word in words if "/" not in word]:
+        raise ValueError(f"{lone[0]} says no prefix: write {lone[0]}/24")
+    return tuple(str(ipaddress.ip_interface(word)) for word in words)
+
+
+class Asked(Options):
+    name: str = Field("xenbr9", pattern=r"^[a-z][a-z0-9_.-]{0,14}$", description="the bridge's name")
+    card: str = Field("", pattern=r"^[A-Za-z0-9_.@-]*$", description="the card that it is over; without, over none")
+    address: Annotated[Words, AfterValidator(_with_prefix)] = Field(
+        (), description="the bridge's own addresses, such as 10.9.0.1/24; it may have none"
+    )
+    mtu: int = Field(
+        1500, ge=576, le=9216, description="MTU; 1504 carries 1,500 bytes with a VLAN tag to a router guest"
+    )
+    nat: bool = Field(False, description="guests reach other networks by this host's address (no card, one address)")
+
+
+class Link(Value):
+    """A network interface. `kind` is card, bridge or other."""
+
+    master: str
+    mtu: int
+    kind: str
+    addresses: tuple[str, ...]
+
+
+class BridgeState(State):
+    """`unit` is our service, `rules` the file of address translation; `there`: an interface of that name exists.
+    `vital` are the interfaces that carry the way to this host."""
+
+    passing: ClassVar[frozenset[str]] = frozenset({"links", "vital", "nft"})
+
+    unit: str | None
+    rules: str | None
+    there: bool
+    links: Mapping[str, Link]
+    vital: tuple[str, ...]
+    nft: bool
+
+
+def _unit_path(name: str) -> str:
+    return f"/etc/systemd/system/nestlab-bridge-{name}.service"
+
+
+def _rules_path(name: str) -> str:
+    return f"/etc/nestlab-bridge-{name}.nft"
+
+
+class _Xl(Way[Asked, BridgeState]):
+    state = BridgeState
+    sample = BridgeState(
+        unit=None, rules=None, there=False, vital=("xenbr0", "eth0"), nft=True,
+        links={"eth1": Link(master="-", mtu=1500, kind="card", addresses=())},
+    )  # fmt: skip
+
+    def look(self, host: Host, asked: Asked) -> BridgeState:
+        rows = [line.split() for line in ask(host, "sh", "-c", _LINKS).splitlines()]
+        links = {row[1]: Link(master=row[2], mtu=int(row[3]), kind=row[4], addresses=tuple(row[5:]))
+                 for row in rows if row[0] == "link"}  # fmt: skip
+        return BridgeState(
+            unit=read_text(host, _unit_path(asked.name)),
+            rules=read_text(host, _rules_path(asked.name)),
+            there=asked.name in links,
+            links=links,
+            vital=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "way")),
+            nft=["nft"] in rows,
+        )
+
+    def refusals(self, state: BridgeState, asked: Asked) -> tuple[Refusal, ...]:
+        card = state.links.get(asked.card)
+        ours = state.unit is not None
+        held = next((name for name, link in state.links.items() for each in asked.address
+                     if each in link.addresses and name not in {asked.name, asked.card}), "")  # fmt: skip
+        rules = (
+            (ours or not state.there, "name-taken", f"an interface of the name {asked.name} is there, and is not ours",
+             "another name="),
+            (not asked.card or card is not None, "no-card", f"the host has no card {asked.card}",
+             f"it has {listed([name for name, link in state.links.items() if link.kind == 'card'])}"),
+            (asked.card not in state.vital, "management", f"{asked.card} carries the way to this host: it would be cut",
+             "another card; the network that the host is managed by gets its bridge when the host is set up"),
+            (card is None or card.master in {"-", asked.name}, "other-bridge",
+             f"{asked.card} is a port of {card.master if card else ''} already", "a card is over one bridge"),
+            (card is None or ours or not card.addresses or set(card.addresses) <= set(asked.address), "has-address",
+             f"{asked.card} has {listed(card.addresses if card else ())}, which a port of a bridge loses",
+             "address= gives it to the bridge"),
+            (not held, "address-taken", f"{held} has one of these addresses", "another address="),
+            (not asked.nat or (len(asked.address) == 1 and ":" not in asked.address[0] and not asked.card),
+             "nat-needs-address", "nat=true is for a bridge over no card with one IPv4 address",
+             "address=10.9.0.1/24, and no card="),
+            (not asked.nat or state.nft, "no-nft", "the host has no nft",
+             "in a lab file: packages: [nftables]; else install it on the host"),
+        )  # fmt: skip
+        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+
+    def actions(self, state: BridgeState, asked: Asked) -> tuple[Action, ...]:
+        unit, rules = _unit(asked), _nat(asked)
+        card = state.links.get(asked.card)
+        up = state.there and (card is None or card.master == asked.name)
+        if (state.unit, state.rules) == (unit, rules) and up:
+            return ()
+        stop = (_no_guests(asked.name), _service("stop", asked.name)) if state.unit is not None and state.there else ()
+        files: tuple[Action, ...] = (Write(_unit_path(asked.name), unit),)
+        if rules is not None:
+            files = (Write(_rules_path(asked.name), rules), *files)
+        elif state.rules is not None:
+            files = (Remove(_rules_path(asked.name)), *files)
+        return (*stop, *files, run("systemctl", "daemon-reload"), _service("enable", asked.name),
+                _service("restart", asked.name))  # fmt: skip
+
+    def undo(self, state: BridgeState, before: BridgeState, asked: Asked) -> tuple[Action, ...]:
+        todo: list[Action] = []
+        if state.unit is not None and before.unit is None:
+            todo += [_no_guests(asked.name), _service("disable", asked.name), _service("stop", asked.name)]
+            todo += [Remove(_unit_path(asked.name)), run("systemctl", "daemon-reload")]
+        if state.rules is not None and before.rules is None:
+            todo.append(Remove(_rules_path(asked.name)))
+        card = before.links.get(asked.card)
+        if todo and card is not None:
+            todo += [run("ip", "address", "replace", each, "dev", asked.card) for each in card.addresses]
+            todo.append(run("ip", "link", "set", "dev", asked.card, "mtu", str(card.mtu), "up"))
+        return tuple(todo)
+
+    def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        now = self.look(host, asked).links
+        made = now.get(asked.name)
+        ports = [name for name, link in now.items() if link.master == asked.name]
+        found = [
+            same(f"what {asked.name} is", "bridge", made.kind if made else "absent"),
+            same(f"addresses of {asked.name}", listed(asked.address), listed(made.addresses if made else ())),
+            same(f"MTU of {asked.name}", asked.mtu, made.mtu if made else 0),
+            same("it is made at each start", True, host.run(["systemctl", "-q", "is-enabled", _unit_name(asked)]).ok),
+        ]
+        if asked.card:
+            found.append(holds(f"ports of {asked.name}", asked.card, listed(ports), asked.card in ports))
+        if asked.nat:
+            shown = ask(host, "sh", "-c", _FORWARDS.format(table=_table(asked.name)))
+            found.append(same("the host forwards packets", "1", shown.partition("\n")[0]))
+            found.append(same("the kernel's own list of rules has the translation", True, "masquerade" in shown))
+        return tuple(found)
+
+
+def _no_guests(name: str) -> Action:
+    script = '! ls "/sys/class/net/$1/brif" 2>/dev/null | grep -E "^(vif|tap)"'
+    return run("sh", "-c", script, "sh", name, hint="guests are on the bridge and would lose their network: stop them")
+
+
+def _service(verb: str, name: str) -> Action:
+    fine = (5,) if verb == "stop" else ()
+    return run("systemctl", verb, f"nestlab-bridge-{name}.service", seconds=120, fine=fine)
+
+
+def _unit_name(asked: Asked) -> str:
+    return f"nestlab-bridge-{asked.name}.service"
+
+
+def _table(name: str) -> str:
+    return "nestlab_" + re.sub(r"[^a-z0-9]", "_", name)
+
+
+def _unit(asked: Asked) -> str:
+    name = asked.name
+    up = [f"ip link add name {name} mtu {asked.mtu} type bridge stp_state 0 forward_delay 0"]
+    down = [f"ip link delete dev {name}"]
+    if asked.card:
+        up += [f"ip address flush dev {asked.card} scope global",
+               f"ip link set dev {asked.card} mtu {asked.mtu} master {name} up"]  # fmt: skip
+    up += [f"ip address add {address} dev {name}" for address in asked.address]
+    up.append(f"ip link set dev {name} mtu {asked.mtu} up")
+    if asked.nat:
+        up += ["sysctl -q -w net.ipv4.ip_forward=1", f"nft -f {_rules_path(name)}"]
+        down.append(f"nft delete table ip {_table(name)}")
+    card = f"sys-subsystem-net-devices-{_escaped(asked.card)}.device"
+    waits = f"Wants={card}\nAfter={card}\n" if asked.card else ""
+    commands = [f"ExecStart={command}" for command in up] + [f"ExecStop=-{command}" for command in down]
+    return (
+        f"# Written by `nestlab procedure run`: bridge.\n[Unit]\nDescription=Bridge {name} for guests\n{waits}"
+        "After=network-pre.target nestlab-network.service\nBefore=xendomains.service\n\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+        + "".join(f"{line}\n" for line in commands)
+        + "\n[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def _escaped(card: str) -> str:
+    """A name within the name of a device unit: systemd writes other characters as bytes."""
+    return re.sub(r"[^A-Za-z0-9_.:]", lambda found: f"\\x{ord(found[0]):02x}", card)
+
+
+def _nat(asked: Asked) -> str | None:
+    if not asked.nat or not asked.address:
+        return None
+    network = ipaddress.ip_interface(asked.address[0]).network
+    return (
+        f"# Written by `nestlab procedure run`: bridge, nat=true.\ntable ip {_table(asked.name)} {{\n"
+        "  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n"
+        f'    ip saddr {network} oifname != "{asked.name}" masquerade\n  }}\n}}\n'
+    )
+
+
+PROCEDURE = Procedure(
+    name="bridge",
+    title="A bridge for guests",
+    summary="A bridge over a card of its own (with addresses or without), or over no card: for guests among "
+    "themselves, or with nat=true for guests that reach other networks by the host's address. A service makes it at "
+    "each start, before guests are started; a guest's vif names it: bridge=xenbr9. XAPI makes a bridge for every "
+    "card by itself.",
+    options=Asked,
+    ways={"xl": _Xl()},
+    sources=(
+        "Debian wiki: Xen, Configure Networking; BridgeNetworkConnections",
+        "NetBSD Xen HowTo: Virtual Networking (bridging and NAT)",
+        "openSUSE xen README: Networking",
+        "ip-link(8), nft(8), systemd.service(5)",
+    ),
+    refuses={
+        "name-taken": "an interface of that name is there",
+        "no-card": "the host has no such card",
+        "management": "the card carries the way to the host",
+        "other-bridge": "the card is a port of another bridge",
+        "has-address": "the card has addresses that the bridge is not given",
+        "address-taken": "another interface has the address",
+        "nat-needs-address": "nat=true without an address of its own, or over a card",
+        "no-nft": "nat=true, and the host has no nft",
+    },
+    drill=Drill(options={"name": "xenbr9", "address": "10.99.0.1/24", "mtu": "1504"}),
+    dead=(
+        Dead(
+            says="(network-script network-bridge) in xend-config.sxp",
+            why="xend is gone, and its scripts renamed the host's card while it was in use",
+        ),
+        Dead(
+            says="bridge_ports eth0 in /etc/network/interfaces",
+            why="still right on a host that ifupdown sets up; a service does the same on hosts without it as well",
+        ),
+    ),
+    subject="name",
+)
