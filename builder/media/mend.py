@@ -26,7 +26,7 @@ def growth(medium: Medium) -> int:
         return 0
     area = medium.system_area
     grain = SECTOR
-    if any(p.end * UNIT > view.cut and p.start == 0 for p in area.of("mbr")) and view.source.size % area.cylinder == 0:
+    if any(p.end * UNIT >= view.cut and p.start == 0 for p in area.of("mbr")) and view.source.size % area.cylinder == 0:
         grain = math.lcm(SECTOR, area.cylinder)
     if any(p.start * UNIT >= view.cut and p.start * UNIT % _MIB == 0 for p in area.partitions if p.kind != "0xee"):
         grain = math.lcm(grain, _MIB)

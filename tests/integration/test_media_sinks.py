@@ -329,3 +329,13 @@ def test_real_media(path: str, tmp_path: Path) -> None:
             assert all(a == b or number(b) - number(a) in (grown, grown // 4) for a, b in numbers), (
                 f"{before} -> {after}"
             )
+
+
+def test_whole_cylinders_stay_whole_where_the_volume_fills_them(source: Make, tmp_path: Path) -> None:
+    """xorriso pads within the volume, isohybrid behind it: old firmware wants either."""
+    src, out = source("no-joliet"), tmp_path / "out.iso"
+    write_file(plan_edits(src, [Put("/nestlab/answer.xml", b"<a/>")]), out)
+    aligned = "System area summary: MBR isohybrid cyl-align-on"
+    assert aligned in media.reports(src)
+    assert aligned in media.reports(out)
+    assert out.stat().st_size == src.stat().st_size + (1 << 20)
