@@ -1,0 +1,26 @@
+"""`--connect`: what `up` takes, and what it refuses before anything is read, built or sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from builder.cli.boundary import guarded
+from builder.cli.options import refuse_remote
+
+
+@pytest.mark.parametrize("uri", ["qemu+ssh://root@l0.example/system", "qemu+tls://l0/system", "xen:///system"])
+def test_another_machine_or_hypervisor_is_refused(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["up", "no-such-lab.yaml", "--connect", uri]) == 2
+    told = capsys.readouterr().err
+    assert uri in told and "export LAB --to libvirt" in told
+
+
+def test_the_environment_is_asked_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://l0/system")
+    assert guarded(["up", "no-such-lab.yaml"]) == 2
+    assert "on this machine alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("uri", [None, "qemu:///system", "qemu:///session", "qemu:///embed?root=/tmp/x"])
+def test_this_machine_is_taken(uri: str | None) -> None:
+    refuse_remote(uri)
