@@ -94,7 +94,8 @@ def private_cache(here: Bench) -> None:
 @contextmanager
 def bench() -> Iterator[Bench]:
     """Labs that a failing test left up are taken down; that nothing is left is asserted at the end."""
-    scratch = Path(tempfile.mkdtemp(prefix="nlt-", dir="/tmp"))
+    # Disks of gigabytes: /tmp may be memory.
+    scratch = Path(tempfile.mkdtemp(prefix="nlt-", dir="/var/tmp"))
     here = Bench(scratch)
     try:
         yield here
