@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from builder.cli.boundary import guarded
-from builder.cli.options import refuse_remote
 
 
 @pytest.mark.parametrize("uri", ["qemu+ssh://root@l0.example/system", "qemu+tls://l0/system", "xen:///system"])
@@ -21,6 +20,8 @@ def test_the_environment_is_asked_too(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "on this machine alone" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("uri", [None, "qemu:///system", "qemu:///session", "qemu:///embed?root=/tmp/x"])
-def test_this_machine_is_taken(uri: str | None) -> None:
-    refuse_remote(uri)
+@pytest.mark.parametrize("uri", ["qemu:///system", "qemu:///session", "qemu:///embed?root=/tmp/x"])
+def test_this_machine_is_taken(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["up", "no-such-lab.yaml", "--connect", uri]) == 2
+    told = capsys.readouterr().err
+    assert "no-such-lab.yaml" in told and uri not in told
