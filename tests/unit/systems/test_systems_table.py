@@ -13,7 +13,7 @@ from builder.model.layers import NodeLayer
 from builder.model.load import parse_lab
 from builder.model.plan import SystemPlan
 from builder.model.units import parse_size
-from builder.systems import SYSTEMS, load_system, traits
+from builder.systems import SYSTEMS, dead_settings, load_system, traits
 from tests.support.nodes import debian_node, tiny_node
 
 
@@ -59,6 +59,14 @@ def test_a_plan_is_data_that_survives_json_and_is_the_same_each_time(node: Node)
     plan = load_system(node.system).plan(node)
     assert SystemPlan.model_validate_json(plan.model_dump_json()) == plan
     assert load_system(node.system).plan(node) == plan
+
+
+@pytest.mark.parametrize("system", [name for name, row in traits().items() if row.install is not None])
+def test_settings_that_nothing_reads_are_explained(system: str) -> None:
+    rows = {name: row for of, name, row in dead_settings() if of == system}
+    assert len(rows) >= 5
+    for name, row in rows.items():
+        assert all((row.was, row.today, row.why, row.source)), name
 
 
 @pytest.mark.parametrize("system", [name for name, row in traits().items() if row.install is not None])

@@ -136,7 +136,7 @@ def _machine(script: Script, report: Report, target: Target, used: dict[str, Com
     if by_chance:
         report.add("NLK064", (used or listed)[by_chance[0]].line,
                    f"which of the disks is {by_chance[0]} depends on which one answers first",
-                   "name it by /dev/disk/by-id: install.disk_names: by-id")  # fmt: skip
+                   "install.disk_names: by-id, or the paths of the machine itself in install.devices")  # fmt: skip
     for disk in _boot_disks(script) if target.firmware == "bios" else ():
         if disk in known and known[disk].sector > 512:
             report.add("NLK042", used[disk].line, f"a BIOS does not start from {disk}, whose sectors have 4096 bytes",

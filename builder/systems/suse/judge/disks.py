@@ -77,7 +77,7 @@ def judge_names(used: Mapping[str, int] | Mapping[str, str], report: Report, tar
     """`used` are the disks of the profile, each with its place in it."""
     for disk in named_by_chance(target, used)[:1]:
         report.add("NLS074", used[disk], f"which of the disks is {disk} depends on which one answers first",
-                   "name it by /dev/disk/by-id: install.disk_names: by-id")  # fmt: skip
+                   "install.disk_names: by-id, or the paths of the machine itself in install.devices")  # fmt: skip
 
 
 def _against(drive: Drive, disk: TargetDisk, report: Report, target: Target) -> None:
