@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from builder.media import menus
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, damaged
 from builder.media.fat import Fat, FatFile
 from builder.media.initrd import Packing, layers
 from builder.media.medium import Medium
@@ -16,6 +16,9 @@ from builder.media.partitions import UNIT
 from builder.media.view import SECTOR
 
 _MENU_MAX = 1 << 16
+_MENUS_MAX, _LOOKED_AT_MAX = 1 << 19, 8 << 20
+"""Bytes of all menus, and of all files that are called like one. Vendors' menus have some ten thousand together."""
+_INITRDS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,27 @@ def fat_at(medium: Medium, at: int) -> Fat:
 
 
 def find_menus(medium: Medium) -> list[Menu]:
-    """Every boot menu that can be read, the tree's first."""
-    out = []
-    for path in medium.menu_candidates():
-        menu = _menu(path, medium.small(path, _MENU_MAX) or b"", None)
+    """Every boot menu that can be read, the tree's first. Raises MediaError when there is more than could be honest."""
+    out, looked_at, told = [], 0, 0
+    for path, raw, image in _candidates(medium):
+        menu = _menu(path, raw, image)
+        looked_at += len(raw)
         if menu is not None:
             out.append(menu)
+            told += len(raw)
+        if looked_at > _LOOKED_AT_MAX or told > _MENUS_MAX:
+            raise damaged(f"the medium holds {looked_at} bytes in files that are called like boot menus, or more")
+    return out
+
+
+def _candidates(medium: Medium) -> Iterator[tuple[str, bytes, int | None]]:
+    """Path, content and boot image of what is called as menus are."""
+    for path in medium.menu_candidates():
+        yield path, medium.small(path, _MENU_MAX) or b"", None
     for at, fat in fat_images(medium):
         for file in fat.walk():
-            if _is_menu_name(file) and (menu := _menu(file.path, fat.content(file), at)) is not None:
-                out.append(menu)
-    return out
+            if _is_menu_name(file):
+                yield file.path, fat.content(file), at
 
 
 def _is_menu_name(file: FatFile) -> bool:
@@ -102,7 +115,8 @@ def _menu(path: str, raw: bytes, image: int | None) -> Menu | None:
 
 
 def find_initrds(medium: Medium, found: list[Menu]) -> list[Initrd]:
-    """The initrds that menus name and the tree holds, each by the first path it is known under."""
+    """The initrds that menus name and the tree holds, each by the first path it is known under. Raises MediaError
+    when there are more than could be honest."""
     module: dict[str, bool] = {}
     for menu in found:
         for entry in menu.entries:
@@ -120,6 +134,8 @@ def find_initrds(medium: Medium, found: list[Menu]) -> list[Initrd]:
             path = known.path  # noqa: PLW2901
         size = sum(length for _at, length in pieces)
         out[pieces[0]] = Initrd(path, size, _packing(medium, pieces[0]), through_module)
+        if len(out) > _INITRDS_MAX:
+            raise damaged(f"the boot menus name more than {_INITRDS_MAX} initrds")
     return list(out.values())
 
 

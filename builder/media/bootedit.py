@@ -13,7 +13,7 @@ from builder.media.errors import MediaError
 from builder.media.fat import Fat, FatFile
 from builder.media.initrd import Packing, archive, guard, layers, overlay_place, packed_at
 from builder.media.medium import Medium, image_path
-from builder.media.menus import Change
+from builder.media.menus import Change, Entry
 from builder.media.menus.common import resolve
 from builder.media.workspace import Part, Staged, Workspace
 
@@ -21,6 +21,9 @@ MEDIA_CHECKS = ("rd.live.check", "rd.live.check=", "mediacheck", "mediacheck=")
 _SECOND_FROM = 1 << 20
 _GRUB_INITRD = re.compile(r"^[^#\n]*\b(?:initrd|initrdefi|initrd16|module|module2|xen_module)\s+\S", re.MULTILINE)
 _STEP = 1 << 20
+
+
+Uses = dict[tuple[int, int], list[tuple[Menu, Entry, str]]]
 
 
 @dataclass(slots=True)
@@ -134,16 +137,17 @@ class BootEdits:
             initrds = known or [self._unnamed(path)]
         if not initrds:
             raise MediaError("no boot menu names an initrd that is on the medium", hint="name the initrd yourself")
-        second = []
+        second: list[Initrd] = []
+        uses = self._uses(found)
+        if edit.how in ("auto", "second"):
+            second = self._taking_second(initrds, uses, found, forced=edit.how == "second")
         for initrd in initrds:
             if edit.how == "repack":
                 self._repack(initrd, data)
-            elif edit.how != "append" and self._takes_second(initrd, found, forced=edit.how == "second"):
-                second.append(initrd)
-            else:
+            elif initrd not in second:
                 self._append(initrd, data)
         if second:
-            self._second(second, found, data)
+            self._second(second, uses, data)
 
     def _unnamed(self, path: str) -> Initrd:
         parts = self.work.parts(path)
@@ -154,14 +158,35 @@ class BootEdits:
         size = sum(length for length, _payload in parts)
         return layers(lambda offset, length: self.work.peek(parts, offset, length), size)
 
-    def _takes_second(self, initrd: Initrd, found: list[Menu], *, forced: bool) -> bool:
-        users = [
-            entry for menu in found for entry in menu.entries for _path in self._named(menu, initrd, entry.initrds)
-        ]
-        able = bool(users) and not any(entry.module for entry in users) and self._all_seen(found)
-        if forced and not able:
-            raise MediaError(f"{initrd.path} goes to a loader that takes only one initrd", hint="append to it instead")
-        return able and (forced or initrd.size >= _SECOND_FROM)
+    def _uses(self, found: list[Menu]) -> Uses:
+        """Who loads the initrds, by their places: menu, entry and path as read from the root."""
+        uses: Uses = {}
+        for menu in found:
+            for entry in menu.entries:
+                for written in entry.initrds:
+                    path = resolve(written, menu.folder)
+                    place = self._place(path)
+                    if place is not None:
+                        uses.setdefault(place, []).append((menu, entry, path))
+        return uses
+
+    def _taking_second(self, initrds: list[Initrd], uses: Uses, found: list[Menu], *, forced: bool) -> list[Initrd]:
+        """Those beside which every loader takes a second one."""
+        if not forced and all(initrd.size < _SECOND_FROM for initrd in initrds):
+            return []
+        all_seen = self._all_seen(found)
+        out = []
+        for initrd in initrds:
+            place = self._place(initrd.path)
+            users = [] if place is None else uses.get(place, [])
+            able = all_seen and bool(users) and not any(entry.module for _menu, entry, _path in users)
+            if forced and not able:
+                raise MediaError(
+                    f"{initrd.path} goes to a loader that takes only one initrd", hint="append to it instead"
+                )
+            if able and (forced or initrd.size >= _SECOND_FROM):
+                out.append(initrd)
+        return out
 
     def _all_seen(self, found: list[Menu]) -> bool:
         """Whether every line that loads an initrd was understood. One behind a variable may load this very initrd,
@@ -180,27 +205,18 @@ class BootEdits:
         pieces = self.medium.data(path)
         return pieces[0] if pieces else None
 
-    def _named(self, menu: Menu, initrd: Initrd, written: tuple[str, ...]) -> list[str]:
-        """Which of a menu's paths are this initrd, under any of its names."""
-        place = self._place(initrd.path)
-        paths = [resolve(path, menu.folder) for path in written]
-        return [path for path in paths if place is not None and self._place(path) == place]
-
-    def _second(self, initrds: list[Initrd], found: list[Menu], data: bytes) -> None:
+    def _second(self, initrds: list[Initrd], uses: Uses, data: bytes) -> None:
         path = next(
             p for p in ("/nestlab.img", *(f"/nestlab{n}.img" for n in range(1, 100))) if not self.work.exists(p)
         )
         # The name is short and plain on purpose: loaders that know no Rock Ridge must find it.
         self.work.put(path, [(len(data), data)], how="added")
-        for menu in found:
-            pairs = {
-                (name, path)
-                for entry in menu.entries
-                for initrd in initrds
-                for name in self._named(menu, initrd, entry.initrds)
-            }
-            if pairs:
-                self._change(menu, Change(second_initrd=tuple(sorted(pairs)), folder=menu.folder))
+        pairs: dict[tuple[str, int | None], tuple[Menu, set[tuple[str, str]]]] = {}
+        for initrd in initrds:
+            for menu, _entry, name in uses[self._place(initrd.path) or (0, 0)]:
+                pairs.setdefault((menu.path, menu.image), (menu, set()))[1].add((name, path))
+        for menu, named in pairs.values():
+            self._change(menu, Change(second_initrd=tuple(sorted(named)), folder=menu.folder))
         self.notes.append(f"{path} is loaded behind {', '.join(i.path for i in initrds)}")
 
     def _append(self, initrd: Initrd, data: bytes) -> None:

@@ -20,8 +20,9 @@ NAMES = (
 )
 SIGNATURES = (".asc", ".sign", ".gpg", ".sig")
 _BY_LENGTH = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
-_LINE = re.compile(r"^([0-9a-fA-F]{32,128})([ \t]+\*?)(\S.*?)\s*$")
-_TREEINFO = re.compile(r"^(\s*)([^=\s][^=]*?)(\s*=\s*)(md5|sha1|sha256|sha512):([0-9a-fA-F]+)\s*$")
+# A line may be as long as its maker likes: neither has two ways to read the same blanks.
+_LINE = re.compile(r"([0-9a-fA-F]{32,128})[ \t]+\*?(\S.*)")
+_DIGEST = re.compile(r"\s*(md5|sha1|sha256|sha512):([0-9a-fA-F]+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,14 @@ class Listed:
 
 
 def _parse(line: str) -> Listed | None:
+    """A line as md5sum and its kin write it, or one of .treeinfo's `[checksums]`."""
+    line = line.rstrip()
     found = _LINE.match(line)
     if found and (name := _BY_LENGTH.get(len(found[1]))):
-        return Listed(resolve(found[3]), name, found[1].lower())
-    found = _TREEINFO.match(line)
-    return Listed(resolve(found[2]), found[4], found[5].lower()) if found else None
+        return Listed(resolve(found[2]), name, found[1].lower())
+    path, _equals, value = line.partition("=")
+    found = _DIGEST.match(value)
+    return Listed(resolve(path.strip()), found[1], found[2].lower()) if found and path.strip() else None
 
 
 def listed(text: str) -> dict[str, Listed]:

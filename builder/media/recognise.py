@@ -11,6 +11,8 @@ from builder.media.medium import Medium
 
 Family = Literal["xcpng", "rhel", "debian", "suse", "netbsd", "unknown"]
 _SMALL = 1 << 16
+# What configparser makes of a line takes it the square of the blanks in a row.
+_BLANKS = re.compile(r"[^\S\n]+")
 _NETBSD = re.compile(r"NetBSD(?:/\w+)? ([0-9]+(?:\.[0-9]+)*)")
 _DISK_INFO = re.compile(r"^(\S.*?) ([0-9][0-9.]*|testing|unstable)(?:\s|$)")
 
@@ -46,7 +48,7 @@ def _treeinfo(medium: Medium) -> Installer | None:
         text = _text(medium, path)
         parser = configparser.RawConfigParser(strict=False)
         try:
-            parser.read_string(text)
+            parser.read_string(_BLANKS.sub(" ", text))
         except configparser.Error:
             continue
 

@@ -32,7 +32,8 @@ EDITS: list[Edit] = [
 
 
 def targets(path: Path) -> list[range]:
-    """Where a reader's decisions come from: system area, descriptors, folders, path tables, catalog, boot image."""
+    """Where a reader's decisions come from: system area, descriptors, folders, path tables, catalog, boot image,
+    menus."""
     with Source(path) as source:
         medium = open_medium(source)
         found = [range(0, 2 * SECTOR), range(16 * SECTOR, 20 * SECTOR), range(source.size - 34 * 512, source.size)]
@@ -46,6 +47,7 @@ def targets(path: Path) -> list[range]:
             found.append(range(block * SECTOR, block * SECTOR + int.from_bytes(vd[132:136], "little")))
         found += [range(block * SECTOR, block * SECTOR + 128) for block in medium.catalogs]
         found += [range(i.block * SECTOR, i.block * SECTOR + 4096) for i in medium.boot_images]
+        found += [range(at, at + length) for path in medium.menu_candidates() for at, length in medium.data(path) or ()]
     return [r for r in found if len(r)]
 
 

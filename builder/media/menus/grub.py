@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from builder.media.menus.common import Change, Entry, is_hypervisor, same_path, with_arguments
 
@@ -82,38 +82,50 @@ def quote(argument: str) -> str:
     return "'" + argument.replace("'", "'\\''") + "'"
 
 
+@dataclass(slots=True)
+class _Draft:
+    """An entry that is being read."""
+
+    title: str
+    kernel: list[str] = field(default_factory=list)
+    hypervisor: list[str] = field(default_factory=list)
+    initrds: list[str] = field(default_factory=list)
+    module: bool = False
+
+    def entry(self) -> Entry:
+        kernel, hypervisor = self.kernel or [""], self.hypervisor or [""]
+        return Entry(
+            self.title, kernel[0], tuple(kernel[1:]), tuple(self.initrds), hypervisor[0], tuple(hypervisor[1:]),
+            self.module,
+        )  # fmt: skip
+
+
 def read_grub(text: str) -> tuple[Entry, ...]:
-    out: list[Entry] = []
+    drafts: list[_Draft] = []
     for line in _commands(text.splitlines()):
-        words = [unquote(word) for word in line.words]
-        rest = _operands(words)
+        rest = _operands([unquote(word) for word in line.words])
+        title = line.names[0]
         if not rest:
             continue
-        title = line.names[0]
-        fresh = not out or out[-1].title != title
         if line.command in _LINUX:
-            out.append(Entry(title, rest[0], tuple(rest[1:])))
+            drafts.append(_Draft(title, kernel=rest))
         elif line.command in _HYPERVISOR and not is_hypervisor(rest[0]):
-            out.append(Entry(title, rest[0], tuple(rest[1:]), module=True))
+            drafts.append(_Draft(title, kernel=rest, module=True))
         elif line.command in _HYPERVISOR:
-            out.append(Entry(title, "", hypervisor=rest[0], hypervisor_arguments=tuple(rest[1:]), module=True))
-        elif fresh:
-            continue
-        elif line.command in _INITRD:
-            last = out[-1]
-            out[-1] = Entry(title, last.kernel, last.arguments, (*last.initrds, *rest))
-        elif out[-1].module and not out[-1].kernel:
-            last = out[-1]
-            out[-1] = Entry(
-                title, rest[0], tuple(rest[1:]), (), last.hypervisor, last.hypervisor_arguments, module=True
-            )
-        elif out[-1].hypervisor:
-            last = out[-1]
-            initrds = (*last.initrds, rest[0])
-            out[-1] = Entry(
-                title, last.kernel, last.arguments, initrds, last.hypervisor, last.hypervisor_arguments, True
-            )
-    return tuple(entry for entry in out if entry.kernel)
+            drafts.append(_Draft(title, hypervisor=rest, module=True))
+        elif drafts and drafts[-1].title == title:
+            _load(drafts[-1], line.command, rest)
+    return tuple(draft.entry() for draft in drafts if draft.kernel)
+
+
+def _load(draft: _Draft, command: str, rest: list[str]) -> None:
+    """What is loaded behind a kernel or a hypervisor: of the hypervisor's modules the first is the kernel."""
+    if command in _INITRD:
+        draft.initrds += rest
+    elif draft.module and not draft.kernel:
+        draft.kernel = rest
+    elif draft.hypervisor:
+        draft.initrds.append(rest[0])
 
 
 def _operands(words: list[str]) -> list[str]:

@@ -62,9 +62,9 @@ def edit_netbsd(text: str, change: Change) -> str:
             continue
         out.append(f"menu={menu[0]}:{';'.join(commands)}" + line[len(line.rstrip("\r\n")) :])
     result = "".join(out)
-    if len(result.encode()) > FILE_MAX:
+    if _length(result) > FILE_MAX:
         raise MediaError(
-            f"boot.cfg may have {FILE_MAX} bytes and would have {len(result.encode())}", hint="use fewer arguments"
+            f"boot.cfg may have {FILE_MAX} bytes and would have {_length(result)}", hint="use fewer arguments"
         )
     return result
 
@@ -84,9 +84,14 @@ def _command(command: str, change: Change) -> str:
     new = " ".join([*words[:lead], *with_arguments(words[lead:], add, change.remove)])
     if new == " ".join(words):
         return command
-    if len(new.encode()) > COMMAND_MAX:
+    if _length(new) > COMMAND_MAX:
         raise MediaError(
-            f"NetBSD's loader takes {COMMAND_MAX} bytes of a command, this one has {len(new.encode())}: {new}",
+            f"NetBSD's loader takes {COMMAND_MAX} bytes of a command, this one has {_length(new)}: {new!r}",
             hint="use fewer or shorter arguments",
         )
     return new
+
+
+def _length(text: str) -> int:
+    """Bytes, of text that need not be UTF-8."""
+    return len(text.encode("utf-8", "surrogateescape"))

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def _mounts(processes: Path, numbers: set[str]) -> Iterator[str]:
     for line in _line(processes / "self/mountinfo").splitlines():
         fields = line.split()
         if len(fields) > 4 and fields[2] in numbers:
-            yield fields[4].encode().decode("unicode_escape")
+            yield re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
 
 
 def _swaps(processes: Path) -> list[str]:
