@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from builder.cli.frame import PREFIX, PROGRAM, Terminated, root, wants_color
+from builder.cli.output import printable
 from builder.cli.verbs import find
 from builder.errors import LabError, LabFileError
 from builder.secrets import redact
@@ -73,7 +74,7 @@ def _report(error: LabError) -> None:
     """Problems of a file start with the place, so that editors can jump there; anything else says it is an error."""
     color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
     label = "" if isinstance(error, LabFileError) else (click.style("error: ", fg="red") if color else "error: ")
-    _say(f"{label}{redact(str(error))}")
+    _say(label + printable(redact(str(error))))
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
 from builder.cli.media_edits import ISO, Asked, Job, edit_options, job
 from builder.cli.meter import meter
-from builder.cli.output import bytes_text, columns
+from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
 from builder.media.author import write_volume
 from builder.media.bill import cyclonedx, digest, injected
@@ -199,7 +199,7 @@ def _printer(app: App, *, err: bool) -> Callable[[str], None]:
 def _changes(plan: GraftPlan) -> str:
     if plan.is_noop:
         return "nothing is changed"
-    return columns(["file", "change", "size"], [[item.path, item.how, item.size] for item in plan.touched])
+    return printable(columns(["file", "change", "size"], [[i.path, i.how, i.size] for i in plan.touched]))
 
 
 def notes(made: Job, plan: GraftPlan) -> list[str]:
@@ -210,4 +210,4 @@ def notes(made: Job, plan: GraftPlan) -> list[str]:
     if made.fetched:
         names = ", ".join(sorted(made.fetched))
         out.append(f"note: the installer fetches {names} over the network: `nestlab media serve` has them")
-    return out
+    return [printable(line) for line in out]

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.output import bytes_text, columns, fields, output_option, show
+from builder.cli.output import bytes_text, columns, fields, output_option, printable, show
 from builder.media.inspect import MediumReport
 from builder.media.inspect import inspect as look
 from builder.media.menus import Entry
@@ -53,7 +53,7 @@ def _text(report: MediumReport) -> str:
         "partitions": ", ".join(report.tables) or "none",
         "media check": f"MD5 {report.implanted_md5}" if report.implanted_md5 else "none",
     })  # fmt: skip
-    return "\n\n".join(_clean(block) for block in (head, *_tables(report)))
+    return printable(redact("\n\n".join((head, *_tables(report)))))
 
 
 def _tables(report: MediumReport) -> Iterator[str]:
@@ -92,8 +92,3 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield f"  {' '.join((entry.kernel, *entry.arguments))}"
     if entry.initrds:
         yield f"  {' '.join(entry.initrds)}"
-
-
-def _clean(text: str) -> str:
-    """Names on a medium are its maker's: none may steer the terminal. Secrets among boot arguments are blanked."""
-    return redact("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

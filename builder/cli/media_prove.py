@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.output import blanked, bytes_text, columns, fields, output_option, show
+from builder.cli.output import blanked, bytes_text, columns, fields, output_option, printable, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
 from builder.events import EventLog
@@ -171,7 +171,7 @@ def text(report: Report) -> str:
         "volume": f"{report.volume_id} ({report.installer})",
     })  # fmt: skip
     blocks = [head, *_comparison(report), _boots(report.boots), *_failures(report.boots)]
-    return "\n\n".join([*blocks, f"{report.outcome}, {report.date}, nestlab {report.nestlab}"])
+    return printable("\n\n".join([*blocks, f"{report.outcome}, {report.date}, nestlab {report.nestlab}"]))
 
 
 def _comparison(report: Report) -> Iterator[str]:

@@ -12,7 +12,7 @@ import click
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
 from builder.cli.media_edits import ISO, Asked, edit_options, job
-from builder.cli.output import columns
+from builder.cli.output import columns, printable
 from builder.errors import HostLacks, LabError
 from builder.media.extract import extract
 from builder.media.netboot import GRUB_FOLDER, NetBoot, for_network, plan_netboot, reads_medium
@@ -68,7 +68,7 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, ma
     _write_grub(out)
     if not app.quiet:
         rows = [[name, (out / name).stat().st_size] for name in sorted({*tree.texts, *tree.taken, *loaders})]
-        click.echo(columns(["file", "size"], rows))
+        click.echo(printable(columns(["file", "size"], rows)))
         files = {"BIOS": _PXELINUX.name, "UEFI": _CORE_EFI}
         named = [f"{name} for {firmware}" for firmware, name in files.items() if (out / name).exists()]
         click.echo(
@@ -76,7 +76,7 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, ma
         )
     seeds = [] if made.volume is None else [p for p in made.volume.files if p.count("/") > 1]
     for line in (*made.remarks, *tree.notes, *(f"{path} is on the second volume only" for path in seeds)):
-        click.echo(f"note: {line}", err=True)
+        click.echo(printable(f"note: {line}"), err=True)
     if reads_medium(edits):
         click.echo("warning: the answer file's source is local, and here is no medium: give it a URL", err=True)
 

@@ -12,7 +12,7 @@ from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, load_lab
 from builder.cli.media_build import notes
 from builder.cli.media_edits import ISO, Asked, Job, by_hand, edit_options, for_node, node_names
-from builder.cli.output import bytes_text, columns
+from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
 from builder.media.author import author
 from builder.media.plan import GraftPlan, plan_edits
@@ -77,11 +77,7 @@ def _log(app: App) -> Any:
     def tell(request: Request) -> None:
         if not app.quiet:
             part = f" {request.start}-{request.end}" if request.end > request.start else ""
-            click.echo(f"{request.client} {request.method} {_shown(request.path)} {request.status}{part}", err=True)
+            path = printable(request.path[:200])
+            click.echo(f"{request.client} {request.method} {path} {request.status}{part}", err=True)
 
     return tell
-
-
-def _shown(path: str) -> str:
-    """A path as a client sent it, without what could steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in path[:200])

@@ -12,7 +12,7 @@ from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.media_build import notes
 from builder.cli.media_edits import ISO, Asked, by_hand, edit_options, job
 from builder.cli.meter import meter
-from builder.cli.output import bytes_text
+from builder.cli.output import bytes_text, printable
 from builder.errors import UsageError
 from builder.media.plan import plan_edits
 from builder.media.sinks.device import Disk, check, look_at, write_device
@@ -58,4 +58,4 @@ def write(app: App, /, *, iso: Path, device: Path, target: tuple[str, str] | Non
 def describe(disk: Disk) -> str:
     """A disk as its owner knows it."""
     kind = "removable" if disk.removable else "NOT removable"
-    return f"{disk.path} ({disk.model or 'no model'}, {bytes_text(disk.size)}, {kind})"
+    return printable(f"{disk.path} ({disk.model or 'no model'}, {bytes_text(disk.size)}, {kind})")

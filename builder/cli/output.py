@@ -45,6 +45,11 @@ def blanked(value: Any) -> Any:
     return redact(value) if isinstance(value, str) and ("$" in value or "://" in value or "-----" in value) else value
 
 
+def printable(text: str) -> str:
+    """Text that others wrote, as a terminal may have it: nothing in it moves the cursor or sets colours."""
+    return "".join(char if char.isprintable() or char in "\n\t\xa0" else "?" for char in text)
+
+
 def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Left-aligned columns with a header in capitals, two spaces apart, never cut to a width."""
     lines = [[title.upper() for title in header], *([str(cell) for cell in row] for row in rows)]

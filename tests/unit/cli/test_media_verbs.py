@@ -91,10 +91,26 @@ def test_inspect_in_every_form(run: Run) -> None:
     assert run("inspect", "xcpng.iso", "-o", "yaml").stdout.startswith("path: xcpng.iso\n")
 
 
-def test_a_medium_cannot_steer_the_terminal(run: Run, here: Path) -> None:
-    menu = b"label \x1b]0;owned\x07\n  kernel vmlinuz\n  append initrd=initrd.img \x1b[2J\n"
-    made.iso(here / "bad.iso", {**made.FILES, "/isolinux/isolinux.cfg": menu})
-    assert "\x1b" not in run("inspect", "bad.iso").stdout
+STEERS = b"label \x1b]0;owned\x07\xff\n  kernel vmlinuz\n  append initrd=initrd.img \x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (("inspect", "bad.iso"), 0),
+        (("build", "--iso", "bad.iso", "-o", "out.iso", "--append", "a=1"), 0),
+        (("build", "--iso", "bad.iso", "-o", "out.iso", "--append", "a=1", "--title", "other"), 1),
+    ],
+)
+def test_a_medium_cannot_steer_the_terminal(
+    argv: tuple[str, ...], status: int, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by what is told of it, and not by what is told when it fails."""
+    made.iso(here / "bad.iso", {**made.FILES, "/isolinux/isolinux.cfg": STEERS, "/isolinux/\x1bx.cfg": STEERS})
+    assert guarded(["media", *argv]) == status
+    said = "".join(capsys.readouterr())
+    assert "owned" in said or "x.cfg" in said
+    assert not set(said) & {"\x1b", "\x07", "\udcff"}
 
 
 def test_secrets_of_boot_arguments_are_blanked(run: Run, here: Path) -> None:
