@@ -69,7 +69,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
     findings = [*judge_answers(text, release.name, machine), *judge_arguments(hypervisor, kernel, release.name, text)]
     for _, name, content in scripts:
         findings += judge_script(name, content, release.name)
-    findings += judge_host(node, zfs=options.zfs)
+    findings += judge_host(node, zfs=options.zfs, address=options.network.address)
     stop_at_errors(node, "the answers", findings)
     way = "http" if delivery == "served" else "initrd"
     quirks = (*_QUIRKS, *((_RAID_QUIRK,) if node.raid and not has_guest_storage(node, options, release) else ()))

@@ -260,6 +260,16 @@ def test_the_node_itself() -> None:
     assert [f.code for f in judge_host(xcpng_node(), zfs=True)] == ["NLX080"]
 
 
+def test_addresses_that_nobody_sets() -> None:
+    storage = nic(1, addresses=("10.0.0.5/24",), trunk=(10,), vlan_addresses={10: ("10.0.10.5/24",)})
+    (found,) = judge_host(xcpng_node(nics=(nic(2), storage)))
+    assert (found.code, found.severity) == ("NLX085", "warning")
+    assert found.message.endswith("10.0.0.5/24, 10.0.10.5/24") and "card 2" in found.where
+    alone = xcpng_node(nics=(nic(1, addresses=("10.0.0.5/24",)),))
+    assert judge_host(alone, address="10.0.0.5/24") == ()
+    assert [each.code for each in judge_host(alone, address="10.0.0.6/24")] == ["NLX085"]
+
+
 def test_every_code_is_found_somewhere_and_explained() -> None:
     own = re.findall(r"NLX[0-9]{3}", Path(__file__).read_text())
     assert set(own) == set(CODES)

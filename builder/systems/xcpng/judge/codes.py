@@ -241,4 +241,11 @@ CODES: Mapping[str, Code] = {
         _ALL,
         "doc/parameters.txt: network_config",
     ),
+    "NLX085": Code(
+        False,
+        "An answer file gives an address to one card, the management interface's: those of other cards of the node are "
+        "set on the running host.",
+        _ALL,
+        "host-installer parseInterface: admin-interface",
+    ),
 }

@@ -9,8 +9,9 @@ from builder.systems.xcpng.judge.report import Report
 from builder.systems.xcpng.memory import documented
 
 
-def judge_host(node: Node, *, zfs: bool = False) -> tuple[Finding, ...]:
-    """Warnings about memory and firmware, and errors for hardware without a driver."""
+def judge_host(node: Node, *, zfs: bool = False, address: str | None = None) -> tuple[Finding, ...]:
+    """Warnings about memory, firmware and addresses that nobody sets, and errors for hardware without a driver.
+    `address` is the management interface's, where it is a fixed one."""
     report = Report(node.release, node.name)
     least, stated = documented(node.memory, zfs=zfs)
     if node.xen.dom0_memory < least:
@@ -29,4 +30,9 @@ def judge_host(node: Node, *, zfs: bool = False) -> tuple[Finding, ...]:
     for model in dict.fromkeys((node.management_nic, *(nic.model for nic in node.nics))):
         if model == "virtio":
             report.add("NLX083", "cards", "dom0's kernel has no driver for virtio cards", "model: e1000")
+    for number, nic in enumerate(node.nics, 1):
+        others = [each for each in (*nic.addresses, *sum(nic.vlan_addresses.values(), ())) if each != address]
+        if others:
+            report.add("NLX085", f"card {number} ({nic.network})", f"the host will not have {', '.join(others)}",
+                       "xe pif-reconfigure-ip on the host, or install.network: {card: ..., address: ...}")  # fmt: skip
     return tuple(report.found)
