@@ -25,6 +25,7 @@ from builder.systems.xcpng.releases import RELEASES, Release
 from builder.systems.xcpng.traits import TRAITS
 
 ANSWER = "answerfile.xml"
+BRIDGE = "xenbr0"
 VOLUME = "NESTLAB"
 """Label of the volume whose `seed/` is laid over the host's files."""
 
@@ -111,6 +112,11 @@ def _scripts(node: Node, options: XcpngInstall, templates: Templates) -> list[tu
 
 def _refuse(node: Node, options: XcpngInstall, release: Release, machine: Machine) -> None:
     what = f"{node.name}: install"
+    if node.xen.bridge != BRIDGE:
+        raise LabError(
+            f"{node.name}: xen.bridge: {release.title} names its bridges itself, and eth0's is {BRIDGE}",
+            hint="leave bridge out",
+        )
     _refuse_disks(node, options, release, what)
     network = options.network
     if network.card >= len(machine.cards):

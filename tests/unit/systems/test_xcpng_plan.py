@@ -190,6 +190,7 @@ def test_a_failure_is_known_by_its_line(line: str, cause: str) -> None:
 THREE = tuple(disk(f"disk{n}", size=100 * GIB) for n in range(3))
 REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("no medium", "8.3", {"source": ImageSource()}, "installed from a medium"),
+    ("another bridge", "8.3", {"xen": xen(bridge="br7")}, "names its bridges itself"),
     ("no source", "8.3", {"install": {"sources": []}}, "names no place of packages"),
     ("no disk", "8.3", {"disks": ()}, "needs a disk"),
     ("RAID10", "8.3", {"raid": (RaidArray(name="r", level=10, disks=("disk0", "disk1", "disk2")),)}, "one RAID1 array"),
