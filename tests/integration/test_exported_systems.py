@@ -119,7 +119,7 @@ JUDGES: Mapping[str, Callable[[Path, Mapping[str, str]], None]] = {
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_an_export_passes_its_judges_or_is_refused_by_documents(
-    case: Case, judge: Callable[[str, Texts], None], record_property: Callable[[str, object], None]
+    case: Case, judge: Callable[[str, Texts], None], request: pytest.FixtureRequest
 ) -> None:
     try:
         files = files_of(case)
@@ -128,4 +128,4 @@ def test_an_export_passes_its_judges_or_is_refused_by_documents(
         return
     texts = tuple((name, file.content) for name, file in sorted(files.items()) if name != "README.md")
     judge(case.l0, texts)
-    record_property("judged", case.name)
+    request.node.user_properties.append(("judged", case.name))  # for `ci.nightly.exports`
