@@ -24,6 +24,7 @@ _STEP = 1 << 20
 
 
 Uses = dict[tuple[int, int], list[tuple[Menu, Entry, str]]]
+"""Who loads initrds, by their places: menu, entry, and path as read from the root."""
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ class BootEdits:
         return layers(lambda offset, length: self.work.peek(parts, offset, length), size)
 
     def _uses(self, found: list[Menu]) -> Uses:
-        """Who loads the initrds, by their places: menu, entry and path as read from the root."""
+        """What the entries of these menus load."""
         uses: Uses = {}
         for menu in found:
             for entry in menu.entries:
@@ -170,6 +171,10 @@ class BootEdits:
                         uses.setdefault(place, []).append((menu, entry, path))
         return uses
 
+    def _users(self, initrd: Initrd, uses: Uses) -> list[tuple[Menu, Entry, str]]:
+        place = self._place(initrd.path)
+        return [] if place is None else uses.get(place, [])
+
     def _taking_second(self, initrds: list[Initrd], uses: Uses, found: list[Menu], *, forced: bool) -> list[Initrd]:
         """Those beside which every loader takes a second one."""
         if not forced and all(initrd.size < _SECOND_FROM for initrd in initrds):
@@ -177,8 +182,7 @@ class BootEdits:
         all_seen = self._all_seen(found)
         out = []
         for initrd in initrds:
-            place = self._place(initrd.path)
-            users = [] if place is None else uses.get(place, [])
+            users = self._users(initrd, uses)
             able = all_seen and bool(users) and not any(entry.module for _menu, entry, _path in users)
             if forced and not able:
                 raise MediaError(
@@ -213,7 +217,7 @@ class BootEdits:
         self.work.put(path, [(len(data), data)], how="added")
         pairs: dict[tuple[str, int | None], tuple[Menu, set[tuple[str, str]]]] = {}
         for initrd in initrds:
-            for menu, _entry, name in uses[self._place(initrd.path) or (0, 0)]:
+            for menu, _entry, name in self._users(initrd, uses):
                 pairs.setdefault((menu.path, menu.image), (menu, set()))[1].add((name, path))
         for menu, named in pairs.values():
             self._change(menu, Change(second_initrd=tuple(sorted(named)), folder=menu.folder))

@@ -49,7 +49,7 @@ def _names_at(work: Workspace, block: int, size: int | None) -> list[str]:
     tree = work.medium.best
     out = []
     for length, folder in tree.index().files.get(block - tree.base, ()):
-        for hit in tree.listing(folder):
-            if hit.record.extent == block - tree.base and length == hit.record.size and size in (None, length):
+        if size in (None, length):
+            for hit in tree.starting_at(folder, block - tree.base, length):
                 out.append("/" + "/".join(filter(None, (tree.path(folder), tree.name(hit.record, hit.rock_ridge)))))
     return out

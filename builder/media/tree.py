@@ -158,6 +158,16 @@ class Tree:
                 yield Hit(folder, index, record, self.about(record))
             previous = record.ident if record.flags & MORE_SECTIONS else None
 
+    def starting_at(self, folder: Dir, extent: int, size: int) -> Iterator[Hit]:
+        """The files in a folder whose data starts at a block and whose first section has that size."""
+        records = self.load(folder)
+        for index, record in enumerate(records):
+            if index < 2 or (record.extent, record.size) != (extent, size) or record.is_dir:
+                continue
+            before = records[index - 1]
+            if not (before.flags & MORE_SECTIONS and before.ident == record.ident):
+                yield Hit(folder, index, record, self.about(record))
+
     def child(self, folder: Dir, name: str) -> Hit | None:
         """What a folder holds under a name. Raises MediaError when any name in it is a trap."""
         record = self._names(folder).get(self._fold(name))

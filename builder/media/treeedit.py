@@ -44,9 +44,7 @@ class TreeEditor:
         for length, folder in self.index.files.get(block - self.tree.base, ()):
             if length == size and id(folder) not in seen:
                 seen.add(id(folder))
-                for hit in self.tree.listing(folder):
-                    if (hit.record.extent, hit.record.size) == (block - self.tree.base, size) and not hit.record.is_dir:
-                        yield hit
+                yield from self.tree.starting_at(folder, block - self.tree.base, size)
 
     def repoint(self, hit: Hit, sections: Sections) -> None:
         """Let a file's records tell another place and size. Raises MediaError for what is no plain file."""
