@@ -55,7 +55,10 @@ def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator
     yield "changes nothing. With a reason against it nothing is begun, and all reasons are told at once."
     yield "\n## Refused when\n"
     yield from (f"- {when} (`{code}`)" for code, when in procedure.refuses.items())
-    if not procedure.stops_guests and _restarts(procedure, asked):
+    restarts = not procedure.stops_guests and _restarts(procedure, asked)
+    if not procedure.refuses and not restarts:
+        yield "Never: it takes nothing away, and can be done at any time."
+    if restarts:
         yield "- the host has to restart for it, and guests run (`guests-run`)"
     yield from _dead(procedure)
     yield "\n## Proof\n"

@@ -24,9 +24,10 @@ class FakeHost:
     with files written and restarts, in order.
     """
 
-    QUESTIONS = ("test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ",
-                 "readlink", "uname", "ps ", "xenstore-read", "systemctl -q is-", "grub-editenv - list",
-                 "grub2-editenv - list")  # fmt: skip
+    QUESTIONS: tuple[str, ...] = (
+        "test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ", "readlink",
+        "uname", "ps ", "xenstore-read", "systemctl -q is-", "grub-editenv - list", "grub2-editenv - list",
+    )  # fmt: skip
 
     def __init__(
         self, answers: Mapping[str, Answer], files: Mapping[str, str] | None = None, dialect: str = "xl",
