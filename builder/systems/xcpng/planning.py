@@ -29,6 +29,13 @@ BRIDGE = "xenbr0"
 VOLUME = "NESTLAB"
 """Label of the volume whose `seed/` is laid over the host's files."""
 
+# Settings of `install:` by the modes in which the installer reads them: answerfile.py, parseUpgrade and parseRestore.
+_OF_FRESH = (
+    "sr_type", "guest_storage", "guest_disks", "preserve_first_partition", "hostname", "ntp", "ntp_source", "timezone",
+    "keyboard", "root_password", "root_keys", "services_on", "services_off",
+)  # fmt: skip
+_OF_PACKAGES = ("sources", "drivers", "check_signatures", "check_repository", "network_backend")
+
 _QUIRKS = (
     Quirk(
         name="log-on-console",
@@ -117,6 +124,7 @@ def _refuse(node: Node, options: XcpngInstall, release: Release, machine: Machin
             f"{node.name}: xen.bridge: {release.title} names its bridges itself, and eth0's is {BRIDGE}",
             hint="leave bridge out",
         )
+    _refuse_unread(options, what)
     _refuse_disks(node, options, release, what)
     network = options.network
     if network.card >= len(machine.cards):
@@ -145,6 +153,17 @@ def _refuse(node: Node, options: XcpngInstall, release: Release, machine: Machin
         raise LabError(f"{what}: the service {name} is to be on and off", hint="take it out of one list")
     if options.delivery == "served" and options.served_at is None:
         raise LabError(f"{what}.delivery served needs served_at", hint="add served_at: http://host/folder/")
+
+
+def _refuse_unread(options: XcpngInstall, what: str) -> None:
+    """The installer of an upgrade or a restore takes over what the host has."""
+    unread = () if options.mode == "fresh" else _OF_FRESH + (_OF_PACKAGES if options.mode == "restore" else ())
+    said = [name for name in unread if name in options.model_fields_set]
+    if said:
+        raise LabError(
+            f"{what}.{said[0]}: nothing reads it with mode {options.mode}, which takes over what the host has",
+            hint=f"leave out: {', '.join(said)}",
+        )
 
 
 def _refuse_disks(node: Node, options: XcpngInstall, release: Release, what: str) -> None:

@@ -135,6 +135,13 @@ def test_the_hosts_own_arguments_by_layer() -> None:
     assert made.boot_args.kernel == ("xen-pciback.hide=(0000:03:00.0)", "mitigations=off")
 
 
+def test_an_upgrade_may_have_all_that_its_installer_reads() -> None:
+    read = {"sources": ["https://mirror.example/xcp"], "network": STATIC, "network_backend": "bridge",
+            "multipath": True, "at_start": [{"file": text_file("#!/bin/sh\n")}], "check_signatures": False}  # fmt: skip
+    assert plan(install={"mode": "upgrade", **read}).findings == ()
+    assert plan(install={"mode": "restore", "at_start": read["at_start"], "end": "shell"}).findings == ()
+
+
 @pytest.mark.parametrize("mode", ["fresh", "upgrade", "restore"])
 @pytest.mark.parametrize("end", ["poweroff", "reboot", "shell"])
 def test_two_boots(mode: str, end: str) -> None:
@@ -190,6 +197,10 @@ def test_a_failure_is_known_by_its_line(line: str, cause: str) -> None:
 THREE = tuple(disk(f"disk{n}", size=100 * GIB) for n in range(3))
 REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("no medium", "8.3", {"source": ImageSource()}, "installed from a medium"),
+    ("host name of an upgrade", "8.3", {"install": {"mode": "upgrade", "hostname": "x", "ntp": ["a.example"]}},
+     "hostname: nothing reads it with mode upgrade"),
+    ("source of a restore", "8.2", {"install": {"mode": "restore", "sources": ["local"]}},
+     "sources: nothing reads it with mode restore"),
     ("another bridge", "8.3", {"xen": xen(bridge="br7")}, "names its bridges itself"),
     ("no source", "8.3", {"install": {"sources": []}}, "names no place of packages"),
     ("no disk", "8.3", {"disks": ()}, "needs a disk"),
