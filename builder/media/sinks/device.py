@@ -87,7 +87,7 @@ def check(disk: Disk, size: int, again: Path | None) -> None:
     if not disk.removable and again != disk.path:
         raise MediaError(
             f"{disk.path} ({disk.model or 'no model'}, {disk.size} bytes) cannot be pulled out: is it the right one?",
-            hint=f"if it is, name {disk.path} a second time",
+            hint=f"if it is, name it a second time: --again {disk.path}",
         )
 
 
