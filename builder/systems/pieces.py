@@ -58,6 +58,13 @@ def refuse_users(users: Sequence[User], what: str) -> None:
             raise LabError(f"{what}.users: two users are called {name}", hint="rename one of them")
 
 
+def refuse_services(on: Sequence[str], off: Sequence[str], what: str) -> None:
+    """Raises LabError for a service that is to be enabled and disabled."""
+    for name in on:
+        if name in off:
+            raise LabError(f"{what}: the service {name} is to be on and off", hint="take it out of one list")
+
+
 def refuse_bonds(node: Node, bonds: Sequence[Bond], cards: int, what: str) -> None:
     """Raises LabError for bonds of fewer than two cards, of cards that are not there or in two of them, and of a card
     with addresses that the bond would not have. `cards` counts the management card."""

@@ -14,7 +14,7 @@ from builder.render.arguments import KernelArguments
 from builder.render.templates import Templates
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import machine_of
-from builder.systems.pieces import refuse_users
+from builder.systems.pieces import refuse_services, refuse_users
 from builder.systems.rhel.judge import judge_arguments, judge_host, judge_kickstart
 from builder.systems.rhel.network import network_lines
 from builder.systems.rhel.options import Hook, RhelInstall
@@ -230,6 +230,7 @@ def _refuse(node: Node, options: RhelInstall, release: Release) -> None:
             raise LabError(f"{what}: {release.title} does not know the hash of {name}'s password ($y$)",
                            hint="make one with `openssl passwd -6`")  # fmt: skip
     refuse_users(options.users, what)
+    refuse_services(options.services_on, options.services_off, what)
     for section, hooks in (("pre", options.pre), ("pre_install", options.pre_install), ("post", options.post)):
         for hook in hooks:
             for number, line in enumerate(hook.file.content.splitlines(), 1):

@@ -9,7 +9,7 @@ from builder.render.templates import Templates
 from builder.systems.dom0 import refuse_dom0_memory
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
-from builder.systems.pieces import refuse_users
+from builder.systems.pieces import refuse_services, refuse_users
 from builder.systems.suse import agama, autoyast
 from builder.systems.suse.arguments import REMOVED, VOLUME, delivery_of, dom0_line, hypervisor_line, installer_line
 from builder.systems.suse.files import host_files, scripts
@@ -102,8 +102,7 @@ def _refuse(node: Node, options: SuseInstall, release: Release, machine: Machine
         raise LabError(f"{what}.registration: {release.title} is not registered", hint="use repositories")
     if options.modules is not None and not release.modules:
         raise LabError(f"{what}.modules: {release.title}'s medium has none", hint="use repositories")
-    for name in set(options.services_on) & set(options.services_off):
-        raise LabError(f"{what}: the service {name} is to be on and off", hint="take it out of one list")
+    refuse_services(options.services_on, options.services_off, what)
 
 
 def _refuse_of_agama(node: Node, options: SuseInstall, machine: Machine, what: str) -> None:

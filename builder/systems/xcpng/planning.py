@@ -10,6 +10,7 @@ from builder.model.plan import Answer, BootArgs, MediaEdit, Quirk, SystemPlan
 from builder.render.templates import Templates
 from builder.systems.fitness import refuse_uninstallable, stop_at_errors
 from builder.systems.machine import Machine, machine_of
+from builder.systems.pieces import refuse_services
 from builder.systems.xcpng.answer import RAID_DEVICE, Stage, answer_file, has_guest_storage
 from builder.systems.xcpng.arguments import (
     REMOVED,
@@ -149,8 +150,7 @@ def _refuse(node: Node, options: XcpngInstall, release: Release, machine: Machin
         )
     if options.ntp_source == "manual" and not options.ntp:
         raise LabError(f"{what}.ntp_source manual needs servers", hint="add ntp: [...]")
-    for name in set(options.services_on) & set(options.services_off):
-        raise LabError(f"{what}: the service {name} is to be on and off", hint="take it out of one list")
+    refuse_services(options.services_on, options.services_off, what)
     if options.delivery == "served" and options.served_at is None:
         raise LabError(f"{what}.delivery served needs served_at", hint="add served_at: http://host/folder/")
 

@@ -124,6 +124,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("timer on release 6", "el6", {"install": {"trim": "timer"}}, "no fstrim.timer"),
     ("stage of release 6", "el6", {"install": {"pre_install": [{"file": text_file("true\n")}]}}, "no such stage"),
     ("hash of release 7", "el7", {"install": {"root_password": "$y$j9T$salt$" + "a" * 43}}, r"\$y\$"),
+    ("service on and off", "el9", {"install": {"services_on": ["a", "b"], "services_off": ["b"]}}, "b is to be on and"),
     ("two users", "el9", {"install": {"users": [{"name": "a"}, {"name": "a"}]}}, "two users are called a"),
     ("root as user", "el9", {"install": {"users": [{"name": "root"}]}}, "no user of its own"),
     ("bridge on release 6", "el6", {"install": {"network": {"bridges": [{"name": "br0", "card": 0}]}}}, "no bridges"),
