@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from builder.errors import LabError
 from builder.model.lab import Node
+from builder.systems.dom0 import pciback_hide
 from builder.systems.machine import Machine
 from builder.systems.xcpng.memory import setting
 from builder.systems.xcpng.options import XcpngInstall
@@ -65,9 +66,7 @@ def host_hypervisor(node: Node) -> tuple[str, ...]:
 
 def host_kernel(node: Node) -> tuple[str, ...]:
     """Those of dom0's kernel, set on the installed host."""
-    devices = "".join(f"({each if each.count(':') == 2 else f'0000:{each}'})" for each in node.xen.pciback_hide)
-    hidden = (f"xen-pciback.hide={devices}",) if devices else ()
-    return (*hidden, *_valued(node, node.kernel.arguments, "kernel.arguments"))
+    return (*pciback_hide(node.xen), *_valued(node, node.kernel.arguments, "kernel.arguments"))
 
 
 def _valued(node: Node, arguments: Sequence[str], where: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from builder.model.units import GIB, MIB
+from builder.systems.dom0 import memory
 
 SOURCE = "XCP-ng docs, guides, Dom0 memory"
 
@@ -24,4 +25,5 @@ def documented(host: int, *, zfs: bool = False) -> tuple[int, bool]:
 
 def setting(size: int) -> str:
     """The hypervisor's argument: the same value as start and as maximum."""
-    return f"dom0_mem={size // MIB}M,max:{size // MIB}M"
+    amount = memory(size)
+    return f"dom0_mem={amount},max:{amount}"
