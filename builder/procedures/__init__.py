@@ -33,6 +33,7 @@ PROCEDURES: Mapping[str, str] = {
     "vif-queue": "builder.procedures.vif_queue",
     "bridge": "builder.procedures.bridge",
     "raid-storage": "builder.procedures.raid_storage",
+    "multipath": "builder.procedures.multipath",
     "log-rotation": "builder.procedures.log_rotation",
     "remote-syslog": "builder.procedures.remote_syslog",
     "secure-boot-certs": "builder.procedures.secure_boot_certs",

@@ -58,22 +58,28 @@ def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures
     return {"ok": status == 0, "drill": {"date": made["date"], **made["drills"][0]}}
 
 
-def migrate(release: str, desk: Desk) -> Figures:
-    """A guest goes from one host to another and back, live: on a lab of two."""
-    text = (ROOT / "labs/two-dom0.yaml").read_text("utf-8")
-    lab = desk.folder / f"two-dom0-{release}.yaml"
-    lab.write_text(
-        text.replace("name: two-dom0", f"name: two-dom0-{release}").replace("release: 13", f"release: {release}")
+def on_lab(name: str, node: str, procedure: str, release: str, desk: Desk) -> Figures:
+    """One that needs more than a host: on an example lab that has it."""
+    text = (ROOT / f"labs/{name}.yaml").read_text("utf-8")
+    lab = desk.folder / f"{name}-{release}.yaml"
+    text = text.replace(f"name: {name}\n", f"name: {name}-{release}\n").replace(
+        "release: 13\n", f"release: {release}\n"
     )
-    options = [f"{key}={value}" for key, value in load_procedure("guest-migrate").drill.options.items()]
-    return drill_lab(lab, f"{release}-guest-migrate", ["guest-migrate", *options, "--node", "alpha"], desk)
+    lab.write_text(text, "utf-8")
+    options = [f"{key}={value}" for key, value in load_procedure(procedure).drill.options.items()]
+    return drill_lab(lab, f"{release}-{procedure}", [procedure, *options, "--node", node], desk)
+
+
+# Lab, node and procedure.
+LABS = (("two-dom0", "alpha", "guest-migrate"), ("multipath", "dom0", "multipath"))
 
 
 def units() -> Sequence[Unit]:
     alone = [
         Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES
     ]
-    return [*alone, *(Unit(f"{release}-guest-migrate", partial(migrate, release), 1200) for release in RELEASES)]
+    labs = [Unit(f"{release}-{row[2]}", partial(on_lab, *row, release), 1200) for row in LABS for release in RELEASES]
+    return [*alone, *labs]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:

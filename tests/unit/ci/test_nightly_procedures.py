@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from builder.model.load import parse_lab
 from builder.procedures import PROCEDURES, load_procedure
+from builder.procedures.options import parse_options
 from builder.procedures.page import index, page
 from builder.systems import traits
-from ci.nightly.procedures import RELEASES, drilled, judge, lab_text, units
+from ci.nightly.procedures import LABS, RELEASES, drilled, judge, lab_text, on_lab, units
 
 
 def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[str, Any]:
@@ -21,12 +26,35 @@ def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[s
 
 def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None:
     names = {unit.name for unit in units()}
-    assert names == {f"{release}-{name}" for release in RELEASES for name in (*drilled(), "guest-migrate")}
+    assert names == {f"{release}-{name}" for release in RELEASES for name in (*drilled(), "guest-migrate", "multipath")}
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
     assert "tls-certificate" not in drilled()
     for release in RELEASES:
         lab = parse_lab(lab_text(release).encode(), traits()).lab
         assert (lab.nodes[0].system, lab.nodes[0].release) == ("debian", release)
+
+
+@pytest.mark.parametrize(("name", "node", "procedure"), LABS)
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_needs_more_than_a_host_has_an_example_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, node: str, procedure: str, release: str
+) -> None:
+    """The lab as it is brought up, and what is asked of it."""
+    seen: list[Any] = []
+
+    def keep(*words: Any) -> dict[str, bool]:
+        seen.append(words)
+        return {"ok": True}
+
+    monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
+    desk: Any = SimpleNamespace(folder=tmp_path)
+    assert on_lab(name, node, procedure, release, desk) == {"ok": True}
+    lab = parse_lab(seen[0][0].read_bytes(), traits()).lab
+    assert lab.name == f"{name}-{release}" and {each.release for each in lab.nodes} == {release}
+    assert node in {each.name for each in lab.nodes} and seen[0][2][0] == procedure
+    given = dict(word.split("=") for word in seen[0][2] if "=" in word)
+    assert parse_options(load_procedure(procedure), given) is not None
+    assert seen[0][2][-2:] == ["--node", node]
 
 
 def test_one_that_failed_is_no_proof_and_its_record_is_kept() -> None:
