@@ -71,7 +71,8 @@ _KVM = (
         "kvm_intel with no machine running, modprobe kvm_intel nested=1, and for good 'options kvm_intel nested=1' in "
         "/etc/modprobe.d/kvm.conf",
         "The kernel's Documentation/virt/kvm/x86/running-nested-guests.rst: on by default since Linux 4.20. The file "
-        "says nothing of whether it works: only a guest that boots does.", section="Nested XCP-ng using QEMU/KVM, Configure KVM nested virtualization (Intel)",
+        "says nothing of whether it works: only a guest that boots does.",
+        section="Nested XCP-ng using QEMU/KVM, Configure KVM nested virtualization (Intel)",
     ),
     _guide(
         "kvm", "kvm.nested.amd", "1", "on AMD, on recent kernels, AMD-V in the firmware's setup is all that it takes: "

@@ -163,8 +163,9 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
             discard.append(call("rm", "-f", "--", path))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))
-            eject.append(call("eject", machine.name, "hdc" if machine.node.machine == "pc" else "sdcd"))
-            finish.append(call("finish", machine.name))
+            drive = "hdc" if machine.node.machine == "pc" else "sdcd"
+            eject.append(call("eject", machine.name, drive))
+            finish.append(call("finish", machine.name, drive))
         create.append(f"{call('define', machine.name)} {here(f'{machine.node.name}/domain.xml')}")
         start.append(call("start", machine.name))
         remove.append(call("remove", machine.name))
@@ -173,8 +174,8 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
         script("create.sh", f"Makes networks, disks and domains of the lab {lab.name}.", create),
         script("start.sh", "Starts the nodes. One with a medium installs itself: its disk, still empty, is tried first."
                , start),
-        script("finish.sh", "For installers that switch the machine off at their end: waits for that and starts the "
-               "node again.\nAfter a reboot nothing has to be done.", finish),
+        script("finish.sh", "For installers that switch the machine off at their end: waits for that, takes the "
+               "medium out,\nand starts the node again. After a reboot nothing has to be done.", finish),
         script("eject.sh", "Takes the media out.", eject),
         script("remove.sh", "Removes domains, disks and networks. Media are kept.",
                [*reversed(remove), *discard, *unaccesses(lab), *networks]),

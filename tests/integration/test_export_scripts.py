@@ -153,8 +153,10 @@ def test_finish_starts_what_has_switched_itself_off(name: str, tmp_path: Path) -
     program = {"xe": "xe", "libvirt": "virsh", "proxmox": "qm"}[name]
     assert [call[0] for call in fake_l0.calls(l0.fakes, program)][-1] == started, "the last of all: on again"
     assert off[0] in (l0.fakes / "state.json").read_text()
-    # libvirt's and the others' media: an installed disk is tried before them, and xe and qm take theirs out as well.
-    assert (l0.state != running) == (name != "libvirt")
+    finished = l0.state
+    assert finished != running, "the medium is out"
+    l0.run("finish.sh")
+    assert l0.state == finished, "a host that runs is not waited for"
 
 
 @pytest.mark.parametrize("name", ["xe", "proxmox"])

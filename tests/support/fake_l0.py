@@ -113,7 +113,7 @@ def qm(words: list[str], now: State) -> int:
     elif verb == "set":
         machines[number].update(zip(words[2::2], words[3::2], strict=True))
     elif verb == "config":
-        print(f"name: {machines[number]['--name']}\ntags: {machines[number]['--tags']}")
+        print("\n".join(f"{key[2:]}: {value}" for key, value in machines[number].items() if key.startswith("--")))
     elif verb == "status":
         print(f"status: {machines[number]['status']}")
     elif verb in ("start", "stop"):
@@ -165,10 +165,14 @@ def virsh(words: list[str], now: State) -> int:
         known[words[1]] = verb == "start"
     elif verb == "undefine":
         assert known.pop(words[1]) is False
-        now["ours"] = [each for each in now.get("ours", []) if each != words[1]]
+        for kept in ("ours", "ejected"):
+            now[kept] = [each for each in now.get(kept, []) if each != words[1]]
     elif verb == "domblklist":
-        print(" Target   Source\n------\n hdc      /x.iso")
-    elif verb != "change-media":
+        medium = "-" if words[1] in now.get("ejected", []) else "/x.iso"
+        print(f" Target   Source\n------\n hdc      {medium}")
+    elif verb == "change-media":
+        now["ejected"] = sorted({*now.get("ejected", []), words[1]})
+    else:
         return 2
     return 0
 

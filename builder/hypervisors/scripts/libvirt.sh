@@ -55,10 +55,12 @@ ours() {
     [ -n "$(virsh metadata "$1" "$MARK" 2>/dev/null)" ] || fail "the domain $1 is there, and was not exported by nestlab"
 }
 
-# define NAME FILE
+# define NAME FILE: one that is there is kept, with its medium out if it was taken out.
 define() {
     if virsh dominfo "$1" >/dev/null 2>&1; then
         ours "$1"
+        say "$1 is there"
+        return 0
     fi
     virsh define --validate "$2"
 }
@@ -73,19 +75,25 @@ start() {
     running "$1" || virsh start "$1"
 }
 
-# finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
+# is_empty NAME DEVICE: whether the medium is out of the drive.
+is_empty() {
+    drives=$(virsh domblklist "$1")
+    printf '%s\n' "$drives" | awk -v drive="$2" '$1 == drive && $2 == "-" { empty = 1 } END { exit !empty }'
+}
+
+# finish NAME DEVICE: waits until the installer has switched the machine off (when it does), takes the medium out, and
+# starts it again. A drive that is empty says that this was done.
 finish() {
-    await_end "$1" ": virsh console $1" running "$1"
+    if ! is_empty "$1" "$2"; then
+        await_end "$1" ": virsh console $1" running "$1"
+        eject "$1" "$2"
+    fi
     start "$1"
 }
 
 # eject NAME DEVICE: an empty drive, now and at the next start.
 eject() {
-    if ! virsh dominfo "$1" >/dev/null 2>&1; then
-        return 0
-    fi
-    drives=$(virsh domblklist "$1")
-    if printf '%s\n' "$drives" | awk -v drive="$2" '$1 == drive && $2 == "-" { empty = 1 } END { exit !empty }'; then
+    if ! virsh dominfo "$1" >/dev/null 2>&1 || is_empty "$1" "$2"; then
         return 0
     fi
     if running "$1"; then

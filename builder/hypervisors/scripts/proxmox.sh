@@ -73,13 +73,17 @@ start() {
 # is_on ID
 is_on() { [ "$(qm status "$1")" != 'status: stopped' ]; }
 
-# finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
+# finish NAME: waits until the installer has switched the machine off (when it does), takes the medium out, and starts
+# it again. A drive that is empty says that this was done.
 finish() {
     id=$(id_of "$1")
     [ -n "$id" ] || fail "there is no machine $1: run create.sh"
-    await_end "$1" ": qm terminal $id" is_on "$id"
-    eject "$1"
-    qm start "$id"
+    settings=$(qm config "$id")
+    if ! printf '%s\n' "$settings" | grep -q -e '^ide2: none'; then
+        await_end "$1" ": qm terminal $id" is_on "$id"
+        eject "$1"
+    fi
+    start "$1"
 }
 
 # eject NAME

@@ -127,19 +127,25 @@ start() {
     [ "$(state_of "$uuid")" = running ] || xe vm-start "uuid=$uuid"
 }
 
-# finish NAME: waits until the installer has switched the machine off (when it does), and starts it again.
+# has_medium UUID
+has_medium() { [ -n "$(found vbd-list "vm-uuid=$1" type=CD empty=false params=uuid)" ]; }
+
+# finish NAME: waits until the installer has switched the machine off (when it does), takes the medium out, and starts
+# it again. A drive that is empty says that this was done.
 finish() {
     uuid=$(one "$(vm_of "$1")" "machine $1 of this lab")
-    await_end "$1" "" is_on "$uuid"
-    eject "$1"
-    xe vm-start "uuid=$uuid"
+    if has_medium "$uuid"; then
+        await_end "$1" "" is_on "$uuid"
+        eject "$1"
+    fi
+    start "$1"
 }
 
 # eject NAME
 eject() {
     uuid=$(vm_of "$1")
     [ -n "$uuid" ] || return 0
-    if [ -n "$(found vbd-list "vm-uuid=$uuid" type=CD empty=false params=uuid)" ]; then
+    if has_medium "$uuid"; then
         xe vm-cd-eject "uuid=$uuid"
     fi
 }

@@ -1,0 +1,49 @@
+"""Exported scripts that were interrupted and run again: nothing is installed twice, nothing waits for what is over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_export_scripts import L0
+from tests.support import fake_l0
+
+pytestmark = pytest.mark.integration
+THIS_START = Path("/proc/sys/kernel/random/boot_id").read_text()
+
+
+def created(l0: L0) -> list[str]:
+    return [Path(call[-1]).name for call in fake_l0.calls(l0.fakes, "xl") if call[0] == "create"]
+
+
+@pytest.mark.parametrize(
+    ("since", "running", "wanted"),
+    [
+        (THIS_START, False, ["host.cfg"]),
+        (THIS_START, True, ["host.cfg"]),
+        ("another-start-of-dom0\n", False, ["install.cfg", "host.cfg"]),
+    ],
+    ids=["the installer has ended since", "the installer runs", "dom0 was restarted meanwhile"],
+)
+def test_xl_goes_on_with_an_installation(since: str, running: bool, wanted: list[str], tmp_path: Path) -> None:
+    l0 = L0(tmp_path, "xl")
+    l0.run("create.sh")
+    (l0.folder / "demo-host.started").write_text(since)
+    (l0.folder / "demo-ready.started").write_text(since)
+    domains = {"demo-ready": -1, **({"demo-host": 2} if running else {})}
+    (l0.fakes / "state.json").write_text(json.dumps(fake_l0.state(l0.fakes) | {"xl": domains}))
+    l0.run("start.sh")
+    assert created(l0) == wanted
+    assert (l0.folder / "demo-host.installed").exists() and "demo-host" in fake_l0.state(l0.fakes)["xl"]
+
+
+def test_libvirt_keeps_a_medium_out_that_was_taken_out(tmp_path: Path) -> None:
+    l0 = L0(tmp_path, "libvirt")
+    l0.run("create.sh")
+    l0.run("eject.sh")
+    defined = [call for call in fake_l0.calls(l0.fakes, "virsh") if call[0] == "define"]
+    l0.run("create.sh")
+    assert [call for call in fake_l0.calls(l0.fakes, "virsh") if call[0] == "define"] == defined
+    assert fake_l0.state(l0.fakes)["ejected"] == ["demo-host"]
