@@ -92,6 +92,35 @@ def test_in_place_and_back(layout: str, source: Make, tmp_path: Path) -> None:
     assert digest(copy) == before
 
 
+_MEASURED = """
+import sys
+from pathlib import Path
+from builder.media.edits import Put
+from builder.media.plan import plan_edits
+from builder.media.sinks import apply_in_place, undo_in_place
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+path, before = Path(sys.argv[1]), peak()
+apply_in_place(plan_edits(path, [Put("/answer.xml", b"<a/>")]))
+print(peak() - before)
+"""
+
+
+def test_a_big_partition_behind_the_volume_moves_in_little_memory(tmp_path: Path) -> None:
+    """It moves over its own old place, further than a piece and by less than its length."""
+    root, src = media.tree(tmp_path / "tree"), tmp_path / "src.iso"
+    esp = {"EFI/BOOT/grub.cfg": media.GRUB_MENU.encode(), "noise": media.noise(80 << 20, "esp")}
+    media.fat_image(root / "images/efiboot.img", esp, kib=96 << 10, bits=32)
+    media.build("appended", root, src)
+    old, wanted = digest(src), planned(plan_edits(src, [Put("/answer.xml", b"<a/>")]))
+    grown = media.sh(sys.executable, "-c", _MEASURED, src)
+    assert digest(src) == wanted
+    assert int(grown) < 24 << 10
+    undo_in_place(src)
+    assert digest(src) == old
+
+
 def test_curl_reads_ranges_and_resumes(source: Make, tmp_path: Path) -> None:
     plan = plan_edits(source("xorriso"), EDITS)
     with ImageServer({"m.iso": plan}) as server:

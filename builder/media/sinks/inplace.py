@@ -131,11 +131,14 @@ def _write_journal(journal: Path, plan: GraftPlan, old: Iterator[tuple[int, byte
 
 
 def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -> None:
-    # Parts of the source behind the cut are read where later parts are written: hold them first. The rest is read
-    # from in front of the cut, where only patches go, which are plan bytes and come last.
+    # Parts of the source behind the cut lie where new bytes go, and all go the same way towards the end: first, and
+    # the last of them first. The rest is read from in front of the cut, where only patches go, which are plan bytes
+    # and come last.
     tail = [s for s in todo if isinstance(s.payload, SourcePart) and s.payload.offset >= plan.cut]
-    held = [(s.offset, b"".join(image.pieces(s.offset, s.end))) for s in tail]
     os.ftruncate(fd, max(plan.size, plan.source.size))
+    for segment in reversed(tail):
+        for at in reversed(range(segment.offset, segment.end, _STEP)):
+            write_all(fd, image.read(at, min(_STEP, segment.end - at)), at)
     for segment in todo:
         if segment in tail or isinstance(segment.payload, bytes):
             continue
@@ -144,8 +147,6 @@ def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -
         for piece in image.pieces(segment.offset, max(at, end)):
             write_all(fd, piece, at)
             at += len(piece)
-    for at, data in held:
-        write_all(fd, data, at)
     for segment in todo:
         if isinstance(segment.payload, bytes):
             write_all(fd, segment.payload, segment.offset)
@@ -168,9 +169,10 @@ def _restore(fd: int, journal: Path) -> int:
             f"{journal} belongs to another image: this one has neither the old size nor the new one",
             hint="remove the journal, if the image is right as it is",
         )
-    items = list(_items(rest, journal))
+    items = list(_items(memoryview(rest), journal))  # sound to its end, before anything is written
     restored = 0
-    for at, old in items:
+    for at, packed in items:
+        old = zlib.decompress(packed)
         write_all(fd, old, at)
         restored += len(old)
     os.ftruncate(fd, size)
@@ -187,16 +189,17 @@ def _head(line: bytes, journal: Path) -> tuple[int, int, int]:
         raise MediaError(f"{journal} is damaged", hint="restore the image from where it came") from None
 
 
-def _items(data: bytes, journal: Path) -> Iterator[tuple[int, bytes]]:
+def _items(data: memoryview, journal: Path) -> Iterator[tuple[int, memoryview]]:
+    """(offset, packed bytes) of what was overwritten. Raises MediaError when the journal is not whole."""
     place = 0
     while place + _ITEM.size <= len(data):
-        at, length, packed, crc = _ITEM.unpack_from(data, place)
+        at, length, size, crc = _ITEM.unpack_from(data, place)
         place += _ITEM.size
         if not length:
             return
-        body = data[place : place + packed]
-        if len(body) != packed or zlib.crc32(body) != crc:
+        packed = data[place : place + size]
+        if len(packed) != size or zlib.crc32(packed) != crc:
             break
-        yield at, zlib.decompress(body)
-        place += packed
+        yield at, packed
+        place += size
     raise MediaError(f"{journal} is damaged", hint="restore the image from where it came")
