@@ -1,4 +1,5 @@
-"""Exported scripts that were interrupted and run again: nothing is installed twice, nothing waits for what is over."""
+"""Exported scripts that run once more, at the end of an installation or after an interruption: nothing is installed
+twice, and nothing waits for what is over."""
 
 from __future__ import annotations
 
@@ -47,3 +48,25 @@ def test_libvirt_keeps_a_medium_out_that_was_taken_out(tmp_path: Path) -> None:
     l0.run("create.sh")
     assert [call for call in fake_l0.calls(l0.fakes, "virsh") if call[0] == "define"] == defined
     assert fake_l0.state(l0.fakes)["ejected"] == ["demo-host"]
+
+
+@pytest.mark.parametrize("name", ["xe", "libvirt", "proxmox"])
+def test_finish_starts_what_has_switched_itself_off(name: str, tmp_path: Path) -> None:
+    l0 = L0(tmp_path, name)
+    l0.run("create.sh")
+    l0.run("start.sh")
+    running = l0.state
+    raw = (l0.fakes / "state.json").read_text()
+    off = {"xe": ('"power-state": "running"', '"power-state": "halted"'), "libvirt": ('"demo-host": true',
+           '"demo-host": false'), "proxmox": ('"status": "running"', '"status": "stopped"')}[name]  # fmt: skip
+    assert off[0] in raw
+    (l0.fakes / "state.json").write_text(raw.replace(*off))
+    l0.run("finish.sh")
+    started = {"xe": "vm-start", "libvirt": "start", "proxmox": "start"}[name]
+    program = {"xe": "xe", "libvirt": "virsh", "proxmox": "qm"}[name]
+    assert [call[0] for call in fake_l0.calls(l0.fakes, program)][-1] == started, "the last of all: on again"
+    assert off[0] in (l0.fakes / "state.json").read_text()
+    finished = l0.state
+    assert finished != running, "the medium is out"
+    l0.run("finish.sh")
+    assert l0.state == finished, "a host that runs is not waited for"

@@ -137,28 +137,6 @@ def test_an_installer_that_never_ends_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1 and "demo-host still installs after 3 seconds: qm terminal" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["xe", "libvirt", "proxmox"])
-def test_finish_starts_what_has_switched_itself_off(name: str, tmp_path: Path) -> None:
-    l0 = L0(tmp_path, name)
-    l0.run("create.sh")
-    l0.run("start.sh")
-    running = l0.state
-    raw = (l0.fakes / "state.json").read_text()
-    off = {"xe": ('"power-state": "running"', '"power-state": "halted"'), "libvirt": ('"demo-host": true',
-           '"demo-host": false'), "proxmox": ('"status": "running"', '"status": "stopped"')}[name]  # fmt: skip
-    assert off[0] in raw
-    (l0.fakes / "state.json").write_text(raw.replace(*off))
-    l0.run("finish.sh")
-    started = {"xe": "vm-start", "libvirt": "start", "proxmox": "start"}[name]
-    program = {"xe": "xe", "libvirt": "virsh", "proxmox": "qm"}[name]
-    assert [call[0] for call in fake_l0.calls(l0.fakes, program)][-1] == started, "the last of all: on again"
-    assert off[0] in (l0.fakes / "state.json").read_text()
-    finished = l0.state
-    assert finished != running, "the medium is out"
-    l0.run("finish.sh")
-    assert l0.state == finished, "a host that runs is not waited for"
-
-
 @pytest.mark.parametrize("name", ["xe", "proxmox"])
 def test_what_was_left_half_made_is_made_anew(name: str, tmp_path: Path) -> None:
     l0 = L0(tmp_path, name)
