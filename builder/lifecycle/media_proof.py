@@ -293,7 +293,7 @@ def writes_to_serial(menus: Sequence[Menu]) -> bool:
     """Whether a BIOS menu writes to the serial port itself: with the firmware's copy every letter would be there
     twice."""
     return any(
-        menu.loader == "isolinux" and re.search(r"^\s*serial\s+\d", menu.text, re.MULTILINE | re.IGNORECASE)
+        menu.loader == "isolinux" and re.search(r"^[ \t]*serial[ \t]+\d", menu.text, re.MULTILINE | re.IGNORECASE)
         for menu in menus
     )
 

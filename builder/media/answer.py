@@ -20,8 +20,8 @@ from builder.media.recognise import Family, Installer
 from builder.model.texts import SshKey
 
 _KEY: TypeAdapter[str] = TypeAdapter(SshKey)
-_PRESEED = re.compile(r"^\s*[a-z0-9][a-z0-9+.-]*\s+[A-Za-z0-9_-]+/\S+", re.MULTILINE)
-_LATE = re.compile(r"^\s*\S+\s+preseed/late_command\s", re.MULTILINE)
+_PRESEED = re.compile(r"^[ \t]*[a-z0-9][a-z0-9+.-]*[ \t]+[A-Za-z0-9_-]+/\S+", re.MULTILINE)
+_LATE = re.compile(r"^[ \t]*\S+[ \t]+preseed/late_command\s", re.MULTILINE)
 _GPG = ("no-repo-gpgcheck", "no-gpgcheck")  # host-installer stops at them when it has an answer file
 _KEY_SCRIPT = "nestlab-keys.sh"
 Maker = Callable[[str, Installer, Sequence[str]], tuple[Edit, ...]]

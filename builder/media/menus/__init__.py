@@ -10,7 +10,7 @@ from builder.media.menus.isolinux import edit_isolinux, read_isolinux
 from builder.media.menus.netbsd import edit_netbsd, read_netbsd
 
 __all__ = ["Change", "Entry", "Loader", "edit", "loader_of", "read"]
-_LABEL = re.compile(r"^\s*label\s+\S", re.IGNORECASE | re.MULTILINE)
+_LABEL = re.compile(r"^[ \t]*label[ \t]+\S", re.IGNORECASE | re.MULTILINE)
 _READ = {"isolinux": read_isolinux, "grub": read_grub, "netbsd": read_netbsd}
 _EDIT = {"isolinux": edit_isolinux, "grub": edit_grub, "netbsd": edit_netbsd}
 

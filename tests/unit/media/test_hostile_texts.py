@@ -27,6 +27,7 @@ ANSWERED: dict[str, dict[str, bytes]] = {
     "checksums of nothing": {"/md5sum.txt": b"".join(b"%032d  a%d\n" % (n, n) for n in range(25_000))},
     "disk info": {"/.disk/info": b"a " * 30_000},
     "products": {"/media.1/products": b"/ a " * 15_000},
+    "menu of empty lines": {"/x.cfg": b"\n" * 65_000, "/y.cfg": b" \n" * 32_000},
     "GRUB's lines": {"/boot/grub/grub.cfg": b"menuentry x {\n" + b"linux /x a\n" * 5000},
     "GRUB's modules": {"/boot/grub/grub.cfg": b"multiboot /xen\nmodule /k\n" + b"module /a\n" * 6000},
     "GRUB's quotes": {"/boot/grub/grub.cfg": b"linux /x " + b"'\"\\" * 20_000 + b"\n"},
