@@ -25,6 +25,7 @@ from builder.lifecycle.plan import NodePlan, plan_lab
 from builder.model.load import parse_lab
 from builder.model.plan import Cause
 from builder.model.runtime import SshTarget
+from builder.run import die_with_parent
 from builder.systems import load_system, traits
 from ci.bench.bare import image_of, prepare
 from ci.nightly.part import Figures
@@ -150,6 +151,7 @@ def _machine(case: Case, disk: Path, folder: Path) -> Iterator[Machine]:
         process = subprocess.Popen(
             qemu_argv(case, disk, folder / "console.log", port, variables),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
         )  # fmt: skip
         try:
             yield Machine(process, port)
