@@ -55,14 +55,20 @@ def value_of(node: Node, key: str) -> str:
 
 
 def verdict(node: Node, row: Setting) -> str:
-    """`as documented`, `below it`, `other`, or `of the host` where the node does not decide."""
+    """`as documented`, `below it`, `other`, `allowed` where another document or line has what the node has, `not taken`
+    for what is only allowed, or `of the host` where the node does not decide."""
     value = value_of(node, row.key)
     if row.key.startswith(_OF_THE_HOST):
         return "of the host"
     if row.key in ("memory", "disks.size"):
         sizes = [node.memory] if row.key == "memory" else [disk.size for disk in node.disks[:1]]
         return "as documented" if sizes and min(sizes) >= size_of(row.value) else "below it"
-    return "as documented" if value == row.value else "other"
+    if value == row.value:
+        return "as documented"
+    if row.rule == "allowed":
+        return "not taken"
+    allowed = Documented(row.hypervisor, node.system).find(row.key, "allowed")
+    return "allowed" if value in {each.value for each in allowed} else "other"
 
 
 def proof_of(plan: NodePlan) -> str:

@@ -151,6 +151,16 @@ def test_plan_tells_what_is_other_than_documented() -> None:
     assert rows["memory", "8GiB (for xcpng)"] == rows["disks.size", "at least 50GiB (for xcpng)"] == "below it"
 
 
+@pytest.mark.parametrize(
+    ("has", "first", "second"),
+    [("host-passthrough", "as documented", "not taken"), ("host-model", "allowed", "as documented")],
+)
+def test_plan_tells_what_is_allowed_beside_the_documented(has: str, first: str, second: str) -> None:
+    made = plan_lab(lab(debian_node(cpu_model=has)), load_system)
+    rows = {row["documented"]: row["verdict"] for row in reasons(made) if row["setting"] == "cpu_model"}
+    assert rows == {"host-passthrough (for xcpng)": first, "host-model (for xcpng)": second}
+
+
 def test_proofs_are_those_that_were_recorded(tmp_path: Path, capsys: Capture) -> None:
     assert "(debian 13, image, BIOS on kvm by tcg; commit " in proof_of(
         plan_lab(lab(debian_node()), load_system).nodes[0]

@@ -24,7 +24,8 @@ LAB_KEYS = {"cpus", "memory", "firmware", "cpu_model", "management_nic", "disks.
 # What was asked for, L0 by L0: (key, value, what is done with it).
 ASKED: dict[str, set[tuple[str, str, str]]] = {
     "kvm": {
-        ("cpu_model", "host-passthrough", "set"), ("firmware", "bios", "advised"), ("memory", "4GiB", "least"),
+        ("cpu_model", "host-passthrough", "set"), ("cpu_model", "host-model", "allowed"),
+        ("firmware", "bios", "advised"), ("memory", "4GiB", "least"),
         ("memory", "8GiB", "advised"), ("disks.bus", "lsilogic", "set"), ("disks.size", "50GiB", "least"),
         ("management_nic", "e1000", "set"), ("kvm.ept", "required", "set"),
         ("kvm.nested.intel", "Y", "set"), ("kvm.nested.amd", "1", "set"),
