@@ -6,6 +6,7 @@ print and do is shown by drills on real Xen; the answers here are what was seen 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -45,7 +46,7 @@ class FakeHost:
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> HostResult:  # noqa: ARG002
         line = shlex.join(argv)
         status, out = self._answer(argv, line)
-        if status == 0 and not line.startswith(self.QUESTIONS) and "--get-" not in line:
+        if status == 0 and not line.startswith(self.QUESTIONS) and not re.search("--get-|-param-get ", line):
             self.changes.append(line)
         result = HostResult(
             argv=tuple(argv), returncode=status, stdout=out, stderr=f"{line}: status {status}" * bool(status)

@@ -26,8 +26,25 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
     "network-destroy": ({"uuid"}, set()),
     "vif-unplug": ({"uuid"}, {"force"}),
     "vif-plug": ({"uuid"}, set()),
-    "vm-migrate": (set(), {"uuid", "live", "host", "host-uuid", "remote-master", "remote-username", "remote-password",
-                           "remote-network", "force", "copy", "vif", "vdi"}),
+    "pif-unplug": ({"uuid"}, set()),
+    "pif-plug": ({"uuid"}, set()),
+    "vm-migrate": (
+        set(),
+        {
+            "uuid",
+            "live",
+            "host",
+            "host-uuid",
+            "remote-master",
+            "remote-username",
+            "remote-password",
+            "remote-network",
+            "force",
+            "copy",
+            "vif",
+            "vdi",
+        },
+    ),
     "vm-memory-dynamic-range-set": ({"min", "max"}, {"uuid"}),
     "host-disable": (set(), {"uuid"}),
     "host-enable": (set(), {"uuid"}),
@@ -43,13 +60,15 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
 }
 SINCE = {"host-reset-server-certificate": "8.3"}
 """Commands that older releases lack."""
-CLASSES = ("vm", "template", "vdi", "vbd", "vif", "network", "sr", "host", "pool")
+CLASSES = ("vm", "template", "vdi", "vbd", "vif", "pif", "network", "sr", "host", "pool")
 # Fields that lists are filtered by, and those that can be set; maps are written `map:key`.
 FIELDS = {
     "vm": {"uuid", "name-label", "other-config", "power-state", "resident-on", "is-control-domain"},
     "template": {"uuid", "name-label"},
     "vdi": {"uuid", "name-label", "other-config"},
     "vbd": {"uuid", "vm-uuid", "type", "empty"},
+    "vif": {"uuid", "vm-uuid", "device", "network-uuid", "currently-attached"},
+    "pif": {"uuid", "host-uuid", "device", "VLAN", "management"},
     "network": {"uuid", "name-label", "bridge", "other-config"},
     "sr": {"uuid", "name-label"},
     "host": {"uuid", "name-label", "enabled"},
@@ -59,8 +78,8 @@ SETTABLE = {
     "vm": {"name-label", "name-description", "is-a-template", "VCPUs-max", "VCPUs-at-startup", "PV-bootloader",
            "HVM-boot-policy", "HVM-boot-params", "platform", "other-config"},
     "vdi": {"name-label", "name-description", "other-config"},
-    "network": {"name-label", "name-description", "MTU", "other-config"},
-    "vif": {"other-config"},
+    "network": {"name-label", "name-description", "MTU", "other-config", "default-locking-mode"},
+    "vif": {"other-config", "locking-mode", "ipv4-allowed", "ipv6-allowed"},
     "host": {"name-label", "name-description", "other-config", "logging"},
     "pool": {"name-label", "name-description", "other-config", "ha-host-failures-to-tolerate"},
 }  # fmt: skip
@@ -82,7 +101,7 @@ def problems(words: Sequence[str], release: str = "8.2") -> list[str]:
         elif key in given:
             found.append(f"{key} is given twice")
         given[key] = value
-    generated = re.fullmatch(rf"({'|'.join(CLASSES)})-(list|param-get|param-set|param-remove)", command)
+    generated = re.fullmatch(rf"({'|'.join(CLASSES)})-(list|param-get|param-set|param-remove|param-clear)", command)
     if generated:
         return [*found, *_generated(generated[1], generated[2], given)]
     if command not in COMMANDS or SINCE.get(command, release) > release:

@@ -11,6 +11,7 @@ from builder.procedures.api import Reboot, Remove, State, Write, steps
 from builder.procedures.engine import Engine
 from builder.procedures.errors import Refused
 from builder.procedures.options import parse_options
+from builder.procedures.vif_lock import Lock
 from tests.support.fake_host import FakeHost, world
 from tests.support.xe_rules import problems
 
@@ -48,6 +49,10 @@ CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
     ("vif-tx-off", {"guest": "web"}, {}),
     ("raid-storage", {"level": "5", "disks": "sdb,sdc,sdd"}, {}),
     ("secure-boot", {"guest": "web"}, {}),
+    ("vif-lock", {"guest": "web", "ipv4": "192.0.2.1,192.0.2.2", "ipv6": "fd00::1", "closed": "true"}, {}),
+    ("vlan-trunk", {"card": "eth1"}, {}),
+    ("nested-virt", {"guest": "web"}, {}),
+    ("nested-virt", {"guest": "web"}, {"key": "exp-nested-hvm"}),
     ("tls-certificate", {"certificate": "/root/a.crt", "key": "/root/a.key", "chain": "/root/c.crt"}, {}),
     ("tls-certificate", {"certificate": "/root/a.crt", "key": "/root/a.key"}, {"has_reset": False}),
 ]
@@ -104,6 +109,9 @@ def changed(name: str, before: Any) -> Any:
         "raid-storage": {"array": "1:2:3:4", "line": "ARRAY /dev/md0 UUID=1:2:3:4"},
         "remote-syslog": {"server": "192.0.2.1"},
         "secure-boot": {"secure": "true"},
+        "vif-lock": {"default": "disabled", "lock": Lock(mode="locked", ipv4=("192.0.2.1",), ipv6=("fd00::1",))},
+        "vlan-trunk": {"mtu": "1504"},
+        "nested-virt": {"value": "true", "nic": "e1000", "low": 2 << 30},
         "tls-certificate": {"shown": "33:44"},
     }
     boot = {"running": {"xen dom0_mem": "dom0_mem=4096M,max:4096M"}, "configured": {}}
