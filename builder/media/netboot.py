@@ -98,10 +98,16 @@ def plan_netboot(plan: GraftPlan, name: str, *, macs: Sequence[str] = (), source
     cards = [f"01-{mac.replace(':', '-')}" for mac in macs]
     texts = {
         **{f"pxelinux.cfg/{card}": pxelinux(name, entry, places) for card in cards or ["default"]},
-        **{f"{GRUB_FOLDER}/grub.cfg{f'-{card}' if card else ''}": grub(name, entry, places) for card in cards or [""]},
+        **dict.fromkeys(_grub_menus(cards), grub(name, entry, places)),
         f"{name}.ipxe": ipxe(entry, places),
     }
     return NetBoot(texts, {places[role]: path for role, path in paths.items()}, bool(entry.hypervisor), notes)
+
+
+def _grub_menus(cards: list[str]) -> list[str]:
+    """Where GRUB looks: 2.12 for a card's menu beside its modules, 2.06 above them; for one for all both above."""
+    folders = (GRUB_FOLDER, *(f"{GRUB_FOLDER}/{platform}" for platform in ("i386-pc", "x86_64-efi")))
+    return [f"{folder}/grub.cfg-{card}" for folder in folders for card in cards] or [f"{GRUB_FOLDER}/grub.cfg"]
 
 
 def _in_initrd(found: re.Match[str]) -> str:

@@ -49,6 +49,8 @@ def test_a_linux_installer(tmp_path: Path) -> None:
         "  linux /host/vmlinuz quiet 'net=a;b' inst.repo=http://192.0.2.1:8080/host.iso",
         "  initrd /host/initrd.img /host/nestlab.img",
     ]
+    for platform in ("i386-pc", "x86_64-efi"):
+        assert made_tree.texts[GRUB.replace("grub/", f"grub/{platform}/")] == made_tree.texts[GRUB]
     assert made_tree.texts["host.ipxe"] == (
         f"#!ipxe\nkernel host/vmlinuz initrd=initrd.img initrd=nestlab.img {words}\n"
         "initrd host/initrd.img\ninitrd host/nestlab.img\nboot\n"
