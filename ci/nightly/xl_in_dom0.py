@@ -59,9 +59,10 @@ INIT = """\
 while :; do
     echo "guest NONCE"
     for device in /sys/bus/pci/devices/* /sys/bus/xen/devices/v*; do
+        vendor='' model=''
         [ ! -e "$device/vendor" ] || read -r vendor <"$device/vendor"
         [ ! -e "$device/device" ] || read -r model <"$device/device"
-        echo "device ${device##*/} ${vendor-} ${model-}"
+        echo "device ${device##*/} $vendor $model"
     done
     echo "end NONCE"
     /bin/busybox sleep 2
@@ -225,10 +226,11 @@ def hvm(desk: Desk) -> Figures:
 
 
 def plain_hvm(path: Path) -> str:
-    """An exported configuration, without nesting, with a kernel of its own."""
+    """An exported configuration, without nesting, with a kernel of its own, which knows Xen and is told to leave the
+    emulated devices where they are."""
     text = path.read_text("utf-8").replace("nestedhvm = 1", "nestedhvm = 0")
     more = ('tsc_mode = "native"', 'kernel = "/vmlinuz"', f'ramdisk = "{FOLDER}/initrd"',
-            'extra = "console=ttyS0 rdinit=/init"')  # fmt: skip
+            'extra = "console=ttyS0 xen_emul_unplug=never rdinit=/init"')  # fmt: skip
     return text + "".join(f"{line}\n" for line in more)
 
 
