@@ -15,6 +15,7 @@ from builder.procedures.guests_at_shutdown import _READ, with_keys
 from builder.procedures.hotplug_timeout import KEY, PATH, UNIT
 from builder.procedures.options import parse_options
 from builder.procedures.vif_queue import PATH as RULE
+from builder.procedures.xlconf import PATH as XL_CONF
 from tests.support.fake_host import FakeHost, world
 
 
@@ -160,3 +161,41 @@ def test_what_is_not_ours_stays() -> None:
 def test_a_host_whose_guests_nothing_stops_is_told(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no-xendomains"):
         do(Xendomains("", tmp_path, there=False), "guests-at-shutdown")
+
+
+class Router(FakeHost):
+    """A kernel with settings that sysctl changes."""
+
+    def __init__(self, conf: str | None = None, *, proxy: str = "0") -> None:
+        kernel = {"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/net/ipv4/conf/xenbr0/proxy_arp": f"{proxy}\n"}
+        there = {"/sys/class/net/xenbr0": "", "/etc/xen/scripts/vif-route": ""}
+        super().__init__(
+            {"cat ": lambda argv: self.files[argv[1]].decode(), "sysctl -q -w": self._set},
+            {**kernel, **there, **({} if conf is None else {XL_CONF: conf})},
+        )
+
+    def _set(self, argv: Sequence[str]) -> str:
+        name, _, value = argv[3].partition("=")
+        self.files[f"/proc/sys/{name.replace('.', '/')}"] = f"{value}\n".encode()
+        return ""
+
+
+@pytest.mark.parametrize(("conf", "proxy"), [(None, "0"), ("autoballoon=0\nvif.default.script='vif-bridge'\n", "1")])
+def test_guests_are_routed_until_undone(conf: str | None, proxy: str) -> None:
+    host = Router(conf, proxy=proxy)
+    before = dict(host.files)
+    assert do(host, "guest-routed").result == "applied"
+    assert host.files["/proc/sys/net/ipv4/conf/xenbr0/proxy_arp"] == b"1\n"
+    assert do(host, "guest-routed").result == "unchanged"
+    assert do(host, "guest-routed", proxy_arp="false").result == "applied"
+    assert undo(host, "guest-routed").result == "undone"
+    assert host.files == before
+
+
+def test_what_routing_needs() -> None:
+    host = Router("vif.default.script=vif-nestlab-tx-off\n")
+    del host.files["/etc/xen/scripts/vif-route"]
+    with pytest.raises(Refused) as caught:
+        do(host, "guest-routed", card="eth9")
+    assert [refusal.code for refusal in caught.value.refusals] == ["no-card", "no-script", "other-script"]
+    assert host.changes == []
