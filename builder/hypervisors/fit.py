@@ -20,6 +20,7 @@ CODES = {
     "l0-vlan": "This L0 cannot make access ports (`vlan:`) on a network without a physical card. Trunks go through.",
     "l0-release": "This release of the L0 is not one that its settings are known for.",
     "l0-cpus": "Processors that cannot be spread as documented.",
+    "l0-lost": "The lab file asks for what machines of this L0 do not have; they are made without it.",
     "l0-names": "The answers on the node's medium name disks as the lab file's controllers show them; on this L0 they "
     "have other names.",
     "l0-direct": "The node is a kernel in memory that the emulator starts itself: it has no disk to move elsewhere.",
@@ -43,7 +44,7 @@ def check(exporter: Exporter, lab: Lab, site: Site) -> tuple[Finding, ...]:
     for node in lab.nodes:
         documented = Documented(kind, node.system, site.release)
         found += [*_firmware(l0, documented, node), *_floors(documented, node), *_devices(l0, documented, node, site)]
-        found += [*_vlans(l0, node), *_names(l0, documented, node, site)]
+        found += [*_vlans(l0, node), *_names(l0, documented, node, site), *_lost(l0, lab, node)]
     return tuple(sorted(found, key=lambda one: one.severity != "error"))
 
 
@@ -155,6 +156,20 @@ def _vlans(l0: L0, node: Node) -> Iterator[Finding]:
         yield Finding(code="l0-vlan", severity="error", where=node.name,
                       message=f"{node.name}: an access port on network {network}: {l0.title} tags frames of physical "
                       "networks only", hint="give the card `trunk:` and tag in the guest")  # fmt: skip
+
+
+def _lost(l0: L0, lab: Lab, node: Node) -> Iterator[Finding]:
+    """What has no counterpart there."""
+    for disk in node.disks if not l0.sectors else ():
+        if disk.sector != "512n":
+            yield Finding(code="l0-lost", severity="warning", where=node.name, hint="leave `sector:` out",
+                          message=f"{node.name}: disk {disk.name} is to have {disk.sector} sectors; on {l0.title} it "
+                          "has the L0's own, of 512 bytes")  # fmt: skip
+    large = {network.name for network in lab.networks if network.mtu > l0.most_mtu}
+    for name in sorted(large & {nic.network for nic in node.nics}):
+        yield Finding(code="l0-lost", severity="warning", where=node.name, hint=f"mtu: {l0.most_mtu}",
+                      message=f"{node.name}: network {name} is to carry frames of more than {l0.most_mtu} bytes, and "
+                      f"the documented card of {l0.title} does not")  # fmt: skip
 
 
 def _names(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ class HyperV:
         target="hyperv", title="Hyper-V",
         site=Site(folder="C:\\nestlab\\{lab}", uplink="Default Switch"),
         buses={"ide": len(_IDE)}, nics={"legacy": 4}, releases=("2016", "2019", "2022", "2025", "10", "11"),
-        image=("vhdx", "subformat=dynamic", "vhdx"),
+        image=("vhdx", "subformat=dynamic", "vhdx"), most_mtu=1500,  # of the emulated DEC 21140
     )  # fmt: skip
 
     def kind(self, site: Site) -> str:  # noqa: ARG002 - the protocol's

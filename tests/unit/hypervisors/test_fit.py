@@ -8,7 +8,7 @@ import pytest
 
 from builder.hypervisors import EXPORTERS, load_exporter
 from builder.hypervisors.fit import CODES, check, size_of
-from builder.model.lab import Lab
+from builder.model.lab import Lab, Network
 from builder.model.plan import Finding
 from builder.model.units import GIB
 from tests.support.exports import cards, installed, lab, place, two_nodes
@@ -79,6 +79,10 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
         "proxmox", {"disks": (disk(size=100 * GIB + (1 << 29)),)}, {}, "l0-choice", "error", "whole GiB"
     ),
     "a long name on Proxmox": ("proxmox", {"name": "n" * 32}, {"lab": "l" * 31}, "l0-choice", "error", "(63)"),
+    "sectors of 4096 bytes on ESXi": (
+        "vmx", {"disks": (disk("d", size=100 * GIB, sector="4Kn"),)}, {}, "l0-lost", "warning", "4Kn sectors"
+    ),
+    "large frames on Hyper-V": ("hyperv", {"nics": cards({})}, {}, "l0-lost", "warning", "more than 1500 bytes"),
     "answers for vda on xl": ("xl", {"disks": disks(1, bus="virtio")}, {}, "l0-names", "warning", "name disks vd"),
     "answers for sda on NVMe": ("vmx", {}, {"bus": "nvme"}, "l0-names", "warning", "shows nvme"),
     "answers by id": ("xl", {"install": {"disk_names": "by-id"}}, {}, "l0-names", "warning", "by id"),
@@ -105,7 +109,14 @@ def test_findings(name: str) -> None:
        ("xe", {"release": "8.2"}), ("xl", {"bus": "sata"})],
 )  # fmt: skip
 def test_what_fits_is_let_through(target: str, site: dict[str, Any]) -> None:
-    assert findings(target, two_nodes(), **site) == ()
+    made = two_nodes()
+    if target == "hyperv":
+        made = made.model_copy(update={"networks": (Network(name="lan"),)})
+    assert findings(target, made, **site) == ()
+
+
+def test_libvirt_has_the_lab_files_sectors() -> None:
+    assert findings("libvirt", lab(installed(disks=disks(1, sector="4Kn")))) == ()
 
 
 def test_floors_of_xcpng_do_not_bind_others() -> None:
