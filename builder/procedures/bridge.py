@@ -46,6 +46,8 @@ ip -o route show default | sed -n 's/.* dev \([^ ]*\).*/way \1/p'
 command -v nft >/dev/null && echo nft
 :
 """
+# A host that has just started answers before its last service is up.
+_UP = 'for i in $(seq 120); do systemctl -q is-active "$1" && break; sleep 1; done'
 _FORWARDS = "cat /proc/sys/net/ipv4/ip_forward; nft list table ip {table} 2>/dev/null"
 
 
@@ -174,6 +176,7 @@ class _Xl(Way[Asked, BridgeState]):
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        host.run(["sh", "-c", _UP, "sh", _unit_name(asked)], timeout=1200)
         now = self.look(host, asked).links
         made = now.get(asked.name)
         ports = [name for name, link in now.items() if link.master == asked.name]

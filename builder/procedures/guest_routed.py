@@ -28,6 +28,13 @@ from builder.procedures.asking import ask, read_text
 
 KEY = "vif.default.script"
 SCRIPT = "vif-route"
+# udev sets what is an interface's own when it tells of it: on a host that has just started, some time after ssh is up.
+_SET = """\
+for i in $(seq 120); do
+  [ "$(cat "$1") $(cat "$3")" != "$2 $4" ] || break
+  sleep 1
+done
+"""
 PATH = "/etc/sysctl.d/zz-nestlab-guest-routed.conf"
 
 
@@ -100,6 +107,8 @@ class _Xl(Way[Asked, _State]):
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        paths = [word for name, value in _wanted(asked).items() for word in (_path(name), value)]
+        host.run(["sh", "-c", _SET, "sh", *paths], timeout=1200)
         line = xlconf.line_of(read_text(host, xlconf.PATH) or "", KEY)
         return (
             same("script that xl runs for every new interface", SCRIPT, xlconf.value_of(line)),
@@ -118,7 +127,11 @@ def _settings(asked: Asked) -> str:
 
 
 def _now(host: Host, name: str) -> str:
-    return ask(host, "cat", f"/proc/sys/{name.replace('.', '/')}").strip()
+    return ask(host, "cat", _path(name)).strip()
+
+
+def _path(name: str) -> str:
+    return f"/proc/sys/{name.replace('.', '/')}"
 
 
 PROCEDURE = Procedure(

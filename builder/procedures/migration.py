@@ -38,6 +38,7 @@ _GATE = """\
 #!/bin/sh
 # Written by `nestlab procedure run`: guest-migrate. Gone once the guest is there.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 refuse() {
 	echo "refused: $SSH_ORIGINAL_COMMAND" >&2
 	exit 126

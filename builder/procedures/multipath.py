@@ -59,9 +59,12 @@ JUDGE = (
     'said=$(multipath -t 2>&1 >/dev/null | grep -i -E "invalid|ignoring|missing|unknown|syntax|duplicate|deprecated"); '
     '[ -z "$said" ] || { echo "$said" >&2; exit 1; }'
 )
+# Waits $1 seconds for every disk of a target to have $2 paths that work.
 _WAIT = r"""
 for i in $(seq "$1"); do
-  [ "$(multipathd show paths raw format "%t %T %s" | grep -c "^active ready LIO-ORG")" -ge "$2" ] && exit 0
+  multipathd show paths raw format "%w %t %T %s" | awk -v need="$2" '
+    $4 ~ /^LIO-ORG/ { all[$1]++; if ($2 == "active" && $3 == "ready") fine[$1]++ }
+    END { disks = 0; for (disk in all) { disks++; if (fine[disk] < need) exit 1 }; exit disks == 0 }' && exit 0
   sleep 1
 done
 :
@@ -181,7 +184,7 @@ class _Xl(Way[Asked, PathState]):
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
-        host.run(["sh", "-c", _WAIT, "sh", "60", str(asked.paths)], timeout=900)
+        host.run(["sh", "-c", _WAIT, "sh", "180", str(asked.paths)], timeout=2400)
         found = list(_counted(host, asked.paths))
         config = ask(host, "multipathd", "show", "config")
         ours = re.search(rf'device \{{\s*vendor "{VENDOR}"\s*product "\.\*".*?\n\t\}}', config, re.DOTALL)
@@ -199,13 +202,13 @@ def _without(world: World, host: Host, asked: Asked) -> list[Evidence]:
     try:
         world.cut_path(host.name, asked.cut, cut=True)
         script = (
-            'for i in $(seq 120); do now=$(multipathd show paths raw format "%t %s" | grep -c "^failed LIO-ORG"); '
+            'for i in $(seq 240); do now=$(multipathd show paths raw format "%t %s" | grep -c "^failed LIO-ORG"); '
             '[ "$now" -gt 0 ] && break; sleep 1; done; echo "$now"; sleep 10'
         )
         failed = int(ask(host, "sh", "-c", script, timeout=1800))
     finally:
         world.cut_path(host.name, asked.cut, cut=False)
-        host.run(["sh", "-c", _WAIT, "sh", "180", str(len(disks) * asked.paths)], timeout=2400)
+        host.run(["sh", "-c", _WAIT, "sh", "240", str(asked.paths)], timeout=2400)
         script = 'rm -f -- "$1"; sleep 5; cat "$1.errors" 2>/dev/null | wc -l; cat "$1.rounds" | wc -l; rm -f -- "$1".*'
         counts = ask(host, "sh", "-c", script, "sh", _MARKER, timeout=300).split()
     return [
