@@ -36,6 +36,7 @@ PROCEDURES: Mapping[str, str] = {
     "guest-routed": "builder.procedures.guest_routed",
     "vlan-trunk": "builder.procedures.vlan_trunk",
     "vif-lock": "builder.procedures.vif_lock",
+    "guest-tools": "builder.procedures.guest_tools",
     "nested-virt": "builder.procedures.nested_virt",
     "raid-storage": "builder.procedures.raid_storage",
     "multipath": "builder.procedures.multipath",
