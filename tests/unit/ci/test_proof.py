@@ -12,6 +12,7 @@ from ci import proof
 from ci.exported import TARGETS
 from ci.matrix import cell, cells, in_short, is_fresh, matrix, table
 from ci.proof import Claim, claim_inputs, inputs_digest, read_claims, system_inputs, write_proof
+from ci.proofs_page import page
 
 
 def claim(**changes: str) -> Claim:
@@ -145,3 +146,18 @@ def test_proofs_of_another_version_are_refused(tmp_path: Path) -> None:
     path.write_text('{"v": 99, "claims": []}')
     with pytest.raises(ValueError, match="version 99"):
         read_claims([path])
+
+
+def test_the_page_has_every_l0_and_every_record(tmp_path: Path) -> None:
+    record = {
+        "part": "boots", "outcome": "failed", "date": "2026-01-02T03:04:05", "commit": "abc", "claims": [],
+        "versions": {"qemu": "7.2"}, "machine": {"cpus": 2, "memory_mib": 24105, "system": "Debian"},
+    }  # fmt: skip
+    (tmp_path / "boots.json").write_text(json.dumps(record))
+    text = page({"debian": system("debian")}, [claim(l0="esxi", accelerator="", proof="judged")], tmp_path.iterdir())
+    assert all(f"## {target.title}, by `export --to {target.to}`" in text for target in TARGETS.values())
+    assert (
+        "| [boots](../ci/proofs/boots.json) | failed | 2026-01-02 | abc | 0 | qemu 7.2 | 2 cpus, 23 GiB, Debian |"
+        in text
+    )
+    assert text.count("Not run yet") == 2, "variants, and xl in a dom0"
