@@ -30,15 +30,15 @@ PACKAGE = "xe-guest-utilities"
 SERVICE = "/usr/local/etc/rc.d/xenguest"
 LINK = f"{SERVICE}.sh"
 CONF = "/etc/rc.conf.local"
-# What the guest says of itself, one word a line.
-_ASK = f"""\
-uname -s
-pkg info -e {PACKAGE} && echo package
-[ -e {LINK} ] && echo link
-[ "$(sysrc -f {CONF} -n -i xenguest_enable 2>/dev/null)" = YES ] && echo enabled
-service xenguest onestatus >/dev/null 2>&1 && echo runs
-:
-"""
+# What the guest says of itself, one word a line. On one line itself: root's shell there may be csh.
+_ASK = "; ".join((
+    "uname -s",
+    f"pkg info -e {PACKAGE} && echo package",
+    f"[ -e {LINK} ] && echo link",
+    f'[ "$(sysrc -f {CONF} -n -i xenguest_enable 2>/dev/null)" = YES ] && echo enabled',
+    "service xenguest onestatus >/dev/null 2>&1 && echo runs",
+    ":",
+))  # fmt: skip
 
 
 class Asked(Options):
@@ -105,9 +105,13 @@ class _Tools(Way[Asked, ToolState]):
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         """What the tools write is read on the host, from xenstore."""
         number = self.number(host, asked.guest)
-        script = 'for i in $(seq 60); do now=$(xenstore-list "$1" 2>/dev/null); [ -z "$now" ] || break; sleep 1; done; echo $now'
+        loop = 'for i in $(seq 60); do now=$(xenstore-list "$1" 2>/dev/null); [ -z "$now" ] || break; sleep 1; done'
         key = f"/local/domain/{number}/attr/PVAddons"
-        told = host.run(["sh", "-c", script, "sh", key], timeout=600).stdout.strip() if number is not None else ""
+        told = (
+            host.run(["sh", "-c", f"{loop}; echo $now", "sh", key], timeout=600).stdout.strip()
+            if number is not None
+            else ""
+        )
         return (
             same(f"{asked.guest} runs", True, number is not None),
             holds("versions of the tools, in xenstore", "some", told or "nothing", bool(told)),
@@ -134,8 +138,8 @@ class _Xe(_Tools):
 PROCEDURE = Procedure(
     name="guest-tools",
     title="Guest tools in FreeBSD, pfSense and OPNsense",
-    summary="The package is installed in the guest, by ssh from the host, started, and started with it from now on. What "
-    "it writes is seen on the host.",
+    summary="The package is installed in the guest, by ssh from the host, started, and started with it from now on. "
+    "What it writes is seen on the host.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: pfSense / OPNsense VM", "FreeBSD: sysutils/xe-guest-utilities, sysrc(8)"),
