@@ -141,7 +141,7 @@ def _network(profile: Mapping[str, Any], report: Report, target: Target | None) 
             if owner.setdefault(port, own) != own:
                 report.add("NLS083", place, f"{port} is below {owner[port]} and below {own}", "give it to one of them")
         parent = _map(each, "vlan").get("parent")
-        if parent is not None and parent not in names:
+        if parent is not None and str(parent) not in names:
             report.add("NLS084", place, f"{own} stands on {parent}", "name a connection")
         made = ports or parent is not None or "bridge" in each or "bond" in each
         if target is not None and not made and own not in {card.device for card in target.cards}:

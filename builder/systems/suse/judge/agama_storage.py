@@ -27,7 +27,7 @@ def judge_storage(storage: Any, report: Report, target: Target | None) -> None:
         _array(f"storage.mdRaids[{number}]", array, aliases, report)
     for number, group in enumerate(groups):
         place = f"storage.volumeGroups[{number}]"
-        volumes = [each for each in group.get("physicalVolumes", ()) if isinstance(each, str)]
+        volumes = _named(group, "physicalVolumes")
         if not group.get("physicalVolumes"):
             report.add(
                 "NLS061", place, f"nothing is in the volume group {group.get('name')}", "physicalVolumes: [alias]"
@@ -45,6 +45,12 @@ def judge_storage(storage: Any, report: Report, target: Target | None) -> None:
 def _listed(section: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     found = section.get(name)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _named(device: Mapping[str, Any], key: str) -> list[str]:
+    """The aliases in that list; what else may stand there, such as {"generate": ...}, is left out."""
+    found = device.get(key)
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
 def _parts(device: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -72,7 +78,7 @@ def _defined(place: str, named: list[str], aliases: Mapping[str, str], report: R
 
 
 def _array(place: str, array: Mapping[str, Any], aliases: Mapping[str, str], report: Report) -> None:
-    level, devices = str(array.get("level")), [str(each) for each in array.get("devices", ())]
+    level, devices = str(array.get("level")), _named(array, "devices")
     if level not in _LEAST:
         report.add("NLS055", place, f"'{level}' is no level", f"one of {', '.join(_LEAST)}")
     elif len(devices) < _LEAST[level] or (level == "raid10" and len(devices) % 2):
@@ -133,7 +139,7 @@ def _drive(place: str, drive: Mapping[str, Any], report: Report) -> None:
 def _machine(section: Mapping[str, Any], report: Report, target: Target) -> None:
     known = {disk.path: disk for disk in target.disks}
     drives, arrays = _listed(section, "drives"), _listed(section, "mdRaids")
-    of_boot = {str(alias) for array in arrays if _path(array) == "/boot" for alias in array.get("devices", ())}
+    of_boot = {alias for array in arrays if _path(array) == "/boot" for alias in _named(array, "devices")}
     used: dict[str, str] = {}
     for number, drive in enumerate(drives):
         place, search = f"storage.drives[{number}]", drive.get("search")
@@ -177,7 +183,7 @@ def _sectors(
     arrays: list[Mapping[str, Any]], aliases: Mapping[str, str], known: Mapping[str, TargetDisk], report: Report
 ) -> None:
     for number, array in enumerate(arrays):
-        disks = [target_path(aliases.get(str(alias), "")) for alias in array.get("devices", ())]
+        disks = [target_path(aliases.get(alias, "")) for alias in _named(array, "devices")]
         if len({known[disk].sector for disk in disks if disk in known}) > 1:
             report.add("NLS073", f"storage.mdRaids[{number}]",
                        f"{array.get('name')} has members with sectors of 512 and of 4096 bytes",
