@@ -75,8 +75,9 @@ def system_inputs(system: str) -> tuple[str, ...]:
 
 
 def claim_inputs(system: str, l0: str) -> tuple[str, ...]:
-    """What a claim depends on. An export does not hold what is on the disks and media."""
-    return system_inputs(system) if l0 in ("", HERE) else (*EXPORT_INPUTS, f"builder/systems/{system}")
+    """What a claim depends on. An export does not hold what is on the disks and media: of the system it has what its
+    traits say (a system that has a file for these)."""
+    return system_inputs(system) if l0 in ("", HERE) else (*EXPORT_INPUTS, f"builder/systems/{system}/traits.py")
 
 
 @functools.cache

@@ -105,6 +105,7 @@ on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
 """
+INPUTS = (*EXPORT_INPUTS, "builder/images", "builder/systems/debian", "answerfiles/debian", "ci/nightly/xl_in_dom0.py")
 HVM_SECONDS, PVH_SECONDS = 900, 240
 # Intel 82540EM and PIIX3's IDE, as a guest finds them in its PCI configuration.
 _CARD, _DISK = "0x8086 0x100e", "0x8086 0x7010"
@@ -273,7 +274,7 @@ def watched(host: Dom0, name: str, place: str, nonce: str, seconds: float) -> di
 
 def whole(run: Any, desk: Desk) -> Figures:
     """A unit's figures, also when a step of it failed."""
-    inputs = inputs_digest(*EXPORT_INPUTS, "builder/systems/debian", "ci/nightly/xl_in_dom0.py")
+    inputs = inputs_digest(*INPUTS)
     try:
         return {**run(desk), "inputs": inputs}
     except (Broken, subprocess.TimeoutExpired) as error:
@@ -316,4 +317,6 @@ def section(records: Iterable[Path]) -> str:
 
 
 def _ended(figures: Mapping[str, Any]) -> str:
-    return "" if figures["ok"] else f"; failed: {figures.get('failed') or figures.get('wrong') or 'see the record'}"
+    why = figures.get("failed") or figures.get("wrong") or "see the record"
+    stale = "" if figures["inputs"] == inputs_digest(*INPUTS) else " (stale)"
+    return ("" if figures["ok"] else f"; failed: {why}") + stale

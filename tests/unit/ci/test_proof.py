@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from builder.model.plan import Minimum, SystemTraits
+from builder.systems import traits
 from ci import proof
 from ci.exported import TARGETS
 from ci.matrix import cell, cells, in_short, is_fresh, matrix, table
 from ci.proof import Claim, claim_inputs, inputs_digest, read_claims, system_inputs, write_proof
 from ci.proofs_page import page
+from tests.support.repo import ROOT
 
 
 def claim(**changes: str) -> Claim:
@@ -115,6 +117,8 @@ def test_ways_with_the_same_end_are_told_once(told: dict[tuple[str, str], str], 
 def test_an_export_is_stale_once_what_writes_it_changes() -> None:
     assert "builder/hypervisors" in claim_inputs("debian", "xen")
     assert "builder/images" not in claim_inputs("debian", "xen") and "builder/images" in claim_inputs("debian", "kvm")
+    for name in traits():
+        assert name == "tiny" or (ROOT / claim_inputs(name, "xen")[-1]).is_file(), name
 
 
 def test_a_claim_is_stale_once_its_inputs_change(monkeypatch: pytest.MonkeyPatch) -> None:

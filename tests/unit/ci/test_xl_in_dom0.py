@@ -121,14 +121,21 @@ def test_a_step_that_fails_is_a_failed_unit(monkeypatch: pytest.MonkeyPatch) -> 
     assert not judge({"dry-run": fine, "pvh": fine, "hvm": figures}).ok
 
 
-def test_the_page_says_how_far_it_came(tmp_path: Path) -> None:
+def test_the_page_says_how_far_it_came_and_what_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xl_in_dom0, "inputs_digest", lambda *_: "then")
     record = tmp_path / "xl-in-dom0.json"
-    figures = {"dry-run": {"ok": True, "read": 4}, "pvh": {"ok": True, "reached": "user space"},
-               "hvm": {"ok": True, "reached": "started", "last_line": "smpboot"}}  # fmt: skip
-    record.write_text(json.dumps({"date": "2026-11-21T01:00:00", "versions": {"xen_13": "4.20"}, "figures": figures}))
-    text = section([record])
+
+    def page(**changes: dict[str, Any]) -> str:
+        figures = {"dry-run": {"ok": True, "read": 4, "inputs": "then"},
+                   "pvh": {"ok": True, "reached": "user space", "inputs": "then"},
+                   "hvm": {"ok": True, "reached": "started", "last_line": "smpboot", "inputs": "then"}}  # fmt: skip
+        made = {"date": "2026-11-21T01:00:00", "versions": {"xen_13": "4.20"}, "figures": figures | changes}
+        record.write_text(json.dumps(made))
+        return section([record])
+
+    text = page()
     assert "read 4 different configurations" in text and "as plain HVM: started (`smpboot`)" in text
-    figures["pvh"] = {"ok": False, "failed": "no such bridge"}
-    record.write_text(json.dumps({"date": "2026-11-21T01:00:00", "versions": {}, "figures": figures}))
-    assert "a PVH guest: not started; failed: no such bridge" in section([record])
+    assert "stale" not in text and "failed" not in text
+    text = page(pvh={"ok": False, "failed": "no such bridge", "inputs": "before"})
+    assert "a PVH guest: not started; failed: no such bridge (stale)" in text and text.count("stale") == 1
     assert "Not run yet" in section([])
