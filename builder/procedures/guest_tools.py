@@ -33,7 +33,7 @@ CONF = "/etc/rc.conf.local"
 # What the guest says of itself, one word a line. On one line itself: root's shell there may be csh.
 _ASK = "; ".join((
     "uname -s",
-    f"pkg info -e {PACKAGE} && echo package",
+    f"pkg info -e {PACKAGE} && echo installed",
     f"[ -e {LINK} ] && echo link",
     f'[ "$(sysrc -f {CONF} -n -i xenguest_enable 2>/dev/null)" = YES ] && echo enabled',
     "service xenguest onestatus >/dev/null 2>&1 && echo runs",
@@ -54,7 +54,7 @@ class ToolState(State):
     passing: ClassVar[frozenset[str]] = frozenset({"system", "runs"})
 
     system: str
-    package: bool
+    installed: bool
     link: bool
     enabled: bool
     runs: bool
@@ -62,7 +62,7 @@ class ToolState(State):
 
 class _Tools(Way[Asked, ToolState]):
     state = ToolState
-    sample = ToolState(system="FreeBSD", package=False, link=False, enabled=False, runs=False)
+    sample = ToolState(system="FreeBSD", installed=False, link=False, enabled=False, runs=False)
 
     @abstractmethod
     def number(self, host: Host, guest: str) -> int | None:
@@ -71,7 +71,7 @@ class _Tools(Way[Asked, ToolState]):
     def look(self, host: Host, asked: Asked) -> ToolState:
         answer = host.run(_ssh(asked, _ASK), timeout=120)
         words = answer.stdout.split() if answer.ok else []
-        has = {name: name in words[1:] for name in ("package", "link", "enabled", "runs")}
+        has = {name: name in words[1:] for name in ("installed", "link", "enabled", "runs")}
         return ToolState(system=words[0] if words else "", **has)
 
     def refusals(self, state: ToolState, asked: Asked) -> tuple[Refusal, ...]:
@@ -85,7 +85,7 @@ class _Tools(Way[Asked, ToolState]):
 
     def actions(self, state: ToolState, asked: Asked) -> tuple[Action, ...]:
         steps = (
-            (state.package, f"env ASSUME_ALWAYS_YES=yes pkg install -y {PACKAGE}", 900),
+            (state.installed, f"env ASSUME_ALWAYS_YES=yes pkg install -y {PACKAGE}", 900),
             (state.enabled, f"sysrc -f {CONF} xenguest_enable=YES", 60),
             # pfSense and OPNsense start what ends in .sh there
             (state.link, f"ln -sf {SERVICE} {LINK}", 60),
@@ -98,7 +98,7 @@ class _Tools(Way[Asked, ToolState]):
             (state.runs and not before.runs, "service xenguest onestop"),
             (state.link and not before.link, f"rm -f {LINK}"),
             (state.enabled and not before.enabled, f"sysrc -f {CONF} -x xenguest_enable"),
-            (state.package and not before.package, f"env ASSUME_ALWAYS_YES=yes pkg delete -y {PACKAGE}"),
+            (state.installed and not before.installed, f"env ASSUME_ALWAYS_YES=yes pkg delete -y {PACKAGE}"),
         )
         return tuple(run(*_ssh(asked, script), seconds=300) for todo, script in steps if todo)
 

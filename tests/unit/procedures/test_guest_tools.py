@@ -38,10 +38,10 @@ class Router(FakeHost):
         if script.startswith("uname -s"):
             return "\n".join([self.system, *sorted(self.has)]) + "\n" if self.system else 255
         words = script.split()
-        name = {"pkg": "package", "sysrc": "enabled", "ln": "link", "rm": "link", "service": "runs"}[
+        name = {"pkg": "installed", "sysrc": "enabled", "ln": "link", "rm": "link", "service": "runs"}[
             words[0] if words[0] != "env" else words[2]
         ]
-        if name == "package" and self.offline:
+        if name == "installed" and self.offline:
             return 70
         gone = words[0] == "rm" or "delete" in words or "-x" in words or "onestop" in words
         self.has = self.has - {name} if gone else self.has | {name}
@@ -59,12 +59,12 @@ def undo(host: Router) -> Outcome:
 
 
 @pytest.mark.parametrize("dialect", ["xl", "xe"])
-@pytest.mark.parametrize("has", [(), ("package",), ("package", "enabled", "runs")])
+@pytest.mark.parametrize("has", [(), ("installed",), ("installed", "enabled", "runs")])
 def test_tools_come_into_the_guest_and_go_as_far_as_they_were_not_there(dialect: str, has: Sequence[str]) -> None:
     host = Router(dialect, has=has)
     done = do(host)
     assert (done.result, len(done.actions)) == ("applied", 4 - len(has))
-    assert host.has == {"package", "enabled", "link", "runs"}
+    assert host.has == {"installed", "enabled", "link", "runs"}
     assert do(host).result == "unchanged"
     assert undo(host).result == "undone" and host.has == set(has)
 
