@@ -167,7 +167,8 @@ class SystemTraits(Value):
     no disk; `minima` are of releases that ask for something else. `xen`: the host is a Xen dom0. `buses` is the disk
     bus for each firmware when nobody chose one; OVMF has no driver for the LSI controller, so a UEFI node cannot start
     from it. `footprint` is what one node is expected to write to the disk of the machine that it runs on, in bytes
-    (its disks are thin). `install` gives the type of the lab file's `install:` (made when it is needed: it takes
+    (its disks are thin). `dom0_memory`: bytes for the dom0 of a host of so many, when nobody asked for a size and it is
+    not in the defaults. `install` gives the type of the lab file's `install:` (made when it is needed: it takes
     time), None for a system without an installer.
     `guests` is None where guests cannot be declared in a lab file. `packages`: ready images are built from packages, to
     which a node may add, and its nodes can serve storage.
@@ -184,6 +185,7 @@ class SystemTraits(Value):
     xen: bool = True
     buses: Mapping[Firmware, DiskBus] = Field(default_factory=lambda: _DOCUMENTED_BUSES)
     footprint: int = 0
+    dom0_memory: Callable[[int], int] | None = Field(None, exclude=True)
     install: Callable[[], type[Value]] | None = Field(None, exclude=True)
     guests: GuestTraits | None = None
     packages: bool = False

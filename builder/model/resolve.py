@@ -223,7 +223,8 @@ def _fit(xen: _Merged, asked: set[str], traits: SystemTraits, *, memory: int, cp
     fitted = dict(xen)
     if "dom0_memory" not in asked:
         half = memory // 2 // MIB * MIB
-        fitted["dom0_memory"] = min(xen.get("dom0_memory", GIB), half) if traits.xen else memory
+        usual = traits.dom0_memory(memory) if traits.dom0_memory is not None else xen.get("dom0_memory", GIB)
+        fitted["dom0_memory"] = min(usual, half) if traits.xen else memory
     if "dom0_max_vcpus" not in asked:
         fitted["dom0_max_vcpus"] = min(xen.get("dom0_max_vcpus", cpus), cpus) if traits.xen else cpus
     return fitted

@@ -53,6 +53,10 @@ class Templates:
                 f"{self._file(name)}: {error.message}",
                 hint=f"the values this template is given: {', '.join(sorted(values)) or 'none'}",
             ) from None
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            raise TemplateFailed(
+                f"{self._file(name)}: {type(error).__name__}: {error}", hint="mend the template"
+            ) from error
 
     @functools.cached_property
     def _environment(self) -> jinja2.Environment:

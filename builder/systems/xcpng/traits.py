@@ -5,6 +5,7 @@ from __future__ import annotations
 from builder.model.lab import Value
 from builder.model.plan import Minimum, SystemTraits
 from builder.model.units import GIB
+from builder.systems.xcpng.memory import documented
 
 
 def _options() -> type[Value]:
@@ -26,7 +27,6 @@ TRAITS = SystemTraits(
         "cpu_model": "host-passthrough",
         "management_nic": "e1000",
         "disks": [{"size": "100GiB"}],
-        "xen": {"dom0_memory": "4GiB"},
     },
     minimum=Minimum(
         memory=4 * GIB,
@@ -37,5 +37,6 @@ TRAITS = SystemTraits(
     # The documented LSI Logic SCSI cannot be started from by OVMF; AHCI can, and dom0's kernel drives it.
     buses={"bios": "lsilogic", "uefi": "sata"},
     footprint=6 * GIB,
+    dom0_memory=lambda host: documented(host)[0],
     install=_options,
 )

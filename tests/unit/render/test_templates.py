@@ -57,3 +57,10 @@ def test_xml_is_escaped_and_nothing_else_is(overrides: Path) -> None:
 def test_importing_the_room_does_not_load_jinja2() -> None:
     code = "import sys, builder.render.templates, builder.render.quoting; sys.exit('jinja2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["{{ 1 + 'a' }}", "{{ 1 // 0 }}", "{% include 'x.txt' %}", "{{ a | int(1, 2, 3) }}"])
+def test_a_template_that_fails_while_it_runs_is_told(text: str, overrides: Path) -> None:
+    with pytest.raises(TemplateFailed, match=r"x\.txt: ") as caught:
+        write(overrides, "x.txt", text).render("x.txt", a="1")
+    assert caught.value.hint

@@ -17,9 +17,11 @@ from builder.media.menus.common import Change
 from builder.media.menus.grub import edit_grub
 from builder.media.menus.isolinux import edit_isolinux
 from builder.model.lab import ImageSource, KernelSettings, RaidArray
+from builder.model.load import parse_lab
 from builder.model.plan import SystemPlan
 from builder.model.units import GIB
 from builder.paths import data_dir
+from builder.systems import traits
 from builder.systems.xcpng.judge import judge_arguments
 from builder.systems.xcpng.options import XcpngInstall
 from builder.systems.xcpng.releases import RELEASES as TABLE
@@ -298,3 +300,12 @@ def test_hostile_text_is_refused_or_inert(field: tuple[str, Any], value: str) ->
         (line,) = [line for line in made.answers[1].content.splitlines() if "ssh-rsa" in line]
         words = shlex.split(line)
         assert words[1] == "ssh-rsa " + "A" * 60 + " " + value and words[2] == ">>"
+
+
+@pytest.mark.parametrize(("memory", "dom0"), [(4, 2), (8, 4), (64, 4), (100, 8), (128, 8), (512, 8)])
+def test_dom0_has_the_documented_memory_when_nobody_asks_for_another(memory: int, dom0: int) -> None:
+    text = f"name: t\nnodes:\n  a: {{system: xcpng, memory: {memory}GiB, source: {{medium: x.iso}}}}\n"
+    (node,) = parse_lab(text.encode(), traits()).lab.nodes
+    assert node.xen.dom0_memory == dom0 * GIB
+    codes = [finding.code for finding in Xcpng().plan(node).findings]
+    assert "NLX080" not in codes
