@@ -326,8 +326,10 @@ def guest(host: Host) -> Iterator[tuple[str, str]]:
 
 
 def console(host: Host, name: str) -> str:
-    """Whole lines: check_output cuts the last newline off, and the line that is looked for may be the last."""
-    return str(host.check_output("cat /run/nestlab-%s/console", name)).replace("\r", "") + "\n"
+    """What it said so far. A console carries bytes, and not all of them need be text."""
+    told = host.run("cat /run/nestlab-%s/console", name)
+    assert told.succeeded, told
+    return str(told.stdout_bytes.decode(errors="replace")).replace("\r", "")
 
 
 def wait_for(what: Callable[[], bool], seconds: float) -> bool:

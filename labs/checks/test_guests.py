@@ -122,7 +122,7 @@ def run_to_its_end(host: Host, guest: Guest, nonce: str, seconds: float) -> list
         )  # fmt: skip
         told = host.run("sh -c %s", CONSOLE.format(folder=folder, seconds=seconds, guest=guest.name))
         assert told.succeeded, told
-        return str(told.stdout).replace("\r", "").splitlines()
+        return str(told.stdout_bytes.decode(errors="replace")).replace("\r", "").splitlines()
     finally:
         # Whoever watches over the domain may be at clearing it away: nobody gets in the way before that has had time.
         host.run(
