@@ -193,7 +193,8 @@ def misread(text: str, told: str) -> list[str]:
         "type": (found["c_info"].get("type"), said["type"]),
         "vcpus": (found["b_info"].get("max_vcpus"), int(said["vcpus"])),
         "memory": (found["b_info"].get("target_memkb"), int(said["memory"]) << 10),
-        "on_reboot": (found.get("on_reboot"), said["on_reboot"]),
+        # What is libxl's default is left out.
+        "on_reboot": (found.get("on_reboot", "destroy"), said["on_reboot"]),
         "disks": ([(each.get("vdev"), each.get("pdev_path")) for each in found.get("disks", [])], disks),
         "vifs": ([(each.get("mac"), each.get("model")) for each in found.get("nics", [])], vifs),
     }
