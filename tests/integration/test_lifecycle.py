@@ -236,7 +236,10 @@ def test_a_node_that_cannot_boot_is_named_with_its_last_lines_and_leaves_evidenc
 def test_a_pulled_disk_is_gone_for_the_guest(here: Bench) -> None:
     here.run("up", here.lab(ONE + "    disks: [{size: 64MiB, name: left}, {size: 64MiB, name: right}]\n"), check=True)
     world = LabWorld("one", here.places)
-    assert world.host("a").run(["dd", "if=/dev/sdb", "of=/dev/null", "bs=512", "count=1"]).ok
+    # By their places on the bus: which of them is sda depends on which one answers first.
+    listed = world.host("a").run(["sh", "-c", "ls -d /sys/bus/scsi/devices/*:0:[01]:0/block/*"]).stdout.split()
+    left, right = (f"if=/dev/{path.rpartition('/')[2]}" for path in listed)
+    assert world.host("a").run(["dd", right, "of=/dev/null", "bs=512", "count=1"]).ok
     world.pull_disk("a", "right")
-    assert not world.host("a").run(["dd", "if=/dev/sdb", "of=/dev/null", "bs=512", "count=1", "skip=9999"]).ok
-    assert world.host("a").run(["dd", "if=/dev/sda", "of=/dev/null", "bs=512", "count=1", "skip=9999"]).ok
+    assert not world.host("a").run(["dd", right, "of=/dev/null", "bs=512", "count=1", "skip=9999"]).ok
+    assert world.host("a").run(["dd", left, "of=/dev/null", "bs=512", "count=1", "skip=9999"]).ok

@@ -14,7 +14,19 @@ from tests.support.debs import unpacked
 pytestmark = pytest.mark.integration
 
 PACKAGES = {
-    "12": ("multipath-tools", "libaio1", "liburcu8", "libdevmapper1.02.1", "libreadline8", "libedit2"),
+    "12": (
+        "multipath-tools",
+        "libaio1",
+        "liburcu8",
+        "libdevmapper1.02.1",
+        "libreadline8",
+        "libedit2",
+        "libgcrypt20",
+        "libgpg-error0",
+        "liblz4-1",
+        "liblzma5",
+        "libzstd1",
+    ),
     "13": (
         "multipath-tools",
         "libaio1t64",
@@ -69,6 +81,7 @@ def read(multipath: tuple[Path, list[str]], settings: str, folder: Path) -> tupl
     etc, words = multipath
     (etc / PATH.removeprefix("/etc/")).write_text(settings)
     shown = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert shown.stdout, shown.stderr
     script = folder / "multipath"
     script.write_text('#!/bin/sh\ncat "${0%/*}/said" >&2\n')
     script.chmod(0o755)
