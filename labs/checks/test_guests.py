@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import warnings
 from pathlib import PurePosixPath
 
 import pytest
@@ -33,7 +34,7 @@ exec /bin/busybox poweroff -f
 # A console ends with its input, too: this one is open for reading and writing, and so never ends. It is no terminal, so
 # not read either: the answer goes to the guest's own. What is said a second time was whole the first time.
 CONSOLE = """\
-cd {folder} && mkfifo in && : > out || exit
+cd {folder} && rm -f in out && mkfifo in && : > out || exit
 {{
     until [ "$(grep -c '^devices:' out)" -gt 1 ]; do sleep 0.5; done
     echo seen > "$(xenstore-read "/local/domain/$(xl domid {guest})/console/tty")"
@@ -120,8 +121,14 @@ def run_to_its_end(host: Host, guest: Guest, nonce: str, seconds: float) -> list
             " && find . | busybox cpio -o -H newc > %s",
             folder, ramdisk,
         )  # fmt: skip
-        told = host.run("sh -c %s", CONSOLE.format(folder=folder, seconds=seconds, guest=guest.name))
-        assert told.succeeded, told
+        run = CONSOLE.format(folder=folder, seconds=seconds, guest=guest.name)
+        told = host.run("sh -c %s", run)
+        if told.failed:
+            # Seen with the first guest of an emulated host that has just started, for a reason that is not known yet.
+            warnings.warn(f"xl create failed, and is tried again: {told.stderr_bytes!r}", stacklevel=2)
+            host.run("xl destroy %s", guest.name)
+            told = host.run("sleep 5; sh -c %s", run)
+        assert told.succeeded, told.stderr_bytes.decode(errors="replace")
         return str(told.stdout_bytes.decode(errors="replace")).replace("\r", "").splitlines()
     finally:
         # Whoever watches over the domain may be at clearing it away: nobody gets in the way before that has had time.
