@@ -19,6 +19,7 @@ from builder.paths import write_atomic
 from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.page import index, page
 from builder.systems import traits
+from ci import markdown
 from ci.matrix import matrix
 from ci.proof import PROOFS, ROOT, read_claims
 from ci.proofs_page import page as proofs_page
@@ -31,28 +32,28 @@ PROVEN = ROOT / "docs/proofs.md"
 
 def verbs_table() -> str:
     """Every verb under its heading, groups with their children."""
-    lines = ["| Command | What it does |", "| --- | --- |"]
+    rows: list[tuple[str, str]] = []
     section = ""
     for verb in VERBS:
         if verb.section != section:
             section = verb.section
-            lines.append(f"| **{section}** | |")
-        lines += [_row(child, f"{verb.name} ") for child in verb.children] or [_row(verb)]
-    return "\n".join(lines)
+            rows.append((f"**{section}**", ""))
+        rows += [_row(child, f"{verb.name} ") for child in verb.children] or [_row(verb)]
+    return markdown.table(("Command", "What it does"), rows)
 
 
-def _row(verb: Verb, prefix: str = "") -> str:
+def _row(verb: Verb, prefix: str = "") -> tuple[str, str]:
     usage = f"nestlab {prefix}{verb.name} {verb.usage}".rstrip().replace("|", "\\|")
-    return f"| `{usage}` | {verb.help} |"
+    return f"`{usage}`", verb.help
 
 
 def systems_table() -> str:
-    lines = ["| System | What it is | Releases | Comes from | Least memory | Least disk |", "| --- " * 6 + "|"]
+    rows = []
     for name, row in traits().items():
         releases = ", ".join(f"**{r}**" if r == row.default_release else r for r in row.releases)
         least = [show_size(size) if size else "none" for size in (row.minimum.memory, row.minimum.disk)]
-        lines.append(f"| `{name}` | {row.title} | {releases} | {', '.join(row.sources)} | {' | '.join(least)} |")
-    return "\n".join(lines)
+        rows.append((f"`{name}`", row.title, releases, ", ".join(row.sources), *least))
+    return markdown.table(("System", "What it is", "Releases", "Comes from", "Least memory", "Least disk"), rows)
 
 
 SECTIONS: Mapping[str, Callable[[], str]] = {

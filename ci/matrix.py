@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from builder.hypervisors.settings import Documented
 from builder.model.plan import SystemTraits
+from ci import markdown
 from ci.exported import FIRMWARES, TARGETS
 from ci.proof import HERE, STRENGTHS, Claim, claim_inputs, inputs_digest
 
@@ -88,14 +89,14 @@ def matrix(systems: Mapping[str, SystemTraits], claims: Iterable[Claim], fresh: 
     found = list(claims)
     paths = [path for path in PATHS if any(path in row.sources for row in systems.values())]
     titles = [*(f"QEMU/KVM, {path}" for path in paths), *(target.title for target in TARGETS.values())]
-    lines = [_row("System", "Release", *titles), "| --- " * (2 + len(titles)) + "|"]
+    rows = []
     for name, row in systems.items():
         for release in row.releases:
             here = cells(row, release, HERE, found, fresh)
             shown = [in_short({way: text for way, text in here.items() if way[0] == path}) for path in paths]
             shown += [in_short(cells(row, release, l0, found, fresh)) for l0 in TARGETS]
-            lines.append(_row(name, release, *shown))
-    return "\n".join(lines)
+            rows.append((name, release, *shown))
+    return markdown.table(("System", "Release", *titles), rows)
 
 
 def table(systems: Mapping[str, SystemTraits], claims: Iterable[Claim], l0: str, fresh: Fresh = is_fresh) -> str:
@@ -104,14 +105,10 @@ def table(systems: Mapping[str, SystemTraits], claims: Iterable[Claim], l0: str,
     ways = [(path, firmware) for path in PATHS for firmware in FIRMWARES]
     ways = [way for way in ways if any(way[0] in row.sources for row in systems.values())]
     titles = [f"{path}, {firmware.upper()}" for path, firmware in ways]
-    lines = [_row("System", "Release", *titles), "| --- " * (2 + len(titles)) + "|"]
+    rows = []
     for name, row in systems.items():
         for release in row.releases:
             told = cells(row, release, l0, found, fresh)
             if told:
-                lines.append(_row(name, release, *(told.get(way, "") for way in ways)))
-    return "\n".join(lines)
-
-
-def _row(*cells_: str) -> str:
-    return "| " + " | ".join(cells_) + " |"
+                rows.append((name, release, *(told.get(way, "") for way in ways)))
+    return markdown.table(("System", "Release", *titles), rows)

@@ -181,6 +181,12 @@ def read_claims(files: Iterable[Path] | None = None) -> list[Claim]:
     return claims
 
 
+def record_of(part: str, records: Iterable[Path]) -> dict[str, Any] | None:
+    """The record of a part as it was written; None when it is not among these."""
+    found = next((file for file in records if file.stem == part), None)
+    return None if found is None else dict(json.loads(found.read_text("utf-8")))
+
+
 def status_of(argv: Sequence[str | Path], *, timeout: float, env: Mapping[str, str], log: Path) -> int:
     """Run a program of this project to its end with its output in `log` (appended), and return its status.
 

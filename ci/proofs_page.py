@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.model.plan import SystemTraits
+from ci import markdown
 from ci.exported import TARGETS
 from ci.matrix import table
 from ci.nightly.variants import section as variants
@@ -34,7 +35,7 @@ def page(systems: Mapping[str, SystemTraits], claims: Iterable[Claim], records: 
 
 
 def _records(files: Iterable[Path]) -> str:
-    lines = ["| Part | Outcome | Day | Commit | Claims | Versions | Machine |", "| --- " * 7 + "|"]
+    rows = []
     for file in files:
         raw: dict[str, Any] = json.loads(file.read_text("utf-8"))
         versions = ", ".join(f"{name} {value}" for name, value in raw["versions"].items())
@@ -42,6 +43,5 @@ def _records(files: Iterable[Path]) -> str:
             f"{raw['machine']['cpus']} cpus, {raw['machine']['memory_mib'] // 1024} GiB, {raw['machine']['system']}"
         )
         link = f"[{raw['part']}](../ci/proofs/{file.name})"
-        cells = [link, raw["outcome"], raw["date"][:10], raw["commit"], str(len(raw["claims"])), versions, machine]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((link, raw["outcome"], raw["date"][:10], raw["commit"], str(len(raw["claims"])), versions, machine))
+    return markdown.table(("Part", "Outcome", "Day", "Commit", "Claims", "Versions", "Machine"), rows)

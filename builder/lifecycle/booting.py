@@ -21,7 +21,7 @@ from builder.images.store import Image
 from builder.lifecycle.install import Inserted
 from builder.lifecycle.plan import NodePlan
 from builder.lifecycle.request import UpOptions
-from builder.lifecycle.state import LabFolder
+from builder.lifecycle.state import FIRMWARE, LabFolder
 from builder.lifecycle.steps import Json, Step, digest
 from builder.lifecycle.watching import End, watched
 from builder.model.lab import MediumSource, Node
@@ -255,8 +255,8 @@ class Boots:
             console_socket=str(run_dir / f"c{_short(plan.name)}"),
             ssh_port=ssh_port,
             nics=nics,
-            direct=_direct(direct, plan, folder),
-            uefi=ovmf(folder) if node.firmware == "uefi" else None,
+            direct=_direct(direct, plan, self._folder.disks(plan.name)),
+            uefi=ovmf(self._folder.disks(node.name)) if node.firmware == "uefi" else None,
             install=None if inserted is None else inserted.media,
             screen=isinstance(node.source, MediumSource),
             on_reboot=boot.on_reboot,
@@ -276,21 +276,22 @@ class Boots:
         return running
 
 
-def _direct(image: Image | None, plan: NodePlan, folder: Path) -> DirectBoot | None:
+def _direct(image: Image | None, plan: NodePlan, disks: Path) -> DirectBoot | None:
     if image is None or image.kernel is None:
         return None
     arguments = (*image.arguments, *plan.system.boot_args.kernel)
-    return DirectBoot(kernel=str(image.kernel), initrd=str(folder / "disks" / "initrd"), arguments=" ".join(arguments))
+    return DirectBoot(kernel=str(image.kernel), initrd=str(disks / "initrd"), arguments=" ".join(arguments))
 
 
-def ovmf(folder: Path) -> UefiFirmware:
-    """The host's OVMF, without Secure Boot (GRUB's multiboot2, which Xen needs, is not signed).
+def ovmf(disks: Path) -> UefiFirmware:
+    """The host's OVMF, without Secure Boot (GRUB's multiboot2, which Xen needs, is not signed), with its variables in
+    this folder.
 
     Raises HostLacks when it is not installed.
     """
     for code, variables in _OVMF:
         if Path(code).is_file() and Path(variables).is_file():
-            return UefiFirmware(code=code, variables=str(folder / "disks" / "uefi-vars.fd"), template=variables)
+            return UefiFirmware(code=code, variables=str(disks / FIRMWARE), template=variables)
     raise HostLacks("UEFI firmware for guests is not installed", hint="apt-get install ovmf")
 
 

@@ -26,7 +26,7 @@ from builder.images.overlays import backing_of, create_disk, create_overlay
 from builder.images.store import Image, ImageStore
 from builder.lifecycle.isos import digest_of, download, fits
 from builder.lifecycle.plan import NodePlan
-from builder.lifecycle.state import LabFolder
+from builder.lifecycle.state import FIRMWARE, LabFolder
 from builder.lifecycle.steps import Json, Step
 from builder.media.author import host_volume, write_volume
 from builder.media.edits import Arguments, from_model
@@ -38,7 +38,6 @@ from builder.model.runtime import InstallMedia
 from builder.paths import Places, private_dir, write_atomic
 
 KEYS = ("id_ed25519", "id_ed25519.pub", "host_ed25519", "host_ed25519.pub")
-FIRMWARE = "uefi-vars.fd"
 OWN = "own"
 Progress = Literal["blank", "begun", "ended"]
 

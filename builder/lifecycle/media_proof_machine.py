@@ -121,11 +121,10 @@ class Setup:
         if self.way.firmware == "bios":
             return []
         found = ovmf(self.folder)
-        variables = self.folder / "uefi-vars.fd"
-        shutil.copyfile(found.template, variables)
+        shutil.copyfile(found.template, found.variables)
         return [
             "-drive", f"if=pflash,format=raw,readonly=on,file={found.code}",
-            "-drive", f"if=pflash,format=raw,file={variables}",
+            "-drive", f"if=pflash,format=raw,file={found.variables}",
         ]  # fmt: skip
 
     def _medium(self) -> list[str]:

@@ -25,6 +25,8 @@ from builder.paths import Places, write_atomic
 from builder.run import process_start_time
 
 VERSION = 1
+FIRMWARE = "uefi-vars.fd"
+"""What a UEFI firmware keeps of a node, beside its disks."""
 
 
 class UnknownVersion(LabError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -146,6 +146,11 @@ def run(*argv: str, seconds: float = 60, fine: Sequence[int] = (), hint: str = "
     return Run(argv, seconds=seconds, fine=frozenset(fine), hint=hint, on=on)
 
 
+def as_it_was(path: str, text: str | None) -> Write | Remove:
+    """What brings a file's text back; None for a file that was not there."""
+    return Remove(path) if text is None else Write(path, text)
+
+
 class Evidence(Value):
     """One effect, as seen from outside what was changed: never that a file is there."""
 
@@ -171,6 +176,11 @@ class Refusal(Value):
     code: str
     message: str
     hint: str
+
+
+def unmet(rules: Iterable[tuple[bool, str, str, str]]) -> tuple[Refusal, ...]:
+    """Refusals for the rules that do not hold; a rule is whether it holds, and a refusal's code, message and hint."""
+    return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
 
 
 class Dead(Value):

@@ -64,13 +64,23 @@ def domains(host: Host) -> list[tuple[str, int, int]]:
     return [(row[0].strip(), int(row[1]), int(row[2])) for row in whole]
 
 
+def families(host: Host) -> list[str]:
+    """What kind of Linux the host says it is, and is like: `debian`, `suse`."""
+    return ask(host, "sh", "-c", '. /etc/os-release 2>/dev/null; echo "${ID:-} ${ID_LIKE:-}"').split()
+
+
 def xe_host(host: Host) -> str:
     """The uuid of the host that answers, by XAPI's inventory file."""
-    text = host.read("/etc/xensource-inventory").decode(errors="replace")
-    found = re.search(r"^INSTALLATION_UUID='([0-9a-f-]{36})'", text, re.MULTILINE)
+    found = inventory(host, "INSTALLATION_UUID", r"([0-9a-f-]{36})'")
     if found is None:
         raise LabError(f"{host.name}: /etc/xensource-inventory names no INSTALLATION_UUID", hint="is this XCP-ng?")
     return found[1]
+
+
+def inventory(host: Host, name: str, pattern: str) -> re.Match[str] | None:
+    """What XAPI's inventory file says under a name, matched from behind its opening quote."""
+    text = host.read("/etc/xensource-inventory").decode(errors="replace")
+    return re.search(rf"^{name}='{pattern}", text, re.MULTILINE)
 
 
 def meminfo(host: Host) -> dict[str, int]:

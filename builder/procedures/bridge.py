@@ -27,6 +27,7 @@ from builder.procedures.api import (
     holds,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
 
@@ -145,7 +146,7 @@ class _Xl(Way[Asked, BridgeState]):
             (not asked.nat or state.nft, "no-nft", "the host has no nft",
              "in a lab file: packages: [nftables]; else install it on the host"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: BridgeState, asked: Asked) -> tuple[Action, ...]:
         unit, rules = _unit(asked), _nat(asked)

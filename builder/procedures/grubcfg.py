@@ -37,6 +37,11 @@ def with_hypervisor(entry: str, name: str, *, title: str, entry_id: str) -> str:
     return f"menuentry '{title}' --class xen --id '{entry_id}' {{\n{rest}\n"
 
 
+def menu_script(entry: str) -> str:
+    """A script for /etc/grub.d that puts this entry on the menu as it stands."""
+    return f'#!/bin/sh\nexec tail -n +3 "$0"\n{entry}'
+
+
 def _entries(config: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """(title and id, text) of the entries at the top of the menu, submenus as entries that start nothing."""
     depth = 0

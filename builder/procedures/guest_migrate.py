@@ -24,6 +24,7 @@ from builder.procedures.api import (
     holds,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, domains, fields, listed, read_text
 from builder.procedures.guests import AUTO, DRILL_GUEST, configurations
@@ -182,9 +183,8 @@ class _Xl(Way[Asked, XlState]):
              "start the guest anew with a cpuid= line that takes them away, or storage=copy"),
             (not lacks, "no-network", f"{asked.to} has no bridge {listed(lacks)}", "nestlab procedure run ... bridge"),
         )  # fmt: skip
-        found = [Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine]
         judge = copying if asked.storage == "copy" else sharing
-        return (*found, *judge(state.disks, there.disks, asked.to))
+        return (*unmet(rules), *judge(state.disks, there.disks, asked.to))
 
     def actions(self, state: XlState, asked: Asked) -> tuple[Action, ...]:
         copied = tuple(disk.path for disk in state.disks) if asked.storage == "copy" else ()

@@ -9,7 +9,7 @@ from builder.model.host import Host, World
 from builder.model.lab import Value
 from builder.model.units import MIB
 from builder.procedures import xe
-from builder.procedures.api import Action, Evidence, Refusal, Run, State, Way, run, same
+from builder.procedures.api import Action, Evidence, Refusal, Run, State, Way, run, same, unmet
 from builder.procedures.asking import xe_host
 from builder.procedures.migration import Asked
 
@@ -110,7 +110,7 @@ class Xe(Way[Asked, XeState]):
             (not lacks, "no-network", f"{asked.to} has no network of the name {', '.join(lacks)}",
              "xe network-create name-label=NAME there"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: XeState, asked: Asked) -> tuple[Action, ...]:
         if state.where == state.target:

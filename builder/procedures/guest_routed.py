@@ -17,12 +17,13 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Write,
+    as_it_was,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
 
@@ -83,7 +84,7 @@ class _Xl(Way[Asked, _State]):
             (other in {None, "vif-bridge", SCRIPT}, "other-script", f"xl.conf says {other} for every interface already",
              "undo what put it there first"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
@@ -101,7 +102,7 @@ class _Xl(Way[Asked, _State]):
         if state.line != before.line:
             todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, before.line))
         if state.settings != before.settings:
-            todo.append(Remove(PATH) if before.settings is None else Write(PATH, before.settings))
+            todo.append(as_it_was(PATH, before.settings))
         todo += [run("sysctl", "-q", "-w", f"{name}={value}") for name, value in before.kernel.items()
                  if state.kernel.get(name) != value]  # fmt: skip
         return tuple(todo)

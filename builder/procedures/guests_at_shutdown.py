@@ -16,10 +16,10 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Write,
+    as_it_was,
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
@@ -76,7 +76,7 @@ class _Xl(Way[Asked, _State]):
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         if state.text == before.text:
             return ()
-        return (Remove(PATH) if before.text is None else Write(PATH, before.text),)
+        return (as_it_was(PATH, before.text),)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         seen = " ".join(ask(host, "sh", "-c", _READ).split())

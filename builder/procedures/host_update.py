@@ -26,16 +26,16 @@ from builder.procedures.api import (
     holds,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
-from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, with_hypervisor
+from builder.procedures.boot import GRUB_CFG
+from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, menu_script, with_hypervisor
 
 ENTRY = "nestlab-kernel-fallback"
 TITLE = "The kernel before the update"
 SCRIPT = "/etc/grub.d/43_nestlab-kernel-fallback"
 DROP_IN = "/etc/default/grub.d/zz-nestlab-host-update.cfg"
-CONFIG = "/boot/grub/grub.cfg"
-_HEAD = '#!/bin/sh\nexec tail -n +3 "$0"\n'
 _APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q", "-o", "Dpkg::Options::=--force-confold")
 _WHY = "a kernel is what the machine starts with"
 
@@ -92,7 +92,7 @@ class _Xl(Way[Asked, UpdateState]):
         if not host.run(["sh", "-c", "command -v apt-get && command -v update-grub"]).ok:
             raise LabError(f"{host.name} is no Debian host", hint="XCP-ng: yum update, on the pool's coordinator first")
         rows = [line.split() for line in ask(host, "sh", "-c", _LOOK, timeout=300).splitlines()]
-        config = read_text(host, CONFIG) or ""
+        config = read_text(host, GRUB_CFG) or ""
         default = default_of(config) or "0"
         return UpdateState(
             running=ask(host, "uname", "-r").strip(),
@@ -121,7 +121,7 @@ class _Xl(Way[Asked, UpdateState]):
              "dpkg --configure -a finishes it"),
             (state.room >= asked.room, "no-room", f"/boot has {state.room}MiB free", "remove kernels not needed"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: UpdateState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         latest = state.kernels[-1] if state.kernels else state.running
@@ -129,8 +129,8 @@ class _Xl(Way[Asked, UpdateState]):
             return ()
         keep: tuple[Action, ...] = ()
         if not state.kept and not state.guarded:
-            text = with_hypervisor(state.entry, hypervisor_of(state.entry), title=TITLE, entry_id=ENTRY)
-            keep = (Write(SCRIPT, _HEAD + text, mode=0o755),)
+            entry = with_hypervisor(state.entry, hypervisor_of(state.entry), title=TITLE, entry_id=ENTRY)
+            keep = (Write(SCRIPT, menu_script(entry), mode=0o755),)
         guard = (Remove(DROP_IN),) if state.guarded else ()
         return (
             *keep,

@@ -15,14 +15,14 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Write,
+    as_it_was,
     run,
     same,
 )  # fmt: skip
-from builder.procedures.asking import ask, read_text
+from builder.procedures.asking import families, read_text
 
 UNIT = "xen-LIBXL_HOTPLUG_TIMEOUT.service"
 KEY = "/libxl/suse/per-device-LIBXL_HOTPLUG_TIMEOUT"
@@ -49,12 +49,11 @@ class _Xl(Way[Asked, _State]):
     sample = _State(unit=None, enabled=False, key="", suse=True)
 
     def look(self, host: Host, asked: Asked) -> _State:  # noqa: ARG002
-        words = ask(host, "sh", "-c", '. /etc/os-release 2>/dev/null; echo "${ID:-} ${ID_LIKE:-}"').split()
         return _State(
             unit=read_text(host, PATH),
             enabled=host.run(["systemctl", "-q", "is-enabled", UNIT]).ok,
             key=_key(host),
-            suse="suse" in words,
+            suse="suse" in families(host),
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
@@ -78,7 +77,7 @@ class _Xl(Way[Asked, _State]):
         if state.enabled and not before.enabled:
             todo += [run("systemctl", "disable", UNIT, seconds=120), run("systemctl", "stop", UNIT, seconds=120)]
         if state.unit != before.unit:
-            todo += [Remove(PATH) if before.unit is None else Write(PATH, before.unit)]
+            todo += [as_it_was(PATH, before.unit)]
             todo.append(run("systemctl", "daemon-reload", seconds=120))
         if state.key != before.key:
             todo.append(run("xenstore-write", KEY, before.key) if before.key else run("xenstore-rm", KEY))

@@ -17,11 +17,11 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Words,
     Write,
+    as_it_was,
     holds,
     run,
     same,
@@ -179,7 +179,7 @@ class _Xl(Way[Asked, PathState]):
             node = ("iscsiadm", "-m", "node", "-T", target, "-p", portal)
             todo += [run(*node, "--logout", seconds=120, fine=(21,)), run(*node, "--op", "delete", fine=(21,))]
         if state.text != before.text:
-            todo += [Remove(PATH) if before.text is None else Write(PATH, before.text)]
+            todo += [as_it_was(PATH, before.text)]
             todo.append(run("multipathd", "reconfigure", seconds=120))
         return tuple(todo)
 

@@ -24,8 +24,9 @@ from builder.procedures.api import (
     Write,
     run,
     same,
+    unmet,
 )  # fmt: skip
-from builder.procedures.asking import ask, fields, read_text
+from builder.procedures.asking import ask, fields, inventory, read_text
 from builder.procedures.guests import configurations, is_running
 
 KEYS = ("nested-virt", "exp-nested-hvm")
@@ -82,7 +83,7 @@ class _Xl(Way[Asked, _XlState]):
             (state.hvm or not asked.enable, "no-hvm", "this host's own processor shows Xen no virtualisation",
              "a lab's host needs KVM with nesting, or hardware"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
         wanted = f"nestedhvm = {int(asked.enable)}"
@@ -132,8 +133,7 @@ class _Xe(Way[Asked, _XeState]):
 
     def look(self, host: Host, asked: Asked) -> _XeState:
         vm = xe.vm(host, asked.guest)
-        text = host.read("/etc/xensource-inventory").decode(errors="replace")
-        older = re.search(r"^PRODUCT_VERSION='8\.[0-2]\b", text, re.MULTILINE) is not None
+        older = inventory(host, "PRODUCT_VERSION", r"8\.[0-2]\b") is not None
         key = KEYS[older]
         sizes = ("memory-dynamic-min", "memory-dynamic-max", "memory-static-max")
         low, high, static = (int(xe.param(host, "vm", vm, name)) for name in sizes)

@@ -15,10 +15,10 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Write,
+    as_it_was,
     run,
     same,
 )  # fmt: skip
@@ -63,7 +63,7 @@ class _Xl(Way[Asked, _XlState]):
     def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         if state.text == before.text:
             return ()
-        return (Remove(PATH) if before.text is None else Write(PATH, before.text), *_restart())
+        return (as_it_was(PATH, before.text), *_restart())
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         sent = ask(host, "sh", "-c", _COUNT)

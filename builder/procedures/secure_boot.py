@@ -21,6 +21,7 @@ from builder.procedures.api import (
     Way,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask
 from builder.procedures.secure_boot_certs import Judged, judge
@@ -88,7 +89,7 @@ class _Xe(Way[Asked, GuestState]):
             (not (asked.file and not asked.variable) and not (asked.clear and asked.variable), "which",
              "file= is for one variable, and clear=true is for all of them", "say variable=db, or leave file= out"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def advice(self, state: GuestState, asked: Asked) -> tuple[str, ...]:
         said = []

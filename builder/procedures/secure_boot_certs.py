@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -27,7 +26,7 @@ from builder.procedures.api import (
     run,
     same,
 )  # fmt: skip
-from builder.procedures.asking import ask
+from builder.procedures.asking import ask, inventory
 
 FOLDER = "/var/lib/nestlab/secure-boot"
 CREATE_AUTH = "/opt/xensource/libexec/create-auth"
@@ -287,8 +286,7 @@ def _held(host: Host, value: str) -> dict[str, str]:
 
 def _field(host: Host) -> str:
     """Where XAPI keeps them: 8.3 has a field for one's own beside the read-only one of 8.2. Raises LabError."""
-    text = host.read("/etc/xensource-inventory").decode(errors="replace")
-    found = re.search(r"^PRODUCT_VERSION='(\d+)\.(\d+)", text, re.MULTILINE)
+    found = inventory(host, "PRODUCT_VERSION", r"(\d+)\.(\d+)")
     if found is None:
         raise LabError(f"{host.name}: /etc/xensource-inventory names no PRODUCT_VERSION", hint="is this XCP-ng?")
     return "custom-uefi-certificates" if (int(found[1]), int(found[2])) >= (8, 3) else "uefi-certificates"

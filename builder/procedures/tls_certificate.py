@@ -9,7 +9,20 @@ from pydantic import Field
 
 from builder.model.host import Host, World
 from builder.procedures import xe
-from builder.procedures.api import Action, Dead, Drill, Evidence, Options, Procedure, Refusal, State, Way, run, same
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Options,
+    Procedure,
+    Refusal,
+    State,
+    Way,
+    run,
+    same,
+    unmet,
+)
 from builder.procedures.asking import ask, xe_host
 
 # Everything that can be said of a certificate and its key, one `name=value` a line; nothing secret among it.
@@ -73,10 +86,10 @@ class _Xe(Way[Asked, _State]):
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
         found = judge_refusals(state.judged, asked)
-        if state.ha == "true":
-            found.append(Refusal(code="ha-on", message="XAPI changes no certificate while high availability is on",
-                                 hint="xe pool-ha-disable before, xe pool-ha-enable after"))  # fmt: skip
-        return tuple(found)
+        if state.ha != "true":
+            return found
+        return (*found, Refusal(code="ha-on", message="XAPI changes no certificate while high availability is on",
+                                hint="xe pool-ha-disable before, xe pool-ha-enable after"))  # fmt: skip
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
         if state.shown == state.fingerprint:
@@ -110,11 +123,11 @@ def judge(host: Host, asked: Asked) -> dict[str, str]:
     return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
 
-def judge_refusals(judged: dict[str, str], asked: Asked) -> list[Refusal]:
+def judge_refusals(judged: dict[str, str], asked: Asked) -> tuple[Refusal, ...]:
     """XAPI's own rules, told before anything is tried, and all of them at once."""
     if not judged.get("bits"):
-        return [Refusal(code="no-certificate", message=f"{asked.certificate} is no certificate that openssl can read",
-                        hint="PEM is asked for: openssl x509 -inform DER turns a binary one into it")]  # fmt: skip
+        return (Refusal(code="no-certificate", message=f"{asked.certificate} is no certificate that openssl can read",
+                        hint="PEM is asked for: openssl x509 -inform DER turns a binary one into it"),)  # fmt: skip
     rules = (
         (judged.get("matches") == "yes", "not-its-key", f"{asked.key} is not the key of {asked.certificate}",
          "a request made with openssl req -new -key KEY is for that key alone"),
@@ -126,7 +139,7 @@ def judge_refusals(judged: dict[str, str], asked: Asked) -> list[Refusal]:
         (judged.get("chain", "none") != "no", "chain", f"{asked.chain} does not lead to {asked.certificate}",
          "the chain holds the issuers' certificates, the nearest first, none of them expired"),
     )  # fmt: skip
-    return [Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine]
+    return unmet(rules)
 
 
 PROCEDURE = Procedure(

@@ -26,6 +26,7 @@ from builder.procedures.api import (
     holds,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
 
@@ -115,7 +116,7 @@ class _Xe(Way[Asked, LockState]):
             (bool(asked.ipv4 or asked.ipv6), "no-address", "with no address at all the guest could send nothing",
              "ipv4= and ipv6= say what it may send from"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def actions(self, state: LockState, asked: Asked) -> tuple[Action, ...]:
         wanted = Lock(mode="locked", ipv4=tuple(sorted(asked.ipv4)), ipv6=tuple(sorted(asked.ipv6)))

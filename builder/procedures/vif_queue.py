@@ -15,10 +15,10 @@ from builder.procedures.api import (
     Evidence,
     Options,
     Procedure,
-    Remove,
     State,
     Way,
     Write,
+    as_it_was,
     run,
     same,
 )  # fmt: skip
@@ -70,7 +70,7 @@ class _Any(Way[Asked, _State]):
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         files: tuple[Action, ...] = ()
         if state.rule != before.rule:
-            old = Remove(PATH) if before.rule is None else Write(PATH, before.rule)
+            old = as_it_was(PATH, before.rule)
             files = (old, run("udevadm", "control", "--reload"))
         back = {vif: before.vifs[vif] for vif, now in state.vifs.items() if before.vifs.get(vif, now) != now}
         return (*files, *(_set(vif, length) for vif, length in back.items()))

@@ -26,16 +26,17 @@ from builder.procedures.api import (
     Write,
     run,
     same,
+    unmet,
 )  # fmt: skip
-from builder.procedures.asking import ask, read_text
-from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, with_hypervisor
+from builder.procedures.asking import ask, families, read_text
+from builder.procedures.boot import GRUB_CFG
+from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, menu_script, with_hypervisor
 
 ENTRY = "nestlab-xen-fallback"
 TITLE = "Xen as before its upgrade"
 FILE = "nestlab-fallback-xen.gz"
 """Not `xen*`: GRUB's own script makes entries for every file of that name."""
 SCRIPT = "/etc/grub.d/42_nestlab-xen-fallback"
-_HEAD = '#!/bin/sh\nexec tail -n +3 "$0"\n'
 DROP_IN = "/etc/default/grub.d/zz-nestlab-xen-upgrade.cfg"
 _WHY = "the hypervisor is what the machine starts with"
 _NO_QUESTIONS = ("env", "DEBIAN_FRONTEND=noninteractive")
@@ -55,7 +56,7 @@ class Family(Value):
 
 FAMILIES: Mapping[str, Family] = {
     "debian": Family(
-        config="/boot/grub/grub.cfg",
+        config=GRUB_CFG,
         prefix="grub",
         ask=r"""
 dpkg-query -W -f '${db:Status-Abbrev} ${source:Package} ${Package} ${Version}\n' |
@@ -173,7 +174,7 @@ class _Xl(Way[Asked, XenState]):
              "GRUB cannot write to the file system of /boot (LVM, RAID, btrfs): nothing can be started just once",
              "put /boot on a plain partition with ext4"),
         )  # fmt: skip
-        return tuple(Refusal(code=code, message=message, hint=hint) for fine, code, message, hint in rules if not fine)
+        return unmet(rules)
 
     def advice(self, state: XenState, asked: Asked) -> tuple[str, ...]:
         if state.newest or asked.version:
@@ -185,7 +186,7 @@ class _Xl(Way[Asked, XenState]):
         target = asked.version or state.newest
         if not target or (target == state.running == _installed(state) and not state.guarded):
             return ()
-        script = _HEAD + with_hypervisor(state.entry, FILE, title=TITLE, entry_id=ENTRY)
+        script = menu_script(with_hypervisor(state.entry, FILE, title=TITLE, entry_id=ENTRY))
         keep = () if state.kept else (
             run("cp", "-p", f"/boot/{hypervisor_of(state.entry)}", f"/boot/{FILE}"), Write(SCRIPT, script, mode=0o755),
         )  # fmt: skip
@@ -253,7 +254,7 @@ def _pinned(packages: Mapping[str, str]) -> list[str]:
 
 
 def _family(host: Host) -> str:
-    words = ask(host, "sh", "-c", '. /etc/os-release 2>/dev/null; echo "${ID:-} ${ID_LIKE:-}"').split()
+    words = families(host)
     found = next((name for name in FAMILIES if name in words), "")
     if not found:
         raise LabError(

@@ -145,7 +145,7 @@ def _machine(case: Case, disk: Path, folder: Path) -> Iterator[Machine]:
     variables = None
     if case.firmware == "uefi":
         firmware = ovmf(folder)
-        variables = (firmware.code, folder / "uefi-vars.fd")
+        variables = (firmware.code, Path(firmware.variables))
         shutil.copyfile(firmware.template, variables[1])
     with (folder / "qemu.log").open("wb") as log:
         process = subprocess.Popen(

@@ -8,7 +8,6 @@ that disk and card were driven by the driver that the variant is about.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from builder.model.lab import DiskBus, NicModel
+from ci import markdown
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import inputs_digest
+from ci.proof import inputs_digest, record_of
 
 RELEASE = "13"
 INPUTS = (
@@ -98,24 +98,22 @@ PART = Part(
 
 def section(records: Iterable[Path]) -> str:
     """The table of variants as Markdown, from the record of this part among `records`."""
-    found = [json.loads(file.read_text("utf-8")) for file in records if file.stem == PART.name]
-    if not found:
+    raw = record_of(PART.name, records)
+    if raw is None:
         return "Not run yet (`bash ci/nightly.sh variants`)."
-    raw: dict[str, Any] = found[0]
     versions = raw["versions"]
     about = (
         f"Debian {RELEASE} with Xen {versions.get(f'xen_{RELEASE}', 'unknown')} under QEMU {versions['qemu']}, without "
         f"KVM, {raw['date'][:10]}. Works: ssh to dom0, bytes over the card both ways, a file read back from the disk."
     )
-    lines = ["| Machine | Firmware | Disk | Card | Processor | Result | Message | Cause |", "| --- " * 8 + "|"]
-    lines += [_line(each) for each in raw["figures"]["variants"]]
-    return f"{about}\n\n" + "\n".join(lines)
+    header = ("Machine", "Firmware", "Disk", "Card", "Processor", "Result", "Message", "Cause")
+    return f"{about}\n\n{markdown.table(header, map(_cells, raw['figures']['variants']))}"
 
 
-def _line(figures: Mapping[str, Any]) -> str:
+def _cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
     stale = "" if figures["inputs"] == inputs_digest(*INPUTS) else ", stale"
     seconds = figures.get("ssh_seconds")
     result = f"works, ssh after {seconds} s" if figures["works"] else "fails"
     told = [str(figures.get(key, "")).replace("|", "\\|") for key in ("message", "cause")]
     message = f"`{told[0]}`" if told[0] else ""
-    return "| " + " | ".join([*figures["case"].values(), result + stale, message, told[1]]) + " |"
+    return (*figures["case"].values(), result + stale, message, told[1])

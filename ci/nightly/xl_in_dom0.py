@@ -26,7 +26,7 @@ from ci.nightly.boots import xen_facts
 from ci.nightly.lab import NESTLAB, Command, command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.nightly.variant_machine import last_line, plain
-from ci.proof import EXPORT_INPUTS, ROOT, inputs_digest
+from ci.proof import EXPORT_INPUTS, ROOT, inputs_digest, record_of
 
 LAB = """\
 name: xl-in-dom0
@@ -302,10 +302,9 @@ PART = Part(
 
 def section(records: Iterable[Path]) -> str:
     """What the record of this part says, as Markdown."""
-    found = [json.loads(file.read_text("utf-8")) for file in records if file.stem == PART.name]
-    if not found:
+    raw = record_of(PART.name, records)
+    if raw is None:
         return "Not run yet (`bash ci/nightly.sh xl-in-dom0`)."
-    raw: dict[str, Any] = found[0]
     figures = raw["figures"]
     lines = [f"In a dom0 of Debian 13 with Xen {raw['versions'].get('xen_13', 'unknown')}, {raw['date'][:10]}:", ""]
     read = figures["dry-run"]

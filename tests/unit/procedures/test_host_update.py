@@ -10,10 +10,11 @@ import pytest
 
 from builder.errors import LabError
 from builder.procedures import load_procedure
+from builder.procedures.boot import GRUB_CFG as CONFIG
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.grubcfg import default_of, entry_of
-from builder.procedures.host_update import _LOOK, CONFIG, DROP_IN, ENTRY, SCRIPT
+from builder.procedures.host_update import _LOOK, DROP_IN, ENTRY, SCRIPT
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
 
