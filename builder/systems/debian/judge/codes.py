@@ -136,6 +136,12 @@ CODES: Mapping[str, Code] = {
         False, "/boot on RAID1 can be read from each disk alone; on other levels GRUB needs most of them.", "GRUB, md"
     ),
     "NLD072": _code(True, "Two members of one array are on one disk: its loss takes both.", "md"),
+    "NLD073": _code(
+        True,
+        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, on "
+        "one controller as well: they are good for all of the disks, not for some.",
+        "Linux 5.3, commit f049cf1a7b67; seen with four disks on one controller",
+    ),
     "NLD080": _code(True, "The command is given to sh -c as it stands: an open quote ends it.", "preseed_command"),
     "NLD081": _code(
         False, "Long commands in one line are quoted twice and checked by nothing.", "Debian Installation Guide, B.5.1"

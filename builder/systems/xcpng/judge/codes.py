@@ -107,6 +107,13 @@ CODES: Mapping[str, Code] = {
     ),
     "NLX037": Code(False, "The disks of the local storage differ in logical sector size.", _ALL, "lvm"),
     "NLX038": Code(False, "An array is made, and the system goes elsewhere.", _ALL, "read from the file"),
+    "NLX039": Code(
+        True,
+        "Disks on controllers of two kinds are all called sda, sdb, ..., in an order that depends on which of them "
+        "answers first.",
+        _ALL,
+        "Linux 4.19 of the installer and of dom0: each driver looks for its own disks",
+    ),
     "NLX040": Code(
         True,
         "The machine has no such network card. The installer takes the name, and the host comes up unmanaged.",
