@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -22,10 +23,12 @@ INTERRUPTED = 130
 USAGE = 2
 # What the shell reports of a program that died because its reader went away.
 BROKEN_PIPE = 128 + signal.SIGPIPE
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def guarded(args: Sequence[str]) -> int:
     """Run the command line and return the exit status. Raises nothing."""
+    _open_streams()
     signal.signal(signal.SIGTERM, _terminated)
     context: list[click.Context] = []
     try:
@@ -47,6 +50,9 @@ def guarded(args: Sequence[str]) -> int:
         if isinstance(error, BrokenPipeError) and _reader_gone():
             _silence()
             return BROKEN_PIPE
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _report(_no_room(error))
+            return _own_failure(context, 1)
         _say(redact("".join(traceback.format_exception(error))).rstrip())
         _say("This is a bug in nestlab: please report it with the lines above.")
         return _own_failure(context, 1)
@@ -77,6 +83,13 @@ def _report(error: LabError) -> None:
     _say(label + printable(redact(str(error))))
 
 
+def _no_room(error: OSError) -> LabError:
+    """A full disk is no bug, wherever it was met; our own output has no file name."""
+    where = f"{error.filename} cannot" if error.filename else "nothing more can"
+    hint = "make room where the output goes; `nestlab doctor` shows nestlab's own folders"
+    return LabError(f"{where} be written: {error.strerror}", hint=hint)
+
+
 def _say(text: str) -> None:
     try:
         click.echo(text, err=True)
@@ -105,6 +118,14 @@ def _reader_gone() -> bool:
         if any(mask & select.POLLERR for _, mask in poller.poll(0)):
             return True
     return False
+
+
+def _open_streams() -> None:
+    """A stream that the caller has closed leads nowhere: the next file that is opened must not become our output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _silence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -47,6 +48,12 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         (TimedOut("ssh", seconds=9, node="a"), 4, "error: a: waited 9 s for ssh, which did not come\n"),
         (Interrupted("stopped"), 130, "error: stopped\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/srv/x"),
+            1,
+            "error: /srv/x cannot be written: No space left on device\n"
+            "  hint: make room where the output goes; `nestlab doctor` shows nestlab's own folders\n",
+        ),
         (
             LabFileError("x.yaml", [Problem("lab-size", "bad", "good", line=3, column=5)]),
             2,
@@ -130,6 +137,26 @@ def test_a_closed_stderr_does_not_hide_the_status() -> None:
     done = subprocess.run(command("status", "nothing"), stdout=subprocess.PIPE, stderr=writing, cwd=ROOT, check=False)
     os.close(writing)
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["systems"], ["schema"]], ids=lambda words: words[0])
+def test_a_full_disk_under_stdout_is_said(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    first, hint = done.stderr.decode().splitlines()
+    assert first == "error: nothing more can be written: No space left on device"
+    assert "make room" in hint
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_bug(closed: str) -> None:
+    line = f'exec "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command("systems")], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("debian" in done.stdout) is (" >&-" not in f" {closed}")
 
 
 def test_nothing_given_is_help_and_usage() -> None:
