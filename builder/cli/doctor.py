@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from builder.cli.frame import App, pass_app, volume_options, wants_color
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.options import connect_option, mirror_option
 from builder.cli.output import columns, output_option, show
 from builder.lifecycle.doctor import Row, examine, lacks
@@ -35,6 +35,8 @@ def doctor(app: App, lab: str | None, probe: bool, connect: str | None, mirror: 
     checked only when one of LAB's images is not in the cache.
     """
     loaded = load_lab(app, lab, limits=False) if lab else None
+    if loaded is not None:
+        planned(loaded)
     rows = examine(loaded, app.places, connect=connect, mirror=mirror, probe=probe)
     shown = [row for row in rows if row.status != "ok"] if app.quiet else rows
     color = wants_color(app.environ, stream_is_tty=sys.stdout.isatty())

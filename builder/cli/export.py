@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import blamed_on_input, complete_lab, load_lab, planned
 from builder.cli.output import columns, output_option, show
 from builder.cli.render import print_one, refuse_both, write_tree
 from builder.errors import UsageError
@@ -16,10 +16,9 @@ from builder.hypervisors import EXPORTERS, load_exporter
 from builder.hypervisors.fit import check
 from builder.hypervisors.l0 import Exporter, Site
 from builder.hypervisors.readme import readme
-from builder.lifecycle.plan import LabPlan, plan_lab
+from builder.lifecycle.plan import LabPlan
 from builder.model.lab import Lab
 from builder.model.plan import File, Finding
-from builder.systems import load_system
 
 TESTS = "xcp-ng-tests"
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
@@ -68,10 +67,11 @@ def export(
         return
     if pools:
         raise click.UsageError(f"--pool is for --to {TESTS}")
-    plan = plan_lab(load_lab(app, lab, limits=False), load_system)
+    plan = planned(load_lab(app, lab, limits=False))
     exporter = load_exporter(target)
-    site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
-    files, findings = exported(exporter, plan, site)
+    with blamed_on_input():
+        site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
+        files, findings = exported(exporter, plan, site)
     for finding in findings:
         click.echo(f"{finding.severity}: {finding.message} [{finding.code}]{_hint(finding)}", err=True)
     if one is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.options import mirror_option, templates_option
 from builder.cli.output import bytes_text, columns, output_option, show, span_text
 from builder.cli.progress import listening
@@ -56,10 +56,8 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
     from builder.images.build import build as make
     from builder.images.hosts import read_host
     from builder.lifecycle.doctor_needs import recipes_of
-    from builder.lifecycle.plan import plan_lab
-    from builder.systems import loader
 
-    plan = plan_lab(load_lab(app, lab, limits=False), loader(templates))
+    plan = planned(load_lab(app, lab, limits=False), templates)
     store = ImageStore(app.places.cache)
     images = []
     work = app.places.cache / "work"

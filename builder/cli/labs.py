@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from builder.model.lab import Lab
 from builder.paths import Places, data_dir
 
 if TYPE_CHECKING:
+    from builder.lifecycle.plan import LabPlan
     from builder.model.load import Loaded
 
 _SUFFIXES = (".yaml", ".yml")
@@ -99,6 +102,27 @@ def load_file(app: App, path: Path, *, limits: bool) -> Loaded:
     from builder.systems import traits
 
     return read(path, traits(), limits=host_limits(app.places) if limits else None)
+
+
+def planned(lab: Lab, templates: Path | None = None) -> LabPlan:
+    """The plan of a lab, with a user's templates. Raises UsageError for what its systems refuse."""
+    from builder.lifecycle.plan import plan_lab
+    from builder.systems import loader
+
+    with blamed_on_input():
+        return plan_lab(lab, loader(templates))
+
+
+@contextmanager
+def blamed_on_input() -> Iterator[None]:
+    """For what is decided by the lab file, templates and options alone: a refusal is a UsageError there, so that all
+    verbs end as `validate` does. Errors that have a status of their own keep it."""
+    try:
+        yield
+    except LabError as error:
+        if error.exit_code != LabError.exit_code:
+            raise
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def one_node(app: App, lab: str, node: str | None) -> str:

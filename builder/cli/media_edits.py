@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from builder.cli.frame import App
-from builder.cli.labs import load_lab
+from builder.cli.labs import load_lab, planned
 from builder.cli.meter import meter
 from builder.cli.options import templates_option
 from builder.errors import UsageError
@@ -166,11 +166,8 @@ def _with_keys(node: Node, asked: Asked) -> Node:
 
 
 def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
-    from builder.lifecycle.plan import plan_lab
-    from builder.systems import loader
-
     only = lab.model_copy(update={"nodes": tuple(node if n.name == node.name else n for n in lab.nodes)})
-    return plan_lab(only, loader(templates)).node(node.name).system
+    return planned(only, templates).node(node.name).system
 
 
 def _own(asked: Asked) -> Iterator[Edit]:

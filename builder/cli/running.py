@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
+from builder.cli.labs import complete_lab, lab_id, load_lab, planned, up_names
 from builder.cli.meter import meter
 from builder.cli.options import connect_option, mirror_option, refuse_remote, templates_option
 from builder.cli.output import columns, left_text, output_option, show
@@ -57,10 +57,8 @@ def up(
     the lab file, or a variable such as NESTLAB_ISO_XCPNG_8_3.
     """
     from builder.lifecycle.isos import find_media
-    from builder.lifecycle.plan import plan_lab
     from builder.lifecycle.up import UpOptions
     from builder.lifecycle.up import up as bring_up
-    from builder.systems import loader
 
     refuse_remote(connect)
     loaded = load_lab(app, lab)
@@ -82,12 +80,12 @@ def up(
         keep_failed=keep_failed,
         mirror=mirror,
     )
-    load_system = loader(templates)
+    planned(loaded, templates)  # what is refused is refused before media are looked for and read
     with meter(app, "checksum") as tell:
         loaded, remarks = find_media(loaded, app.places, app.environ, progress=tell)
     for remark in remarks:
         click.echo(f"warning: {remark}", err=True)
-    plan = plan_lab(loaded, load_system)
+    plan = planned(loaded, templates)
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:
