@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @output_option()
 @click.pass_context
-def disk(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its commands read it
+def disk(ctx: click.Context, lab: str, how: str) -> None:
     """Show the disks of LAB's nodes: whether they are plugged in, and in which place from the next power-on."""
     if ctx.invoked_subcommand is None:
         disks = world_of(ctx).disks()
-        show([each.model_dump(mode="json") for each in disks], how, lambda: _table(disks))
+        show([each.model_dump(mode="json") for each in disks], how, lambda: _table(disks),
+             empty=f"{lab} has no disks")  # fmt: skip
 
 
 @disk.command()

@@ -37,7 +37,8 @@ def ls(app: App, how: str) -> None:
         for image in images:
             click.echo(image.key)
         return
-    show([image.model_dump(mode="json") for image in images], how, lambda: _table(images))
+    show([image.model_dump(mode="json") for image in images], how, lambda: _table(images),
+         empty="" if app.quiet else "no image is in the cache")  # fmt: skip
 
 
 @click.command()
@@ -83,7 +84,7 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
 def prune(app: App, max_size: int, how: str) -> None:
     """Remove the oldest images until the rest fits. An image that a lab uses stays."""
     gone = list(ImageStore(app.places.cache).prune(max_size))
-    show(gone, how, lambda: "\n".join(gone))
+    show(gone, how, lambda: "\n".join(gone), empty="" if app.quiet else "nothing was removed")
 
 
 def _table(images: Any) -> str:

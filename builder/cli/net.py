@@ -27,7 +27,7 @@ NETWORK = click.argument("network", metavar="NETWORK")
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @output_option()
 @click.pass_context
-def net(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its commands read it
+def net(ctx: click.Context, lab: str, how: str) -> None:
     """Show the networks of LAB: every lab card, the state of its link and port, and the port's counters.
 
     The management card is not among them: it is how nestlab reaches the node. All that the commands do is undone by
@@ -35,7 +35,8 @@ def net(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its c
     """
     if ctx.invoked_subcommand is None:
         ports = world_of(ctx).ports()
-        show([port.model_dump(mode="json") for port in ports], how, lambda: _table(ports))
+        show([port.model_dump(mode="json") for port in ports], how, lambda: _table(ports),
+             empty=f"{lab} has no networks")  # fmt: skip
 
 
 @net.command()

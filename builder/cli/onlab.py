@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.frame import App
-from builder.cli.labs import complete_node, lab_id
+from builder.cli.labs import complete_node, running_lab
 
 if TYPE_CHECKING:
     from builder.lifecycle.world import LabWorld
@@ -33,7 +33,7 @@ def world_of(ctx: click.Context) -> LabWorld:
 
     group = ctx if "lab" in ctx.params else ctx.parent
     assert group is not None
-    return LabWorld(lab_id(group.params["lab"]), ctx.obj.places)
+    return LabWorld(running_lab(ctx.obj.places, group.params["lab"]), ctx.obj.places)
 
 
 def tell(app: App, text: str, *, changed: bool = True) -> None:

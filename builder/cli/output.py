@@ -23,8 +23,9 @@ def output_option(*more: str) -> Callable[[F], F]:
     )
 
 
-def show(value: Any, how: str, table: Callable[[], str]) -> None:
-    """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read."""
+def show(value: Any, how: str, table: Callable[[], str], *, empty: str = "") -> None:
+    """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read.
+    Where that is nothing at all, people are told `empty`, on stderr."""
     if how == "json":
         click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=False))
     elif how == "yaml":
@@ -34,6 +35,8 @@ def show(value: Any, how: str, table: Callable[[], str]) -> None:
         click.echo(text, nl=False)
     elif text := table():
         click.echo(text)
+    elif empty:
+        click.echo(empty, err=True)
 
 
 def blanked(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, complete_node, lab_id
+from builder.cli.labs import complete_lab, complete_node, lab_id, running_lab
 from builder.cli.output import columns, output_option, show, span_text
 from builder.errors import LabError, UsageError
 
@@ -186,7 +186,7 @@ def engine_of(app: App, lab: str) -> Iterator[Engine]:
     from builder.lifecycle.world import LabWorld
     from builder.procedures.engine import Engine
 
-    name = lab_id(lab)
+    name = running_lab(app.places, lab)
     now = status(name, app.places)
     patience = 1.0 if now.accelerator == "kvm" else TCG_PATIENCE
 

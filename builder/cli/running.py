@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.labs import complete_lab, lab_id, load_lab, planned, up_names
+from builder.cli.labs import complete_lab, lab_id, load_lab, planned, running_lab, up_names
 from builder.cli.meter import meter
 from builder.cli.options import connect_option, mirror_option, refuse_remote, templates_option
 from builder.cli.output import columns, left_text, output_option, show
@@ -144,7 +144,7 @@ def status(app: App, lab: str, how: str) -> None:
     """Show the nodes of LAB, their state, and how to reach them."""
     from builder.lifecycle.status import status as ask_status
 
-    found = ask_status(lab_id(lab), app.places)
+    found = ask_status(running_lab(app.places, lab), app.places)
     show(found.model_dump(mode="json"), how, lambda: status_table(found))
 
 
@@ -160,7 +160,8 @@ def ls(app: App, how: str) -> None:
         for lab in labs:
             click.echo(lab.lab)
         return
-    show([lab.model_dump(mode="json") for lab in labs], how, lambda: _labs_table(labs))
+    show([lab.model_dump(mode="json") for lab in labs], how, lambda: _labs_table(labs),
+         empty="" if app.quiet else "no lab is up")  # fmt: skip
 
 
 @click.command()
@@ -175,7 +176,7 @@ def reap(app: App, how: str) -> None:
     from builder.lifecycle.media_proof_machine import reap_proofs
 
     names = [*take_away(app.places), *reap_proofs(app.places)]
-    show(names, how, lambda: "\n".join(names))
+    show(names, how, lambda: "\n".join(names), empty="" if app.quiet else "nothing was left behind")
 
 
 def status_table(found: LabStatus) -> str:

@@ -18,6 +18,7 @@ from builder.errors import LabError, LabFileError, UsageError
 from builder.model.load import HostLimits
 from builder.model.plan import File
 from builder.model.units import GIB
+from builder.paths import data_dir
 
 PACKAGE = Path(codes.__file__).parents[1]
 LAB = """\
@@ -129,6 +130,14 @@ def test_an_unknown_name_is_not_a_file(run: Run) -> None:
     error = run("plan", "nothing").exception
     assert isinstance(error, LabError)
     assert "no lab named nothing is up" in error.message
+    assert "./nothing.yaml" in (error.hint or "")
+
+
+def test_the_example_of_a_name_is_named(run: Run) -> None:
+    for verb in ("plan", "up", "export --to xl", "validate"):
+        done = run(*verb.split(), "tiny")
+        said = f"{getattr(done.exception, 'hint', '')}{done.stderr}"
+        assert str(data_dir("labs") / "tiny.yaml") in said, verb
 
 
 def test_render_writes_what_it_lists(run: Run, tmp_path: Path) -> None:

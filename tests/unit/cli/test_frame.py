@@ -106,7 +106,7 @@ def test_variables_are_called_after_options(verb: Verb, command: click.Command, 
 
 def test_a_variable_called_version_is_not_the_option(runner: CliRunner) -> None:
     done = runner.invoke(root, ["ls"], env={"NESTLAB_VERSION": "1.0", "NESTLAB_HELP": "x"})
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

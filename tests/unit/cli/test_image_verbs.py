@@ -46,7 +46,7 @@ def shelve(places: Places, key: str, size: int = 1 << 20) -> None:
 
 
 def test_an_empty_shelf(run: Run) -> None:
-    assert run("ls").output == ""
+    assert (run("ls").stdout, run("ls").stderr) == ("", "no image is in the cache\n")
     assert json.loads(run("ls", "-o", "json").output) == []
     assert json.loads(run("prune", "-o", "json").output) == []
 
