@@ -27,12 +27,14 @@ _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @click.option("--to", "target", type=click.Choice([*EXPORTERS, TESTS]), required=True, help="What it is to run on.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; replaced as a whole.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder to write; replaced as a whole.")  # fmt: skip
 @click.option("--stdout", "one", metavar="FILE", help="Print this one file.")
-@click.option("--at", "folder", metavar="FOLDER", help="Where disks and media are on the L0.")
+@click.option("--at", "folder", metavar="DIR", help="Where disks and media are on the L0.")
 @click.option("--uplink", metavar="NAME", help="Bridge, network or switch of the L0 for the management cards.")
 @click.option("--storage", metavar="NAME", help="Storage of the L0 (xe, proxmox).")
-@click.option("--l0", "release", metavar="RELEASE", default="", help="Release of the L0; of vmx: esxi, workstation.")
+@click.option("--l0", "release", metavar="RELEASE", default="", show_default=False,
+              help="Release of the L0; of vmx: esxi, workstation.")  # fmt: skip
 @click.option("--cpu", type=click.Choice(["intel", "amd"]), help="Whose processor the L0 has.")
 @click.option("--bus", metavar="NAME", help="Disk controller instead of the documented one.")
 @click.option("--nic", metavar="NAME", help="Network card instead of the documented one.")
@@ -56,6 +58,9 @@ def export(
     advise against, or what differs, is told and stands in README.md. `nestlab settings --documented` lists all of it.
 
     xcp-ng-tests is no hypervisor: it is told the hosts, disks, cards and storage that its tests may use.
+
+    \b
+    nestlab export labs/debian-dom0.yaml --to xl --out my-export/
     pytest $(nestlab export LAB --to xcp-ng-tests) tests/storage/ext
     """
     refuse_both(out, one)

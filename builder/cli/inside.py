@@ -51,6 +51,10 @@ def execute(app: App, lab: str, node: str, command: tuple[str, ...], tty: bool) 
     """Run CMD on NODE, each word as given here (no second round of quoting). Input and output are the command's.
 
     The exit status is the guest's; 255 means that it was never reached.
+
+    \b
+    nestlab exec LAB dom0 -- xl list
+    nestlab exec LAB dom0 -- sh -c 'dmesg | tail'
     """
     if not command:
         raise click.UsageError("no command was given; `nestlab ssh` opens a shell")
@@ -59,13 +63,14 @@ def execute(app: App, lab: str, node: str, command: tuple[str, ...], tty: bool) 
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.argument("node", metavar="NODE", shell_complete=complete_node, required=False)
+@click.argument("node", metavar="[NODE]", shell_complete=complete_node, required=False)
 @click.option("--log", is_flag=True, help="Print what the console said so far, and end.")
 @pass_app
 def console(app: App, lab: str, node: str | None, log: bool) -> None:
-    """Attach to the serial console of NODE; Ctrl-] leaves. What it said before is shown first.
+    """Attach to the serial console of NODE, or of the only node of LAB; Ctrl-] leaves.
 
-    On a node that has stopped, or of a lab that did not come up, the log is printed.
+    What it said before is shown first. On a node that has stopped, or of a lab that did not come up, the log is
+    printed.
     """
     from builder.drivers.console import attach
 

@@ -47,7 +47,8 @@ _MAKE_GRUB = 120
     metavar="MAC",
     help="Card that it boots from; without one the node's first, or with --iso alone any.",
 )
-@click.option("--source", default="", metavar="URL", help="Where the medium's files are, for installers that ask.")
+@click.option("--source", default="", show_default=False, metavar="URL",
+              help="Where the medium's files are, for installers that ask.")  # fmt: skip
 @edit_options
 @volume_options
 @pass_app
@@ -57,6 +58,9 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, ma
 
     It holds the installer's kernel and RAM disk with the answers in it, and menus for PXELINUX, GRUB and iPXE. The
     loaders themselves are those of this host. DHCP has to name pxelinux.0 (BIOS) or the core.efi of GRUB (UEFI).
+
+    \b
+    nestlab media pxe labs/xcp-ng-8.3.yaml host --iso xcp-ng.iso --out /srv/tftp --source http://10.0.0.1/xcp-ng/
     """
     made = job(app, target, iso, Asked(**asked))
     edits = for_network(made.edits, {} if made.volume is None else made.volume.files)

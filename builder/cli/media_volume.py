@@ -47,6 +47,10 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
     """Make a small medium that holds answers, to be attached beside the vendor's. Its owner alone can read it.
 
     With LAB NODE it is the one that the node's installer looks for.
+
+    \b
+    nestlab media volume labs/rhel-raid10.yaml host -o oemdrv.iso
+    nestlab media volume --kickstart ks.cfg -o oemdrv.iso
     """
     if (meta_data or network_config) and user_data is None:
         raise click.UsageError("--meta-data and --network-config belong to --user-data")

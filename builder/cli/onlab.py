@@ -20,6 +20,8 @@ class OnLab(click.Group):
     the command's name is the command's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands and {*args[1:]} & {*ctx.help_option_names}:
+            args = ["LAB", *args]  # the help of a command, by somebody who has no lab yet
         at = next((at for at, word in enumerate(args) if at and word in self.commands), len(args))
         own = args[:at]
         if len(own) > 1 and not own[0].startswith("-") and own[1].startswith("-"):

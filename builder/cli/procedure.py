@@ -69,6 +69,9 @@ def run(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], d
 
     What was before is kept on the host; `nestlab procedure undo` brings it back. Nothing is begun when there is a
     reason against it: all reasons are told at once.
+
+    \b
+    nestlab procedure run LAB dom0 dom0-memory size=1536MiB --dry-run
     """
     from builder.procedures import load_procedure
     from builder.procedures.options import parse_options, split_options
@@ -112,7 +115,8 @@ def undo(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], 
 @click.argument("words", metavar="[NAME]... [KEY=VALUE]...", nargs=-1, shell_complete=complete_procedure)
 @click.option("--all", "every", is_flag=True, help="Every procedure that a lab can try.")
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="On this node only; may be given again.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, to this file.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the record, as JSON, to this file.")  # fmt: skip
 @output_option()
 @pass_app
 def drill(

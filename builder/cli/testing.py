@@ -29,6 +29,9 @@ def test(app: App, lab: str, arguments: tuple[str, ...]) -> int:
 
     JUnit XML goes to junit.xml in the lab's state folder; `-- --junitxml FILE` puts it elsewhere. Exits 1 when a check
     fails.
+
+    \b
+    nestlab test LAB -- -k storage
     """
     from builder.lifecycle.state import read_plan
 
