@@ -158,10 +158,15 @@ def _drill_node(
     engine: Engine, node: str, chosen: list[Any], options: Mapping[str, str] | None, *, every: bool
 ) -> Iterator[Drilled]:
     from builder.procedures.drill import drill as drill_one
+    from builder.procedures.drill import lacks
 
-    dialect = engine.world.host(node).facts().dialect
+    host = engine.world.host(node)
+    dialect = host.facts().dialect
     for procedure in chosen:
         if every and (procedure.drill.reason or dialect not in procedure.ways):
+            continue
+        if every and (without := lacks(host, procedure, dialect)):
+            click.echo(f"{node}: {procedure.name} is left out: the host lacks {', '.join(without)}", err=True)
             continue
         yield drill_one(engine, node, procedure, options)
 

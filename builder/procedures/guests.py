@@ -11,6 +11,8 @@ from builder.procedures.asking import ask, domains, running_guests
 
 FOLDERS = ("/etc/xen", "/etc/xen/auto")
 AUTO = "/etc/xen/auto"
+XENDOMAINS_FILES = ("/etc/default/xendomains", "/etc/sysconfig/xendomains")
+"""Debian's and SUSE's place for the settings of the script that starts and stops guests."""
 DRILL_GUEST = "nestlab-drill"
 _DRILL_FOLDER = "/var/lib/nestlab/drill"
 _NAME = re.compile(r"^[ \t]*name[ \t]*=[ \t]*[\"']([^\"'\n]*)[\"']", re.MULTILINE)
@@ -59,6 +61,11 @@ def xendomains(host: Host) -> str:
     return "enabled" if host.run(["systemctl", "-q", "is-enabled", "xendomains"]).ok else "disabled"
 
 
+def xendomains_file(host: Host) -> str:
+    """Where the script that starts and stops guests has its settings on this host."""
+    return next((path for path in XENDOMAINS_FILES if host.run(["test", "-e", path]).ok), XENDOMAINS_FILES[0])
+
+
 # It says nothing, sleeps, and ends when it is asked to: what Linux runs on such a request is /sbin/poweroff.
 _INIT = """\
 #!/bin/busybox sh
@@ -80,25 +87,27 @@ find . | busybox cpio -o -H newc >"$1/initrd"
 """
 
 
-def drill_config(kernel: str) -> str:
-    """A PV guest on dom0's own kernel: it needs no disk and runs under every accelerator."""
+def drill_config(kernel: str, *, card: bool = False) -> str:
+    """A PV guest on dom0's own kernel: it needs no disk and runs under every accelerator. With a card dom0 has an
+    interface for it, on xl's bridge; the guest itself has no driver for it."""
+    vif = 'vif = [ "mac=00:16:3e:0d:11:11" ]\n' if card else ""
     return (
         f'name = "{DRILL_GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\n'
         f'ramdisk = "{_DRILL_FOLDER}/initrd"\nmemory = 192\nmaxmem = 256\nvcpus = 1\n'
         'extra = "console=hvc0"\n'
-        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n'
+        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n' + vif
     )
 
 
 @contextlib.contextmanager
-def drill_guest(host: Host) -> Iterator[None]:
+def drill_guest(host: Host, *, card: bool = False) -> Iterator[None]:
     """A guest that runs while a drill goes on, with its configuration in /etc/xen. Raises LabError."""
     config = f"/etc/xen/{DRILL_GUEST}.cfg"
     ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
     host.write(f"{_DRILL_FOLDER}/root/init", _INIT.encode(), mode=0o755)
     host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
     ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER)
-    host.write(config, drill_config(ask(host, "uname", "-r").strip()).encode())
+    host.write(config, drill_config(ask(host, "uname", "-r").strip(), card=card).encode())
     try:
         ask(host, "xl", "create", "-q", config, timeout=600)
         yield

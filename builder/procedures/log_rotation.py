@@ -140,6 +140,7 @@ class _Xe(Way[Asked, _State]):
     """XCP-ng sets this up itself, and asks not to change its files: an update could not change them any more then."""
 
     state = _State
+    changes = False
     sample = _State(text=None, others=(), logrotate=True)
 
     def look(self, host: Host, asked: Asked) -> _State:  # noqa: ARG002
@@ -176,9 +177,7 @@ PROCEDURE = Procedure(
         "no-logrotate": "the host has no logrotate",
         "other-rule": "another file has a rule for the same logs",
     },
-    drill=Drill(
-        reason="the images of nestlab's hosts have no logrotate; a lab with packages: [logrotate] can run it",
-    ),
+    drill=Drill(packages=("logrotate",)),
     dead=(
         Dead(
             says="xensource.log is rotated each hour by /etc/xensource/xapi-logrotate.conf",

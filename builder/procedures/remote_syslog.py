@@ -127,8 +127,5 @@ PROCEDURE = Procedure(
         "no-rsyslog": "the host has no rsyslogd",
         "port": "a port other than 514 (XAPI)",
     },
-    drill=Drill(
-        options={"server": "192.0.2.1"},
-        reason="the images of nestlab's hosts have no rsyslogd; systemd's journal keeps their log",
-    ),
+    drill=Drill(options={"server": "192.0.2.1"}, packages=("rsyslog",)),
 )

@@ -92,10 +92,16 @@ class Vifs(FakeHost):
             {
                 "sh -c 'command -v ethtool'": "/usr/sbin/ethtool\n",
                 "ethtool -K": self._switch,
-                "sh -c": lambda _: "".join(f"{vif} {now}\n" for vif, now in self.vifs.items()),
+                "sh -c": self._sh,
             },
             {xlconf.PATH: conf},
         )
+
+    def _sh(self, argv: Sequence[str]) -> str:
+        if "hotplug-status" in argv[2]:
+            assert argv[4].endswith("/vif-nestlab-tx-off") and argv[-2:] == ["bridge", "xenbr0"]
+            return "status=connected\nerror=\ntx=off\n"
+        return "".join(f"{vif} {now}\n" for vif, now in self.vifs.items())
 
     def _switch(self, argv: Sequence[str]) -> str:
         assert argv[3] == "tx"
@@ -129,6 +135,9 @@ def test_the_script_runs_the_one_below_and_then_ethtool(tmp_path: Path) -> None:
     (tmp_path / "ethtool").write_text('#!/bin/sh\necho "ethtool $*"\n')
     for name in ("vif-nestlab-tx-off", "vif-bridge", "ethtool"):
         (tmp_path / name).chmod(0o755)
+
+    (tmp_path / "xenstore-read").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "xenstore-read").chmod(0o755)
 
     def xl(word: str) -> tuple[str, int]:
         done = subprocess.run([script, word, "type_if=vif"], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "vif": "vif7.0"},
