@@ -216,6 +216,46 @@ def test_explain(run: Run) -> None:
     assert "lab-size" in (error.hint or "")
 
 
+# Settings as old documents about Xen hosts name them, by the hosts that they are about.
+NAMED = {
+    "debian": (
+        "xen-linux-system xen-qemu-dm 686-bigmem dpkg-divert 20_linux_xen bridge_ports bridge_stp bridge_fd "
+        "bridge_waitport /etc/network/interfaces network-script dom0_mem GRUB_CMDLINE_XEN GRUB_CMDLINE_XEN_DEFAULT "
+        "GRUB_CMDLINE_LINUX xend-config.sxp dom0-min-mem enable-dom0-ballooning dom0-cpus XENDOMAINS_RESTORE "
+        "XENDOMAINS_SAVE pciback.hide /etc/initramfs/modules pci=nomsi GRUB_SERIAL_COMMAND GRUB_TERMINAL GRUB_TIMEOUT "
+        "com1 earlyprintk inittab xen-create-image pygrub pvgrub2 xen.independent_wallclock clocksource xm "
+        "unmodified_drivers"
+    ),
+    "suse": (
+        "GRUB_CMDLINE_XEN_DEFAULT autoballoon LIBXL_HOTPLUG_TIMEOUT max_loop modprobe.conf.local kernel-xen menu.lst "
+        "xen2libvirt /lib/tls vm-install 8002 blktap mem= SummaSketch ifplugd NetworkManager pciback xen_server"
+    ),
+    "netbsd": (
+        "menu=Xen dom0_mem console=pc com1 XEN3PAE_DOM0 xentools48 xencommons xendomains examples/rc.d "
+        "brconfig MAKEDEV NAT installboot powerd INSTALL_XEN3PAE_DOMU xencons pciback.hide /kern/xen/pci"
+    ),
+    "rhel": "zerombr location=partition driveorder pesize SystemRoot discard pcie_aspm RAID10 ks=",
+    "xcpng": "dom0_mem netinstall-gpg-check zap-utility-partitions netdevice",
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "word"), [(system, word) for system, words in NAMED.items() for word in words.split()]
+)
+def test_what_documents_name_is_known(run: Run, system: str, word: str) -> None:
+    rows = json.loads(run("explain", word, "-o", "json").stdout)
+    mine = [row for row in rows if row.get("setting", "").startswith(f"{system}: ")]
+    assert mine
+    for row in mine:
+        assert (row.keys() >= {"was", "today", "why"}) != (row.keys() >= {"does", "written", "lab file"})
+
+
+def test_words_inside_of_others_are_the_last_resort(run: Run) -> None:
+    (row,) = json.loads(run("explain", "noreboot", "-o", "json").stdout)
+    assert row["setting"] == "nodes.*.xen.noreboot"
+    assert isinstance(run("explain", "e").exception, UsageError)
+
+
 def used_codes() -> set[str]:
     """Every text that has the shape of a code, in the rooms that find problems in lab files."""
     found = set()
