@@ -67,6 +67,8 @@ def _jobs(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> 
     if not names:
         raise UsageError(f"no node of lab {lab.name} installs itself from a medium",
                          hint="write source: {medium: ISO} on one")  # fmt: skip
+    if len(names) > 1 and any("=" not in mac for mac in asked.macs):
+        raise UsageError("--mac: whose card is it?", hint=f"write --mac {names[0]}=3c:ec:ef:12:34:56")
     return [for_node(app, lab, name, iso, asked) for name in names]
 
 
