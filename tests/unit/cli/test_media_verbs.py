@@ -220,34 +220,6 @@ def test_a_node_that_needs_a_second_volume(run: Run, here: Path) -> None:
     assert listing(here / "again.iso")["volume_id"] == "OEMDRV"
 
 
-def test_a_bare_metal_machine_has_its_own_card(run: Run, here: Path) -> None:
-    """The card of the lab's machine is made up: an answer file that names it leaves XCP-ng without a network."""
-    said = run("build", "lab.yaml", "xen", "-o", "lab.iso").stderr
-    assert "the answers name the card 52:54:00:" in said
-    assert "nobody gets into xen" in said
-    own = run("build", "lab.yaml", "xen", "-o", "own.iso", "--mac", "3C:EC:EF:00:00:01", "--ssh-key", "key.pub")
-    assert own.stderr == ""
-    image = made.content(here / "own.iso", "/install.img")
-    assert b'hwaddr="3c:ec:ef:00:00:01"' in image
-    assert b"52:54:00" not in image and KEY.encode() in image
-    run("volume", "lab.yaml", "el", "-o", "v.iso", "--mac", "el=3c:ec:ef:00:00:02", "--mac", "xen=3c:ec:ef:00:00:01")
-    assert b"--device=3c:ec:ef:00:00:02" in made.content(here / "v.iso", "/ks.cfg")
-
-
-def test_disks_named_as_in_the_lab_are_told(run: Run, here: Path) -> None:
-    text = LAB.replace("source: {medium: rhel.iso}", "source: {medium: rhel.iso}, install: {disk_names: by-id}")
-    (here / "by-id.yaml").write_text(text)
-    assert "a: named as QEMU names its disks" in run("build", "by-id.yaml", "el", "-o", "o.iso").stderr
-    (here / "own.yaml").write_text(text.replace("by-id}", "by-id, devices: {a: /dev/nvme0n1}}"))
-    assert "QEMU" not in run("build", "own.yaml", "el", "-o", "p.iso").stderr
-
-
-def test_what_judges_remark_is_told(run: Run, here: Path) -> None:
-    (here / "suse.yaml").write_text("name: x\nnodes:\n  s: {system: suse, release: 16.0, source: {medium: rhel.iso}}\n")
-    said = run("volume", "suse.yaml", "s", "-o", "v.iso")
-    assert "[NLS115]" in said.stderr
-
-
 def test_another_systems_medium_is_refused(run: Run, here: Path) -> None:
     assert_refused(
         ["build", "lab.yaml", "el", "--iso", "xcpng.iso", "-o", "out.iso"], "XCP-ng 8.3.0, and el is rhel", here
