@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -14,6 +18,7 @@ from builder.secrets import redact
 Format = Literal["table", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json", "yaml")
+_LEAST_COLUMN = 16
 
 
 def output_option(*more: str) -> Callable[[F], F]:
@@ -53,13 +58,34 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t\xa0" else "?" for char in text)
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Left-aligned columns with a header in capitals, two spaces apart, never cut to a width."""
+def columns(header: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
+    """Left-aligned columns with a header in capitals, two spaces apart, never cut. With a `width`, texts of all columns
+    but the first go on below where the table would be wider."""
     lines = [[title.upper() for title in header], *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+    if width is not None:
+        _narrow(widths, width)
+        lines = [line for row in lines for line in _broken(row, widths)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(room) for cell, room in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def terminal_width() -> int | None:
+    """Characters in a line of the terminal that stdout is; None for a file or a pipe, where every row is one line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _narrow(widths: list[int], width: int) -> None:
+    """Take from the widest column until all fit, and from none below what can be read."""
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths[1:], default=0) > _LEAST_COLUMN:
+        at = max(range(1, len(widths)), key=widths.__getitem__)
+        widths[at] -= 1
+
+
+def _broken(row: Sequence[str], widths: Sequence[int]) -> list[tuple[str, ...]]:
+    cells = [textwrap.wrap(cell, room, break_on_hyphens=False) for cell, room in zip(row, widths, strict=True)]
+    return list(itertools.zip_longest(*cells, fillvalue="")) or [tuple(row)]
 
 
 def fields(pairs: Mapping[str, object]) -> str:

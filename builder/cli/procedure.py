@@ -13,7 +13,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, complete_node, lab_id, running_lab
-from builder.cli.output import columns, output_option, show, span_text
+from builder.cli.output import columns, output_option, show, span_text, terminal_width
 from builder.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ls(how: str) -> None:
              "summary": p.summary, "drilled": not p.drill.reason} for p in found]  # fmt: skip
     show(rows, how, lambda: columns(
         ["procedure", "for", "what", "options"],
-        [[p.name, " ".join(p.ways), p.title, " ".join(describe_options(p)) or "-"] for p in found],
+        [[p.name, " ".join(p.ways), p.title, " ".join(describe_options(p)) or "-"] for p in found], terminal_width(),
     ))  # fmt: skip
 
 

@@ -120,6 +120,14 @@ def test_plan_is_data_and_a_table(run: Run) -> None:
     assert "disk0:" in table
 
 
+def test_settings_of_one_installer_say_whose_they_are(run: Run) -> None:
+    rows = json.loads(run("settings", "-o", "json").stdout)
+    whose = {row["system"] for row in rows if row["setting"] == "nodes.*.install.delivery"}
+    assert whose == {"debian", "rhel", "suse", "xcpng"}
+    assert {row["system"] for row in rows if "install." not in row["setting"]} == {"-"}
+    assert "system   xcpng" in run("explain", "install.sr_type").stdout
+
+
 def test_plan_of_a_bad_file_is_refused_with_all_problems(run: Run) -> None:
     error = run("plan", "bad.yaml").exception
     assert isinstance(error, LabFileError)
