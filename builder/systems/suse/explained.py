@@ -85,7 +85,7 @@ DEAD: Mapping[str, DeadSetting] = {
     "vm-install": DeadSetting(
         was="a package that made guests, with libvirt or, by --use-xl, without",
         today="virt-install; in a lab file, guests: of the node, for xl or for libvirt",
-        why="taken out in favour of virt-install: SLES 15 has no such package",
+        why="it was kept beside virt-install, which the same text calls the recommended way, for guests of xl alone",
         source=_README,
     ),
     "relocation, TCP port 8002": DeadSetting(

@@ -101,8 +101,8 @@ CODES: Mapping[str, Code] = {
     ),
     "NLX036": Code(
         True,
-        "ext and lvm repositories cannot be on disks with sectors of 4096 bytes; largeblock can.",
-        "8.3",
+        "ext and lvm repositories cannot be on disks with sectors of 4096 bytes; largeblock, which 8.3 has, can.",
+        _ALL,
         "host-installer parseDisks, tried with its parser",
     ),
     "NLX037": Code(False, "The disks of the local storage differ in logical sector size.", _ALL, "lvm"),
@@ -148,19 +148,19 @@ CODES: Mapping[str, Code] = {
     "NLX053": Code(
         True,
         "ntp source none makes the installer set a time that nobody gave, and it fails.",
-        "8.3",
+        "8.3, xs8",
         "backend.py setTimeManually",
     ),
     "NLX054": Code(
         True,
         "Time servers go with the source manual only.",
-        "8.3",
+        "8.3, xs8",
         "host-installer parseTimeConfig, tried with its parser",
     ),
     "NLX055": Code(
         False,
         "The source manual without a server leaves the clock alone.",
-        "8.3",
+        "8.3, xs8",
         "host-installer, tried with its parser",
     ),
     "NLX056": Code(
