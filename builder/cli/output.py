@@ -83,9 +83,9 @@ def _narrow(widths: list[int], width: int) -> None:
         widths[at] -= 1
 
 
-def _broken(row: Sequence[str], widths: Sequence[int]) -> list[tuple[str, ...]]:
+def _broken(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
     cells = [textwrap.wrap(cell, room, break_on_hyphens=False) for cell, room in zip(row, widths, strict=True)]
-    return list(itertools.zip_longest(*cells, fillvalue="")) or [tuple(row)]
+    return [list(line) for line in itertools.zip_longest(*cells, fillvalue="")] or [list(row)]
 
 
 def fields(pairs: Mapping[str, object]) -> str:

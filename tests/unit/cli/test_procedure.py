@@ -10,8 +10,9 @@ import pytest
 
 from builder.cli.boundary import guarded
 from builder.model.host import World
-from builder.procedures import PROCEDURES
+from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.api import same
+from builder.procedures.options import describe_options, parse_options, split_options
 from tests.support.fake_dom0 import FakeDom0
 from tests.support.fake_host import world
 
@@ -43,6 +44,14 @@ def test_ls_names_every_procedure_with_its_options(capsys: pytest.CaptureFixture
     assert {"name", "title", "dialects", "options", "summary", "drilled"} == set(rows[0])
     assert guarded(["procedure", "ls"]) == 0
     assert capsys.readouterr().out.startswith("PROCEDURE")
+
+
+@pytest.mark.parametrize("name", PROCEDURES)
+def test_defaults_that_ls_shows_can_be_given(name: str) -> None:
+    procedure = load_procedure(name)
+    if not any(field.is_required() for field in procedure.options.model_fields.values()):
+        words = [word for word in describe_options(procedure) if "=" in word]
+        assert parse_options(procedure, split_options(words)) == procedure.options()
 
 
 @pytest.mark.parametrize("name", PROCEDURES)
