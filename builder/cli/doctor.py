@@ -43,7 +43,16 @@ def doctor(app: App, lab: str | None, probe: bool, connect: str | None, mirror: 
     show([asdict(row) for row in shown], how, lambda: _table(shown, color))
     if how == "table" and (line := one_line(rows)):
         click.echo(f"\nAll packages at once:\n  {line}", err=True)
+    if how == "table" and not app.quiet:
+        click.echo(f"\n{conclusion(rows, lab)}", err=True)
     return LACKING if lacks(rows) else 0
+
+
+def conclusion(rows: tuple[Row, ...], lab: str | None) -> str:
+    """What it comes to, and what to do next."""
+    if missing := lacks(rows):
+        return f"missing: {', '.join(row.name for row in missing)}"
+    return f"nothing is missing; next: nestlab up {shlex.quote(lab) if lab else 'LAB'}"
 
 
 def one_line(rows: Sequence[Row]) -> str:

@@ -84,6 +84,8 @@ def export(
         return
     if out is not None:
         write_tree(out, files)
+        if not app.quiet:
+            click.echo(f"{out / 'README.md'} says in which order they are used", err=True)
     rows = [{"file": name, "size": len(file.content.encode()), "mode": f"{file.mode:04o}"}
             for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["file", "size", "mode"], [list(row.values()) for row in rows]))
