@@ -7,26 +7,16 @@ a check that was not run is a failure too.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from builder.events import read_events
 from builder.lifecycle.world import LabWorld
-from tests.support.lab import ROOT, Bench, bench
+from tests.e2e.debian_dom0.conftest import LAB, NAME
+from tests.support.lab import Bench
 
 pytestmark = pytest.mark.e2e
-
-LAB = ROOT / "labs/debian-dom0.yaml"
-NAME = "debian-dom0"
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[Bench]:
-    with bench() as made:
-        made.run("up", LAB, timeout=900, check=True)
-        yield made
 
 
 def test_every_check_of_the_lab_passes(here: Bench, tmp_path: Path) -> None:
