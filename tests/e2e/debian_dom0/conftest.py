@@ -1,4 +1,4 @@
-"""The host of labs/debian-dom0.yaml, brought up once for all files here: under emulation a start takes half a minute."""
+"""The host of labs/debian-dom0.yaml, brought up once for all files here: that takes half a minute under emulation."""
 
 from __future__ import annotations
 

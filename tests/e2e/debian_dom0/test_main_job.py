@@ -55,7 +55,10 @@ def test_up_again_finds_everything_done(here: Bench) -> None:
 
 
 def test_a_reboot_is_proven_by_another_boot_id(here: Bench) -> None:
-    """Last in this file: the host handle waits until the host answers with another boot id."""
+    """Last of all here, for a host that was restarted is slow for a while.
+
+    The handle waits until the host answers with another boot id.
+    """
     host = LabWorld(NAME, here.places).host("dom0")
     before = host.read("/proc/sys/kernel/random/boot_id")
     host.reboot(wait=600)
