@@ -196,4 +196,18 @@ LIVING: Mapping[str, LivingSetting] = {
         lab="xen.pciback_hide",
         source="sysconfig.pciback in the package's sources; dracut.conf(5), force_drivers",
     ),
+    "grub.xen": LivingSetting(
+        does="A GRUB that a paravirtual guest is started from, and that reads the kernel out of the guest's own disk.",
+        file="/etc/xen/*.cfg",
+        written='kernel = "/usr/share/grub2/x86_64-xen/grub.xen"',
+        lab="guests: boot: pvgrub2",
+        source=f"{_CLEAR}, which has the older path, now a link; grub2.spec of openSUSE",
+    ),
+    "00:16:3e": LivingSetting(
+        does="The range of MAC addresses that is Xen's own: a guest's is fixed, or it finds a new card at each start.",
+        file="/etc/xen/*.cfg",
+        written="mac=00:16:3e:",
+        lab="guests: vifs: mac, and one of that range, always the same, when it is left out",
+        source=_CLEAR,
+    ),
 }

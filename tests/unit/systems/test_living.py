@@ -38,6 +38,8 @@ nodes:
     disks: [{size: 60GiB}]
     xen: {pciback_hide: ["03:00.0"]}
     install: {hotplug_timeout: 10, loop_devices: 128}
+    guests:
+      - {name: reads, boot: pvgrub2, disks: [{size: 1GiB}], vifs: [{}]}
   netbsd:
     system: netbsd
     source: {medium: x.iso}
