@@ -41,7 +41,7 @@ def guarded(args: Sequence[str]) -> int:
         _say("interrupted")
         return INTERRUPTED
     except click.ClickException as error:
-        error.show(sys.stderr)
+        _say_usage(error)
         return _own_failure(context, USAGE)
     except LabError as error:
         _report(error)
@@ -78,9 +78,24 @@ def _own_failure(context: Sequence[click.Context], status: int) -> int:
 
 def _report(error: LabError) -> None:
     """Problems of a file start with the place, so that editors can jump there; anything else says it is an error."""
-    color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
-    label = "" if isinstance(error, LabFileError) else (click.style("error: ", fg="red") if color else "error: ")
+    label = "" if isinstance(error, LabFileError) else _label()
     _say(label + printable(redact(str(error))))
+
+
+def _say_usage(error: click.ClickException) -> None:
+    """In the form of our own errors. A verb of verbs that was given none shows its help instead."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None or type(error).__name__ == "NoArgsIsHelpError":  # click 8.1 has no such class
+        error.show(sys.stderr)
+        return
+    said = printable(redact(error.format_message())).removesuffix(".")
+    usage = ctx.get_usage().removeprefix("Usage: ")
+    _say(f"{_label()}{said}\n  usage: {usage}\n  hint: {ctx.command_path} --help")
+
+
+def _label() -> str:
+    color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
+    return click.style("error: ", fg="red") if color else "error: "
 
 
 def _no_room(error: OSError) -> LabError:

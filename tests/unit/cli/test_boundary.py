@@ -83,6 +83,25 @@ def test_statuses_of_the_guest_are_left_to_the_guest(
     assert ending(_raise(error), name) == status
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "usage"),
+    [
+        ("up", "Missing argument 'LAB'", "nestlab up [OPTIONS] LAB"),
+        ("up --job 3 x", "No such option", "nestlab up [OPTIONS] LAB"),
+        ("validat x", "No such command 'validat'. Did you mean validate?", "nestlab [OPTIONS] COMMAND [ARGS]..."),
+        ("media build", "where to? Give --out FILE, --out - or --in-place", "nestlab media build [OPTIONS] [LAB NODE]"),
+    ],
+)
+def test_wrong_usage_has_the_form_of_all_errors(
+    words: str, said: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert boundary.guarded(words.split()) == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {said}")
+    assert second == f"  usage: {usage}"
+    assert third == f"  hint: {usage.partition(' [')[0]} --help"
+
+
 def test_a_verb_returns_its_status(ending: Callable[..., int]) -> None:
     assert ending(lambda: 3) == 3
     assert ending(lambda: None) == 0
