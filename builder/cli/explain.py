@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from builder.cli.codes import CODES
 from builder.cli.failures import causes_listed, causes_named, failures_in
-from builder.cli.output import columns, fields, output_option, show
+from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
 from builder.hypervisors.settings import ANY
@@ -41,7 +41,7 @@ def explain(word: str | None, everything: bool, log: Path | None, how: str) -> N
     where one is that documents name (GRUB_CMDLINE_XEN), or what became of it (xend-config.sxp)."""
     if log is not None and not everything:
         rows = failures_in(log, word)
-        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
         return
     if everything == (word is not None):
         raise click.UsageError("name a code, a cause or a setting, or say --list")
@@ -49,7 +49,7 @@ def explain(word: str | None, everything: bool, log: Path | None, how: str) -> N
         told = {**CODES, **L0_CODES}
         codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
         found = [*codes, *_of_systems(), *causes_listed(), *_dead(), *_living()]
-        show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
+        show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found], terminal_width()))
         return
     code = word.strip("[]")
     meaning = CODES.get(code) or L0_CODES.get(code)
@@ -57,7 +57,7 @@ def explain(word: str | None, everything: bool, log: Path | None, how: str) -> N
     rows = rows or [*_dead(word), *_living(word), *_settings(word)] or _mentioned(word) or _of_l0s(word)
     if not rows:
         raise _unknown(word)
-    show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+    show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
 
 
 def _of_systems(code: str | None = None) -> list[dict[str, str]]:

@@ -88,10 +88,21 @@ def _broken(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
     return [list(line) for line in itertools.zip_longest(*cells, fillvalue="")] or [list(row)]
 
 
-def fields(pairs: Mapping[str, object]) -> str:
-    """One value per line under aligned names."""
-    width = max((len(name) for name in pairs), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in pairs.items())
+def fields(pairs: Mapping[str, object], width: int | None = None) -> str:
+    """One value per line under aligned names. With a `width`, values go on below where lines would be longer."""
+    names = max((len(name) for name in pairs), default=0)
+    rows = []
+    for name, value in pairs.items():
+        parts = [str(value)] if width is None else _wrapped(str(value), max(width - names - 2, _LEAST_COLUMN))
+        rows += [
+            f"{title.ljust(names)}  {part}".rstrip()
+            for title, part in itertools.zip_longest([name], parts, fillvalue="")
+        ]
+    return "\n".join(rows)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def bytes_text(size: int) -> str:

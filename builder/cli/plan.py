@@ -12,7 +12,7 @@ from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.meter import meter
 from builder.cli.options import mirror_option, templates_option
-from builder.cli.output import columns, fields, output_option, show
+from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import HostLacks, UsageError
 from builder.images.hosts import read_host
 from builder.images.keys import image_key
@@ -56,7 +56,7 @@ def plan(app: App, *, lab: str, mirror: str | None, templates: Path | None, expl
         from builder.cli.reasons import reasons
 
         rows = reasons(made)
-        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
         return
     images = image_states(made, app, mirror)
     value = None

@@ -63,6 +63,13 @@ def test_no_column_gets_too_narrow_to_be_read() -> None:
 
 def test_fields() -> None:
     assert fields({"a": 1, "long": ""}) == "a     1\nlong"
+    told = {"setting": "memory", "source": "https://example.org/a-long-address, a section of it"}
+    assert fields(told, width=34).splitlines() == [
+        "setting  memory",
+        "source   https://example.org/a-long-address,",
+        "         a section of it",
+    ]
+    assert fields({"a": ""}, width=34) == "a"
 
 
 @pytest.mark.parametrize(
