@@ -114,15 +114,15 @@ def sample_wiring(made: LabPlan, plan: NodePlan, accelerator: str) -> Wiring:
 def write_tree(out: Path, files: dict[str, File]) -> None:
     """The files below `out`, all or none: made beside it, then put in its place.
 
-    Raises UsageError for a folder that is not empty and that we did not write.
+    Raises UsageError for a folder that is not empty and that we did not write, LabError for one that cannot be.
     """
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise UsageError(f"{out} has files that are not ours", hint="give an empty or a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise LabError(f"{out.parent} cannot be written: {error.strerror}") from None
+        raise LabError(f"{out.parent} cannot be written: {error.strerror}", hint="--out names another folder") from None
     try:
         (made / MARKER).touch()
         for name, file in files.items():

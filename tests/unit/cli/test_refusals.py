@@ -63,3 +63,14 @@ def test_a_template_that_fails_is_the_users_too(verb: str, folder: Path, capsys:
     own.write_text("d-i time/zone string {{ nothing.of.the.kind }}\n")
     assert guarded([verb, str(lab), "--templates", str(folder / "templates")]) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("render",), ("export", "--to", "xl")], ids=["render", "export"])
+def test_a_place_that_cannot_be_written_is_told(verb: tuple[str, ...], folder: Path, capsys: Capture) -> None:
+    lab = folder / "refused.yaml"
+    lab.write_text(REFUSED.replace(", {size: 50GiB}", ""))
+    out = folder / "debian.iso" / "out"
+    assert guarded([verb[0], str(lab), *verb[1:], "--out", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert f"error: {out.parent} cannot be written: File exists" in err and "Traceback" not in err
+    assert out.parent.read_bytes() == b"no medium at all"
