@@ -76,7 +76,7 @@ LIVING: Mapping[str, LivingSetting] = {
     "discard": LivingSetting(
         does="Blocks that are freed are told to the disk, in fstab's options or once a week by fstrim.timer.",
         file="ks.cfg",
-        written="--fsoptions=",
+        written="--fsoptions=defaults,discard",
         lab="install.trim: discard, timer or off",
         source=_RECIPE,
     ),
