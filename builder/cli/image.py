@@ -31,7 +31,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @output_option("name")
 @pass_app
 def ls(app: App, how: str) -> None:
-    """List the images in the cache, oldest first."""
+    """List the images in the cache, the longest unused first."""
     images = ImageStore(app.places.cache).ls()
     if how == "name":
         for image in images:
@@ -71,7 +71,8 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
             images.append(make(recipe, host, store, work=work, emit=about(log.emit, step=step)))
             log.emit("end", step=step, outcome="ok", key=images[-1].key)
     if how != "jsonl":
-        show([image.model_dump(mode="json") for image in images], how, lambda: _table(images))
+        show([image.model_dump(mode="json") for image in images], how, lambda: _table(images),
+             empty="" if app.quiet else f"no node of lab {plan.lab.name} boots from an image to be built")  # fmt: skip
 
 
 @click.command()
@@ -82,16 +83,16 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
 @output_option()
 @pass_app
 def prune(app: App, max_size: int, how: str) -> None:
-    """Remove the oldest images until the rest fits. An image that a lab uses stays."""
+    """Remove images, the longest unused first, until the rest fits. An image that a lab uses stays."""
     gone = list(ImageStore(app.places.cache).prune(max_size))
     show(gone, how, lambda: "\n".join(gone), empty="" if app.quiet else "nothing was removed")
 
 
 def _table(images: Any) -> str:
     rows = [_row(image) for image in images]
-    return columns(["image", "kind", "release", "size", "age"], rows) if rows else ""
+    return columns(["image", "kind", "release", "size", "age", "unused"], rows) if rows else ""
 
 
 def _row(image: Image) -> list[str]:
-    age = span_text(time.time() - image.created_at)
-    return [image.key[:12], image.kind, image.release or "-", bytes_text(image.size), age]
+    age, unused = (span_text(time.time() - when) for when in (image.created_at, image.used_at))
+    return [image.key[:12], image.kind, image.release or "-", bytes_text(image.size), age, unused]
