@@ -144,6 +144,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD032", "$primary{ } $bootable{ }", "$lvmok{ }", ("NLD040",)),
     ("NLD032", "mountpoint{ /boot }", "mountpoint{ /srv }", ()),
     ("NLD033", "1024 1024 1024", "250 250 250", ()),
+    ("NLD044", "1024 1024 1024", "99 99 99", ()),
+    ("NLD044", "4000 4000 4000", "1499 1499 1499", ()),
     ("NLD038", "1024 1024 1024", "1024 1024 1024 free . 999999 999999 999999", ("NLD028",)),
     ("NLD039", "guided_size string 5 GB", "guided_size string max", ()),
     ("NLD039", "d-i partman-auto-lvm/guided_size string 5 GB\n", "", ()),
@@ -167,6 +169,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 RAID_CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD042", RIGHT_RAID[RIGHT_RAID.index("d-i partman-auto/expert") : RIGHT_RAID.index("d-i partman-auto-lvm/g")],
      "", ()),
+    ("NLD033", "1024 1024 1024 raid", "500 500 500 raid", ()),
+    ("NLD044", "1024 1024 1024 raid", "50 50 50 raid", ()),
     ("NLD043", "linux-swap $lvmok{ } $defaultignore{ }", "linux-swap $lvmok{ }", ()),
     ("NLD055", "bootdev string /dev/sda /dev/sdb /dev/sdc /dev/sdd", "bootdev string /dev/sda /dev/sdb /dev/sdc", ()),
     ("NLD060", ARRAYS, "", ()),

@@ -102,6 +102,10 @@ CODES: Mapping[str, Code] = {
         True, "With method raid an entry for a volume is also made as a partition, unless it is $defaultignore{ }.",
         f"{_RECIPES}; {_AUTO_RAID}",
     ),
+    "NLD044": _code(
+        True, "The host does not fit: no room for its packages in /, or for one kernel with its initrd in /boot.",
+        "measured: Debian 13 with Xen, as it was installed",
+    ),
     "NLD050": _code(True, "The machine has no such disk under this bus and firmware.", _LAB),
     "NLD051": _code(True, "partman-auto/disk names whole disks, by paths below /dev.", "partman-auto, initial_auto"),
     "NLD052": _code(False, "Method regular takes the first of the disks.", "partman-auto, initial_auto"),
