@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from types import FrameType
 import click
 
 from builder.cli.frame import PREFIX, PROGRAM, Terminated, root, wants_color
-from builder.cli.output import printable
+from builder.cli.output import printable, speaks_utf8
 from builder.cli.verbs import find
 from builder.errors import LabError, LabFileError
 from builder.secrets import redact
@@ -141,6 +142,9 @@ def _open_streams() -> None:
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of a file that is no text goes out as it came in; what the locale has no letters for is written out.
+        sys.stdout.reconfigure(errors="surrogateescape" if speaks_utf8() else "backslashreplace")
 
 
 def _silence() -> None:

@@ -32,16 +32,21 @@ def show(value: Any, how: str, table: Callable[[], str], *, empty: str = "") -> 
     """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read.
     Where that is nothing at all, people are told `empty`, on stderr."""
     if how == "json":
-        click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=not speaks_utf8()))
     elif how == "yaml":
         import yaml
 
-        text = yaml.dump(blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        text = yaml.dump(blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=speaks_utf8())
         click.echo(text, nl=False)
     elif text := table():
         click.echo(text)
     elif empty:
         click.echo(empty, err=True)
+
+
+def speaks_utf8() -> bool:
+    """Whether stdout takes every letter. Where it does not, JSON and YAML have their own ways to write the others."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def blanked(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from builder.cli import boundary, frame
 from builder.errors import HostLacks, Interrupted, LabError, LabFileError, Problem, TimedOut, UsageError
@@ -176,6 +178,29 @@ def test_closed_streams_are_no_bug(closed: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert ("debian" in done.stdout) is (" >&-" not in f" {closed}")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
+def test_letters_that_the_locale_lacks(encoding: str, tmp_path: Path) -> None:
+    lab = tmp_path / "euro.yaml"
+    lab.write_text('name: euro\ndescription: "€ and é"\nnodes: {a: {system: tiny}}\n', "utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for how, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        argv = command("plan", str(lab), "-o", how)
+        done = subprocess.run(argv, capture_output=True, cwd=ROOT, check=False, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert read(done.stdout.decode(encoding.partition(":")[0]))["lab"]["description"] == "€ and é"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_a_name_that_is_no_text(encoding: str, tmp_path: Path) -> None:
+    lab = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.yaml"
+    with open(lab, "w") as file:
+        file.write("name: odd\nnodes: {a: {system: tiny}}\n")
+    done = subprocess.run([*command("validate", "--no-limits"), lab], capture_output=True, cwd=ROOT, check=False,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (lab in done.stdout) is encoding.startswith("utf-8")
 
 
 def test_nothing_given_is_help_and_usage() -> None:
