@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,11 +30,9 @@ def refuse_templates(overrides: Path, systems: Iterable[str]) -> None:
                 f"{folder / theirs[0]} stands in for no template of ours: nothing would read it",
                 hint=f"templates of {folder.name}: {', '.join(ours)}",
             )
-        for name in ours:
-            if os.path.lexists(folder / name) and not (folder / name).is_file():
-                raise UsageError(
-                    f"{folder / name} is no file: ours would be read in its place", hint="put your template there"
-                )
+        for path in (folder / name for name in ours):
+            if (path.is_symlink() or path.exists()) and not path.is_file():
+                raise UsageError(f"{path} is no file: ours would be read in its place", hint="put your template there")
         for name in theirs:
             _refuse_bytes(folder / name)
 
