@@ -246,15 +246,24 @@ class Way(ABC, Generic[OptionsT, StateT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """An interface of a drill's guest, on this bridge, or on xl's own. `address`, with its prefix, is what the guest
+    answers by; without, it has no driver for it."""
+
+    bridge: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drill:
     """How a procedure is tried on a host of a lab: what it is asked for there, files that are put in place first so
-    that there is something to change, a guest that is made for it (`card`: with an interface), and packages that the
-    host must have beside those of every Xen host. `reason` says why a lab cannot try it."""
+    that there is something to change, a guest that is made for it, and packages that the host must have beside those of
+    every Xen host. `reason` says why a lab cannot try it."""
 
     options: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     guest: bool = False
-    card: bool = False
+    card: Card | None = None
     packages: tuple[str, ...] = ()
     reason: str = ""
 

@@ -154,7 +154,7 @@ def _prepared(host: Host, how: Drill, dialect: str) -> Iterator[None]:
         host.write(path, content.encode())
     try:
         if how.guest and dialect == "xl":
-            with drill_guest(host, card=how.card):
+            with drill_guest(host, how.card):
                 yield
         else:
             yield

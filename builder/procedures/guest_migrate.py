@@ -12,6 +12,7 @@ from builder.model.lab import Value
 from builder.procedures import guest_migrate_xe
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -316,10 +317,11 @@ PROCEDURE = Procedure(
         "nested": "the guest nests guests of its own: it is not mobile (xe)",
     },
     drill=Drill(
-        options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration"},
+        options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration", "address": "10.10.0.77"},
         guest=True,
+        card=Card("xenbr1", "10.10.0.77/24"),
         reason="it needs two hosts: nestlab procedure drill two-dom0 guest-migrate "
-        f"guest={DRILL_GUEST} to=beta via=beta.migration --node alpha",
+        f"guest={DRILL_GUEST} to=beta via=beta.migration address=10.10.0.77 --node alpha",
     ),
     dead=(
         Dead(

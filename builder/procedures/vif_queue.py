@@ -10,6 +10,7 @@ from pydantic import Field
 from builder.model.host import Host, World
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -104,7 +105,7 @@ PROCEDURE = Procedure(
     ways={"xl": _Any(), "xe": _Any()},
     sources=("Debian wiki: Xen, Packetloss / txqueuelen 32", "udev(7)", "ip-link(8): txqueuelen"),
     refuses={},
-    drill=Drill(options={"length": "1200"}, guest=True, card=True),
+    drill=Drill(options={"length": "1200"}, guest=True, card=Card()),
     dead=(
         Dead(
             says="ip link set qlen 1000 dev vif-mydomU",

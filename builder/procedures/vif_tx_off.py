@@ -12,6 +12,7 @@ from builder.model.host import Host, World
 from builder.procedures import xe, xlconf
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -197,7 +198,7 @@ PROCEDURE = Procedure(
         "no-ethtool": "the host has no ethtool",
         "all-guests": "guest= on plain Xen, where it is done for all",
     },
-    drill=Drill(guest=True, card=True, packages=("ethtool",)),
+    drill=Drill(guest=True, card=Card(), packages=("ethtool",)),
     dead=(
         Dead(
             says="uncheck checksum offload in the guest's web interface, or switch RX off as well",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,20 @@ from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.options import parse_options
 from builder.procedures.page import index, page
 from builder.systems import traits
-from ci.nightly.procedures import LABS, RELEASES, drill, drilled, judge, lab_text, on_lab, packages, units
+from ci.nightly.procedures import (
+    FAILING,
+    FAILURES,
+    LABS,
+    RELEASES,
+    drill,
+    drilled,
+    judge,
+    lab_text,
+    on_lab,
+    packages,
+    units,
+)
+from tests.support.repo import ROOT
 
 
 def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[str, Any]:
@@ -29,6 +43,8 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
     more = ("guest-migrate", "multipath", "raid-storage", "raid-storage-10-sdb+sdc+sdd")
     assert {f"{release}-{name}" for release in RELEASES for name in (*drilled(), *more)} <= names
     assert len(names) == len(units())
+    text = (ROOT / FAILURES).read_text()
+    assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
     assert "tls-certificate" not in drilled()
     for release in RELEASES:
