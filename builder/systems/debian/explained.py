@@ -106,15 +106,15 @@ DEAD: Mapping[str, DeadSetting] = {
     ),
     "install e1000e": DeadSetting(
         was="`install e1000e /sbin/modprobe xen-pciback; ...` in /etc/modprobe.d: the module before the card's driver.",
-        today="nestlab-pciback.service loads xen-pciback before any other driver is asked for; by hand: "
-        "`softdep e1000e pre: xen-pciback`.",
+        today="softdep e1000e pre: xen-pciback. nestlab writes such lines for the drivers that an initrd has, and for "
+        "all others nestlab-pciback.service loads xen-pciback before they are asked for.",
         why="install lines run a shell for each load, hide the driver from tools, and are ignored in the initrd",
         source="modprobe.d(5)",
     ),
     "/etc/initramfs/modules": DeadSetting(
         was="File that modules for the initrd were to be listed in, xen-pciback among them.",
-        today="/etc/initramfs-tools/modules, then update-initramfs -u. Hosts of nestlab need no line there: their "
-        "initrd drives the root's disk alone, and nestlab-pciback.service comes before other drivers.",
+        today="/etc/initramfs-tools/modules, then update-initramfs -u. Hosts of nestlab need no line there: softdep "
+        "in /etc/modprobe.d/xen-pciback.conf brings the module into an initrd with drivers that have to wait.",
         why="the path was never right",
         source="initramfs-tools(7)",
     ),
