@@ -53,6 +53,8 @@ def guarded(args: Sequence[str]) -> int:
             return BROKEN_PIPE
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             _report(_no_room(error))
+            if not error.filename:
+                _silence()
             return _own_failure(context, 1)
         _say(redact("".join(traceback.format_exception(error))).rstrip())
         _say("This is a bug in nestlab: please report it with the lines above.")
