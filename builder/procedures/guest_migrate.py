@@ -229,7 +229,7 @@ class _Xl(Way[Asked, XlState]):
             todo.append(Remove(before.config, on=asked.to))
         if before.auto and not state.auto:
             todo += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
-        return (*todo, Remove(f"{RESULT}-{asked.guest}"))
+        return (*todo, *(Remove(f"{RESULT}-{asked.guest}", on=node) for node in ("", asked.to)))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
         peer = world.host(asked.to)
