@@ -82,6 +82,13 @@ DEAD: Mapping[str, DeadSetting] = {
         why="gone since SLES 12",
         source=_README,
     ),
+    "xen-dbg.gz": DeadSetting(
+        was="the hypervisor with its own checks, written into grub.cfg by hand in place of xen-VERSION.gz",
+        today="still in the package: an entry of your own in /boot/grub2/custom.cfg, or /boot/xen.gz linked to it and "
+        "grub2-mkconfig run. noreboot and loglvl=all are xen.noreboot and xen.loglvl in a lab file",
+        why="grub2-mkconfig makes an entry of what /boot/xen.gz points to and of no other, and overwrites grub.cfg",
+        source="README.SUSE of the package xen; openSUSE's grub2-fix-menu-in-xen-host-server.patch, v2",
+    ),
     "vm-install": DeadSetting(
         was="a package that made guests, with libvirt or, by --use-xl, without",
         today="virt-install; in a lab file, guests: of the node, for xl or for libvirt",

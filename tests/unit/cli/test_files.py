@@ -237,7 +237,7 @@ NAMED = {
     "suse": (
         "GRUB_CMDLINE_XEN_DEFAULT autoballoon LIBXL_HOTPLUG_TIMEOUT max_loop modprobe.conf.local kernel-xen menu.lst "
         "xen2libvirt /lib/tls vm-install 8002 blktap mem= SummaSketch ifplugd NetworkManager pciback xen_server "
-        "grub.xen 00:16:3e"
+        "grub.xen 00:16:3e xen-dbg"
     ),
     "netbsd": (
         "menu=Xen dom0_mem console=pc com1 XEN3PAE_DOM0 xentools48 xencommons xendomains examples/rc.d "
