@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,3 +186,21 @@ def test_each_disagreement_is_named() -> None:
     assert told[3] == f"dracut's settings ask for an array with UUID {wrong}, which no disk has"
     good = with_array("", "/dev/md0", UUID)
     assert mismatches(state(found=found, config=f"ARRAY /dev/md0 UUID={UUID}\n", dracut=good)) == []
+
+
+def dracut_reads(text: str, path: Path) -> str:
+    """What bash, in which dracut is written, makes of its settings."""
+    path.write_text(text)
+    done = subprocess.run(["bash", "-c", '. "$1"; echo "[$add_device][$kernel_cmdline]"', "bash", path],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    return done.stdout
+
+
+def test_an_open_quote_takes_in_what_is_added_below_it(tmp_path: Path) -> None:
+    """Why such a file is refused, and not just added to."""
+    good = with_array('add_drivers+=" raid1 "\n', "/dev/md0", UUID)
+    assert dracut_reads(good, tmp_path / "good.conf") == f"[ /dev/md0 ][ rd.md.uuid={UUID} ]\n"
+    broken = with_array('add_drivers+=" raid1\n', "/dev/md0", UUID)
+    assert "/dev/md0 ]" not in dracut_reads(broken, tmp_path / "broken.conf")
+    refused = XE.refusals(XE.sample.model_copy(update={"dracut": broken}), asked())
+    assert [each.code for each in refused] == ["broken-quote"] and "line 1: a quote" in refused[0].message
