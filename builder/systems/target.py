@@ -45,8 +45,9 @@ def target_path(said: str) -> str:
     return said.removeprefix("/dev/") if said.count("/") == 2 else said
 
 
-# Names that follow from where a disk is plugged in, or from what it is.
-_CERTAIN = ("vd", "nvme", "/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
+# Names of SCSI disks, and paths behind which there may be one; but these are of disks whose names are others.
+_SCSI = ("sd", "/dev/")
+_OTHERS = ("/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
 
 
 def named_by_chance(target: Target, named: Collection[str], *, in_order: bool = False) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def named_by_chance(target: Target, named: Collection[str], *, in_order: bool = 
     answers first is sda. With `in_order` the kernel is an older one, whose disks are left to chance only where they
     are on controllers of several kinds, each with a driver of its own.
     """
-    alike = [disk for disk in target.disks if not disk.path.startswith(_CERTAIN)]
+    alike = [disk for disk in target.disks if disk.path.startswith(_SCSI) and not disk.path.startswith(_OTHERS)]
     if in_order and len({disk.bus for disk in alike}) < 2:
         return ()
     guesses = tuple(disk.path for disk in alike if disk.path.startswith("sd") and disk.path in named)

@@ -211,6 +211,8 @@ NAMES: tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...] = (
     (("sda", "vda"), ("sda",), False),
     (("sda", "nvme0n1", "/dev/disk/by-id/virtio-disk2"), ("sda",), False),
     (("vda", "vdb"), ("vda",), False),
+    (("sda", "mmcblk0", "xvda"), ("sda",), False),
+    (("sda", "/dev/mapper/mpatha"), ("sda",), True),
 )
 
 
