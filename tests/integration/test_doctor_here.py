@@ -36,7 +36,8 @@ def test_this_host_has_what_every_lab_needs() -> None:
 def test_the_conclusion_names_what_is_next() -> None:
     with bench() as here:
         lab = ROOT / "labs/tiny.yaml"
-        assert here.run("doctor", "--no-probe", lab).stderr == f"\nnothing is missing; next: nestlab up {lab}\n"
+        said = here.run("doctor", "--no-probe", lab).stderr
+        assert said == f"\nnothing is missing; next: nestlab up {shlex.quote(str(lab))}\n"
         assert here.run("-q", "doctor", "--no-probe", lab).stderr == ""
 
 

@@ -55,8 +55,8 @@ class Inside(LocalHost):
             (tools / f"xenstore-{name}").write_text(f"#!/bin/sh\n{script}\n")
             (tools / f"xenstore-{name}").chmod(0o755)
         self.store = folder / "store"
-        ethtool = unpacked("12", ["ethtool"]) / "sbin"
-        self.path = f"{os.environ['PATH']}:{tools}:{ethtool}"
+        theirs = unpacked("12", ["ethtool", "net-tools"]) / "sbin"
+        self.path = f"{os.environ['PATH']}:{tools}:{theirs}"
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> HostResult:
         words = [word.replace(SCRIPTS, str(self.scripts)) for word in argv]
