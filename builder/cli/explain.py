@@ -25,8 +25,7 @@ _WORD = 4
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    known = (*CODES, *L0_CODES, *(row["code"] for row in causes_listed()))
-    return [CompletionItem(code) for code in dict.fromkeys(known) if code.startswith(incomplete)]
+    return [CompletionItem(word) for word in _words() if word.startswith(incomplete) and " " not in word]
 
 
 @click.command()
@@ -46,9 +45,7 @@ def explain(word: str | None, everything: bool, log: Path | None, how: str) -> N
     if everything == (word is not None):
         raise click.UsageError("name a code, a cause or a setting, or say --list")
     if word is None:
-        told = {**CODES, **L0_CODES}
-        codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
-        found = [*codes, *_of_systems(), *causes_listed(), *_dead(), *_living()]
+        found = _listed()
         show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found], terminal_width()))
         return
     code = word.strip("[]")
@@ -58,6 +55,18 @@ def explain(word: str | None, everything: bool, log: Path | None, how: str) -> N
     if not rows:
         raise _unknown(word)
     show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
+
+
+def _listed() -> list[dict[str, str]]:
+    """Everything but the settings of lab files and of L0s, which have verbs of their own."""
+    told = {**CODES, **L0_CODES}
+    codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
+    return [*codes, *_of_systems(), *causes_listed(), *_dead(), *_living()]
+
+
+def _words() -> list[str]:
+    """What of these can be asked for, without the system that a setting is of."""
+    return list(dict.fromkeys(row["code"].partition(": ")[2] or row["code"] for row in _listed()))
 
 
 def _of_systems(code: str | None = None) -> list[dict[str, str]]:
@@ -138,13 +147,9 @@ def _walked() -> tuple[dict[str, str], ...]:
 def _unknown(word: str) -> UsageError:
     """With the words that look like it."""
     from builder.hypervisors.documented import SETTINGS
-    from builder.systems import dead_settings, living_settings
 
     known = [
-        *CODES,
-        *L0_CODES,
-        *(row["code"] for row in causes_listed()),
-        *(name for _, name, _ in (*dead_settings(), *living_settings())),
+        *_words(),
         *(row["setting"].rpartition(".")[2] for row in _walked()),
         *(row.key for row in SETTINGS),
     ]

@@ -259,6 +259,23 @@ def test_what_documents_name_is_known(run: Run, system: str, word: str) -> None:
         assert (row.keys() >= {"was", "today", "why"}) != (row.keys() >= {"does", "written", "lab file"})
 
 
+@pytest.mark.parametrize(
+    ("begun", "word"),
+    [("NLD07", "NLD073"), ("lab-siz", "lab-size"), ("xend-", "xend-config.sxp"), ("GRUB_CM", "GRUB_CMDLINE_XEN")],
+)
+def test_what_can_be_explained_is_completed(begun: str, word: str) -> None:
+    done = CliRunner().invoke(root, [], prog_name="nestlab", complete_var="_NESTLAB_COMPLETE", env={
+        "_NESTLAB_COMPLETE": "bash_complete", "COMP_WORDS": f"nestlab explain {begun}", "COMP_CWORD": "2",
+    })  # fmt: skip
+    found = [line.removeprefix("plain,") for line in done.output.split()]
+    assert word in found and all(each.startswith(begun) for each in found)
+
+
+def test_a_code_that_is_misspelt_has_neighbours(run: Run) -> None:
+    error = run("explain", "NLD73").exception
+    assert isinstance(error, UsageError) and "NLD073" in (error.hint or "")
+
+
 def test_words_inside_of_others_are_the_last_resort(run: Run) -> None:
     (row,) = json.loads(run("explain", "noreboot", "-o", "json").stdout)
     assert row["setting"] == "nodes.*.xen.noreboot"
