@@ -81,9 +81,12 @@ class _Xl(Way[Asked, _XlState]):
 
 
 def rule(asked: Asked) -> str:
-    """rsyslogd's own line for it."""
-    server = f"[{asked.server}]" if ":" in asked.server else asked.server
-    return f"# Written by `nestlab procedure run`: remote-syslog.\n*.* @{server}:{asked.port}\n"
+    """rsyslogd's own words for it. What is logged before the network is up, at the host's start, waits in a queue."""
+    return (
+        "# Written by `nestlab procedure run`: remote-syslog.\n"
+        f'*.* action(type="omfwd" target="{asked.server}" port="{asked.port}" protocol="udp"\n'
+        '           queue.type="LinkedList" action.resumeRetryCount="-1" action.resumeInterval="5")\n'
+    )
 
 
 # The kernel counts datagrams: each line that is logged here leaves as one.

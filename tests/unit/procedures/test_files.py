@@ -165,7 +165,7 @@ def test_the_log_goes_to_another_machine_until_that_is_undone() -> None:
     host = FakeHost({"sh -c 'command -v rsyslogd'": "", "rsyslogd -N1": "", "systemctl restart": "", "sh -c": "23\n",
                      "mkdir -p": ""})  # fmt: skip
     assert do(host, "remote-syslog", server="192.0.2.7").result == "applied"
-    assert host.files[PATH].endswith(b"*.* @192.0.2.7:514\n")
+    assert b'*.* action(type="omfwd" target="192.0.2.7" port="514" ' in host.files[PATH]
     assert host.changes[2:5] == [f"write {PATH}", "rsyslogd -N1", "systemctl restart rsyslog"]
     assert host.files[JOURNAL].endswith(b"ForwardToSyslog=yes\n")
     assert host.changes[-1] == "systemctl restart systemd-journald"
