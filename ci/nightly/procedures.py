@@ -37,17 +37,25 @@ def lab_text(release: str, packages: Sequence[str] = ()) -> str:
     )
 
 
+# Procedures of one host in another way than they are drilled by themselves.
+OTHERWISE: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("bridge", {"name": "xenbr8", "address": "10.98.0.1/24", "nat": "true"}),
+    ("maintenance", {"then": "restart"}),
+)
+
+
 def packages() -> tuple[str, ...]:
     """All that drills need beside what every Xen host has: one image for those that need any."""
-    return tuple(sorted({each for name in drilled() for each in load_procedure(name).drill.packages}))
+    return tuple(sorted({"nftables", *(each for name in drilled() for each in load_procedure(name).drill.packages)}))
 
 
-def drill(release: str, name: str, desk: Desk) -> Figures:
+def drill(release: str, name: str, given: Mapping[str, str], desk: Desk) -> Figures:
     """One procedure on a host of its own, so that a host that one of them breaks is no other's."""
-    extra = packages() if load_procedure(name).drill.packages else ()
+    extra = packages() if load_procedure(name).drill.packages or given else ()
     lab = desk.folder / f"procedures-{release}{'-more' * bool(extra)}.yaml"
     lab.write_text(lab_text(release, extra), "utf-8")
-    return drill_lab(lab, f"{release}-{name}", [name], desk)
+    options = [f"{key}={value}" for key, value in given.items()]
+    return drill_lab(lab, unit_name(release, name, given), [name, *options], desk)
 
 
 def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures:
@@ -99,12 +107,14 @@ LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
 
 
 def unit_name(release: str, procedure: str, given: Mapping[str, str]) -> str:
-    return "-".join([release, procedure, *given.values()]).replace(",", "+")
+    return "-".join([release, procedure, *given.values()]).replace(",", "+").replace("/", "_")
 
 
 def units() -> Sequence[Unit]:
     alone = [
-        Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES
+        Unit(unit_name(release, name, given), partial(drill, release, name, given), 900)
+        for name, given in (*((name, {}) for name in drilled()), *OTHERWISE)
+        for release in RELEASES
     ]
     labs = [
         Unit(unit_name(release, *row[2:]), partial(on_lab, *row, release), 1200) for row in LABS for release in RELEASES

@@ -18,6 +18,7 @@ from ci.nightly.procedures import (
     FAILING,
     FAILURES,
     LABS,
+    OTHERWISE,
     RELEASES,
     drill,
     drilled,
@@ -43,6 +44,7 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
     more = ("guest-migrate", "multipath", "raid-storage", "raid-storage-10-sdb+sdc+sdd")
     assert {f"{release}-{name}" for release in RELEASES for name in (*drilled(), *more)} <= names
     assert len(names) == len(units())
+    assert all(parse_options(load_procedure(name), given) for name, given in OTHERWISE)
     text = (ROOT / FAILURES).read_text()
     assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
@@ -61,10 +63,16 @@ def test_hosts_have_the_packages_that_a_drill_needs(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
     desk: Any = SimpleNamespace(folder=tmp_path)
-    for name in ("vif-tx-off", "nic-quirk"):
-        assert drill("13", name, desk) == {"ok": True}
+    for name, given in (("vif-tx-off", {}), ("nic-quirk", {}), OTHERWISE[0]):
+        assert drill("13", name, given, desk) == {"ok": True}
+    nat = seen.pop()
+    assert nat[0] == tmp_path / "procedures-13-more.yaml" and nat[1] == "13-bridge-xenbr8-10.98.0.1_24-true"
+    assert nat[2] == ["bridge", "name=xenbr8", "address=10.98.0.1/24", "nat=true"]
     more, plain = (parse_lab(words[0].read_bytes(), traits()).lab.nodes[0] for words in seen)
-    assert more.packages == packages() == ("ethtool", "logrotate", "net-tools", "rsyslog") and plain.packages == ()
+    assert (
+        more.packages == packages() == ("ethtool", "logrotate", "net-tools", "nftables", "rsyslog")
+        and plain.packages == ()
+    )
     assert {words[0] for words in seen} == {tmp_path / "procedures-13-more.yaml", tmp_path / "procedures-13.yaml"}
 
 
