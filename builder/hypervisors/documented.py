@@ -41,7 +41,8 @@ _KVM = (
         "kvm", "cpu_model", "host-passthrough",
         "host-model or host-passthrough is mandatory, host-passthrough preferred",
         "libvirt 9.0 refuses host-passthrough without KVM, and Xen 4.17 panics on the EPYC model that host-model "
-        "becomes under emulation: there the CPU is 'maximum' without SMAP, whatever the lab file says.",
+        "becomes under emulation: there the CPU is 'maximum' without SMAP, on Xen hosts without XSAVE too, "
+        "whatever the lab file says.",
     ),
     _guide(
         "kvm", "cpu_model", "host-model", "host-model will do, too",

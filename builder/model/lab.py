@@ -190,7 +190,7 @@ class Guest(Value):
 class Node(Value):
     """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts.
     `install` are the settings that only its system's installer understands: the system reads them with its own type.
-    `packages` are put into its ready image beside what the system needs."""
+    `packages` are put into its ready image beside what the system needs. `dom0`: what starts on it is Xen."""
 
     name: Name
     system: str
@@ -213,6 +213,7 @@ class Node(Value):
     guests: tuple[Guest, ...] = ()
     packages: tuple[str, ...] = ()
     storage: Storage | None = None
+    dom0: bool = True
 
 
 class Lab(Value):

@@ -189,6 +189,7 @@ def _node(
         ),
         packages=said.get("packages", ()),
         storage=_storage(said.get("storage")),
+        dom0=traits.xen,
     )
 
 

@@ -87,7 +87,7 @@ def bare_boot(node: NodePlan, image: Image, folder: Path) -> float:
     ports = PortTable()
     (port,) = ports.claim(1)
     argv = [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap",
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap,-xsave",
         "-m", str(node.node.memory >> 20), "-smp", str(node.node.cpus), "-nodefaults", "-no-user-config",
         "-display", "none", "-vga", "none", "-serial", f"file:{folder}/console.log",
         "-drive", f"if=none,id=d0,file={bare.disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",

@@ -42,7 +42,7 @@ class Machine:
         for number, path in enumerate(media):
             drives += ["-drive", f"if=ide,index={number},media=cdrom,readonly=on,file={path}"]
         return [
-            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap",
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap,-xsave",
             "-m", str(self.memory), "-smp", "2", "-nodefaults", "-display", "none", "-serial", f"file:{serial}",
             "-device", "lsi53c895a,id=s", *drives, "-no-reboot", "-boot", "d" if media else "c",
             "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22",

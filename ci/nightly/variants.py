@@ -39,7 +39,7 @@ class Case:
     firmware: str = "bios"
     bus: str = "lsilogic"
     nic: str = "e1000"
-    cpu: str = "max,-smap"
+    cpu: str = "max,-smap,-xsave"
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ _BUSES = {
     ("q35", "uefi"): ("sata", "virtio", "nvme"),
 }
 _NICS = ("e1000e", "rtl8139", "virtio", "vmxnet3")
-_CPUS = ("max", "qemu64", "qemu64,+svm,+npt", "EPYC", "Haswell-noTSX,-smap")
+_CPUS = ("max", "max,-smap", "qemu64", "qemu64,+svm,+npt", "EPYC", "Haswell-noTSX,-smap")
 
 
 def cases() -> list[Case]:

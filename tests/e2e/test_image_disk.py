@@ -143,7 +143,7 @@ def uefi(image: Image, plan: SystemPlan, tmp_path: Path) -> Iterator[list[str]]:
     log = tmp_path / "console.log"
     machine = subprocess.Popen(
         [
-            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap"),
+            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap,-xsave"),
             *("-m", "4096", "-smp", "2", "-display", "none", "-vga", "none", "-monitor", "none", "-no-reboot"),
             *("-serial", f"file:{log}", "-device", "ide-hd,drive=d0"),
             *("-drive", f"if=none,id=d0,file={overlay},format=qcow2,cache=unsafe"),

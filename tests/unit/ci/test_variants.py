@@ -83,7 +83,7 @@ def test_the_table_has_result_message_and_cause_and_says_what_is_stale(
     monkeypatch.setattr(variants, "inputs_digest", lambda *_: "then")
     text = section([tmp_path / "boots.json", record])
     assert "Debian 13 with Xen 4.20.0 under QEMU 7.2" in text
-    assert "| pc | bios | lsilogic | e1000 | max,-smap | works, ssh after 50.1 s |  |  |" in text
+    assert "| pc | bios | lsilogic | e1000 | max,-smap,-xsave | works, ssh after 50.1 s |  |  |" in text
     assert "| pc | bios | lsilogic | e1000 | EPYC | fails | `a \\| b` | why |" in text and "stale" not in text
     monkeypatch.setattr(variants, "inputs_digest", lambda *_: "now")
     assert section([record]).count(", stale |") == 2

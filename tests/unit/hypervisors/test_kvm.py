@@ -93,7 +93,11 @@ def test_emulation_has_its_own_cpu_whatever_the_file_says() -> None:
         case = Case(node(cpu_model=name), {})
         cpu = parsed(case).find("cpu")
         assert cpu is not None and cpu.attrib == {"mode": "maximum", "check": "none"}
-        assert [feature.attrib for feature in cpu] == [{"policy": "disable", "name": "smap"}]
+        assert [feature.attrib for feature in cpu] == [
+            {"policy": "disable", "name": "smap"}, {"policy": "disable", "name": "xsave"}
+        ]  # fmt: skip
+        plain = parsed(Case(node(cpu_model=name, dom0=False), {})).find("cpu")
+        assert plain is not None and [feature.get("name") for feature in plain] == ["smap"]
         kvm = parsed(case, accelerator="kvm")
         assert kvm.get("type") == "kvm" and kvm.find(f"cpu[@mode='{name}']") is not None
 
