@@ -232,6 +232,9 @@ def test_one_source_is_served_as_two_images(served: tuple[ImageServer, list[Requ
         assert ask(server, "/host1.iso", "HEAD")[2] == b""
         assert ask(server, "/absent.iso")[0] == 404
         assert ask(server, "/../src.iso")[0] == 404
+        deadline = time.monotonic() + 20  # a request is told of when it has been answered
+        while len(seen) < 6 and time.monotonic() < deadline:
+            time.sleep(0.02)
     assert sorted(r.status for r in seen) == [200, 200, 200, 200, 404, 404], "each has a thread of its own"
 
 
