@@ -67,7 +67,9 @@ class Bench:
 
     def left(self) -> list[str]:
         """What labs left behind here: files, and processes that name our folders."""
-        found = [str(p) for root in (self.places.labs(), self.places.runtime) if root.exists() for p in root.rglob("*")]
+        # By os.walk, which does not mind folders that are being removed.
+        walks = (os.walk(root) for root in (self.places.labs(), self.places.runtime))
+        found = [os.path.join(at, name) for walk in walks for at, folders, files in walk for name in folders + files]
         marks = (os.fsencode(self.places.runtime) + b"/", os.fsencode(self.places.state) + b"/")
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
