@@ -66,7 +66,12 @@ def _listed() -> list[dict[str, str]]:
 
 def _words() -> list[str]:
     """What of these can be asked for, without the system that a setting is of."""
-    return list(dict.fromkeys(row["code"].partition(": ")[2] or row["code"] for row in _listed()))
+    return list(dict.fromkeys(_alone(row["code"]) or row["code"] for row in _listed()))
+
+
+def _alone(name: str) -> str:
+    """A setting's name without the system that it is of; nothing for a name without one."""
+    return name.partition(": ")[2]
 
 
 def _of_systems(code: str | None = None) -> list[dict[str, str]]:
@@ -91,7 +96,7 @@ def _dead(word: str | None = None) -> list[dict[str, str]]:
     return [
         {"setting": name, "was": row.was, "today": row.today, "why": row.why, "source": row.source}
         for name, row in rows.items()
-        if word in (name, name.partition(": ")[2])
+        if word in (name, _alone(name))
     ]
 
 
@@ -106,7 +111,7 @@ def _living(word: str | None = None) -> list[dict[str, str]]:
         {"setting": name, "does": row.does, "written": f"{row.written} in {row.file}", "lab file": row.lab,
          "source": row.source}
         for name, row in rows.items()
-        if word in (name, name.partition(": ")[2])
+        if word in (name, _alone(name))
     ]  # fmt: skip
 
 
@@ -118,7 +123,7 @@ def _mentioned(word: str) -> list[dict[str, str]]:
         return []
     told = [(f"{system}: {name}", row.was) for system, name, row in dead_settings()]
     told += [(f"{system}: {name}", f"{row.does} {row.written}") for system, name, row in living_settings()]
-    named = [name for name, _ in told if word.lower() in name.partition(": ")[2].lower()]
+    named = [name for name, _ in told if word.lower() in _alone(name).lower()]
     found = named or [name for name, text in told if word.lower() in text.lower()]
     return [row for name in found for row in (*_dead(name), *_living(name))]
 

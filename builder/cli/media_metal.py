@@ -9,10 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 from builder.errors import UsageError
 from builder.model.lab import Lab, Node
 from builder.model.plan import SystemPlan
+from builder.model.resolve import QEMU_PREFIX
 from builder.model.units import Mac
 
-# QEMU's own prefix, of which cards are made up (builder/model/resolve.py).
-_MADE_UP = "52:54:00:"
 _WAYS_IN = ("root_keys", "root_password", "users")
 
 
@@ -40,7 +39,7 @@ def remarks(node: Node, plan: SystemPlan, *, own_card: bool, own_templates: bool
     yield from (f"{each.message} [{each.code}]" for each in plan.findings)
     texts = [str(plan.media_edits), *(file.content for file in plan.answers), *(file.content for file in plan.seed)]
     mac = node.management_mac
-    if not own_card and mac.startswith(_MADE_UP) and any(mac in text for text in texts):
+    if not own_card and mac.startswith(f"{QEMU_PREFIX}:") and any(mac in text for text in texts):
         yield f"the answers name the card {mac}, made up for the lab; a bare-metal machine has another: --mac"
     virtual = [disk.name for disk in node.disks if disk.name not in node.install.get("devices", {})]
     if node.install.get("disk_names") == "by-id" and virtual:

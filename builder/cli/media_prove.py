@@ -75,9 +75,6 @@ def prove(
 
     \b
     nestlab media prove host.iso --source xcp-ng.iso --out proof.json
-
-    \b
-    nestlab media prove host.iso --source xcp-ng.iso --out proof.json
     """
     ways = [Way.model_validate({"firmware": f, "attached": a}) for f in _FIRMWARE for a in _ATTACHED
             if f in (firmware or _FIRMWARE) and a in (attached or _ATTACHED)]  # fmt: skip

@@ -49,9 +49,10 @@ def plan(app: App, *, lab: str, mirror: str | None, templates: Path | None, expl
     against it, and the strongest proof there is for such a node.
     """
     loaded = load_lab(app, lab, limits=False)
-    planned(loaded, templates)  # what is refused is refused before media are looked for and read
-    loaded, media = _media(app, loaded)
-    made = planned(loaded, templates)
+    made = planned(loaded, templates)  # what is refused is refused before media are looked for and read
+    found, media = _media(app, loaded)
+    if found != loaded:
+        made = planned(found, templates)
     if explain:
         from builder.cli.reasons import reasons
 

@@ -80,12 +80,13 @@ def up(
         keep_failed=keep_failed,
         mirror=mirror,
     )
-    planned(loaded, templates)  # what is refused is refused before media are looked for and read
+    plan = planned(loaded, templates)  # what is refused is refused before media are looked for and read
     with meter(app, "checksum") as tell:
-        loaded, remarks = find_media(loaded, app.places, app.environ, progress=tell)
+        found, remarks = find_media(loaded, app.places, app.environ, progress=tell)
     for remark in remarks:
         click.echo(f"warning: {remark}", err=True)
-    plan = planned(loaded, templates)
+    if found != loaded:
+        plan = planned(found, templates)
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:
