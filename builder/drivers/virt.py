@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from builder.drivers.embed import leftovers, on_one_cpu, prepare_root, share_capabilities
 from builder.drivers.reaper import become_subreaper
-from builder.drivers.virt_errors import DomainError, explain, import_libvirt, is_gone
+from builder.drivers.virt_errors import DomainError, DomainGone, explain, import_libvirt, is_gone
 from builder.errors import LabError
 from builder.model.runtime import MARK_NAMESPACE
 from builder.run import process_start_time
@@ -225,13 +225,12 @@ class Domain:
                 return False
             answer = self.qmp("query-status")
         except libvirt.libvirtError as error:
-            if is_gone(error):
+            failure = self._explain(error, "does not say whether it runs")
+            if isinstance(failure, DomainGone):
                 return False
-            raise self._explain(error, "does not say whether it runs") from None
-        except DomainError:
-            if self.pid is not None and process_start_time(self.pid) != self.start_time:
-                return False
-            raise
+            raise failure from None
+        except DomainGone:
+            return False
         return answer.get("status") not in ("shutdown", "guest-panicked", "internal-error")
 
     def lacks_space(self) -> bool:
@@ -308,7 +307,7 @@ class Domain:
             raise self._explain(error, failure) from None
 
     def qmp(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """QEMU's own answer to a monitor command (its `return`). Raises DomainError."""
+        """QEMU's own answer to a monitor command (its `return`). Raises DomainError, DomainGone when it ends."""
         libvirt = import_libvirt()
         import libvirt_qemu  # noqa: PLC0415 - see the module
 
@@ -339,9 +338,10 @@ class Domain:
         try:
             getattr(self._handle(), method)()
         except libvirt.libvirtError as error:
-            if gone_is_fine and is_gone(error):
+            said = self._explain(error, failure)
+            if gone_is_fine and isinstance(said, DomainGone):
                 return
-            raise self._explain(error, failure) from None
+            raise said from None
 
     def _explain(self, error: Exception, failure: str) -> LabError:
         return explain(error, failure, node=self.node)

@@ -39,8 +39,16 @@ _HINTS: tuple[tuple[str, str, bool], ...] = (
 )  # fmt: skip
 
 
+# libvirt's words while QEMU's process ends but is not yet gone
+_CLOSED = re.compile(r"End of file from qemu monitor|Unable to (read from|write to) monitor")
+
+
 class DomainError(LabError):
     """libvirt or QEMU refused something about a domain."""
+
+
+class DomainGone(DomainError):
+    """The domain ended, or is just ending."""
 
 
 def import_libvirt() -> Any:
@@ -71,4 +79,4 @@ def explain(error: Exception, failure: str, *, node: str | None = None) -> LabEr
     for pattern, hint, host in _HINTS:
         if re.search(pattern, text, re.IGNORECASE):
             return HostLacks(message, hint=hint) if host else DomainError(message, hint=hint)
-    return DomainError(message)
+    return DomainGone(message) if is_gone(error) or _CLOSED.search(text) else DomainError(message)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from builder.drivers.boot import Signal
 from builder.drivers.ssh import wait_banner
-from builder.drivers.virt import Domain
+from builder.drivers.virt import Domain, DomainError
 from builder.errors import Interrupted, TimedOut
 from builder.lifecycle.install import Inserted
 from builder.model.runtime import SshTarget
@@ -87,7 +87,11 @@ class _Ending:
 def _await_end(domain: Domain, ending: _Ending, signals: queue.Queue[Signal], over: threading.Event) -> None:
     """A guest may go away without a word on its console, and may be stopped by the machine it runs on."""
     while not over.wait(_LOOK_EVERY):
-        if not domain.is_running():
+        try:
+            running = domain.is_running()
+        except DomainError:
+            continue  # a busy libvirt may answer the next time; a boot that waits in vain has its own limit
+        if not running:
             signals.put(ending.by)
             return
         if domain.lacks_space():

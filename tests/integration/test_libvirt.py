@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from builder.drivers.embed import leftovers, share_capabilities
-from builder.drivers.virt import DomainError, DomainEvent, Libvirt
+from builder.drivers.virt import Domain, DomainError, DomainEvent, Libvirt
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
 from builder.run import process_start_time
@@ -128,6 +129,32 @@ def test_a_guest_that_powers_off_or_reboots_is_noticed(embedded: Libvirt, tiny_i
             assert embedded.find(one.domain.name) is None
     finally:
         stop()
+
+
+def test_one_that_is_just_ending_does_not_run_any_more(embedded: Libvirt, tmp_path: Path) -> None:
+    """Asked again and again while QEMU goes: its monitor closes before its process is gone."""
+    answers: queue.Queue[bool | DomainError] = queue.Queue()
+
+    def ask(domain: Domain) -> None:
+        try:
+            while domain.is_running():
+                time.sleep(0.001)
+            answers.put(False)
+        except DomainError as error:
+            answers.put(error)
+
+    for number in range(8):
+        xml = bare_xml(tmp_path, f"e{number}", port=20993).replace("<on_reboot>restart", "<on_reboot>destroy")
+        domain = embedded.start(xml)
+        asking = [threading.Thread(target=ask, args=(domain,)) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.2)
+        domain.qmp("system_reset")
+        for thread in asking:
+            thread.join(20)
+        domain.destroy()
+    assert [answers.get(timeout=1) for _ in range(8 * 3)] == [False] * 24
 
 
 def test_destroying_takes_less_than_half_a_second(embedded: Libvirt, tmp_path: Path) -> None:
