@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 from builder.drivers.ssh import LabKeys, generate_keys
-from builder.drivers.switch import Switch
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
 from builder.events import Emit, about
 from builder.images.build import build
@@ -22,7 +21,7 @@ from builder.images.keys import image_key
 from builder.images.overlays import create_disk, create_overlay, write_seed
 from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
-from builder.lifecycle import accelerator
+from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
@@ -31,6 +30,7 @@ from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.session import Session
+from builder.lifecycle.site import Here, Site
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, Work
 from builder.model.lab import MediumSource
@@ -59,14 +59,14 @@ class Effects:
         self._images: dict[str, Image] = {}
         self._leases: dict[str, int] = {}
         self._host_inputs: dict[bool, HostInputs] = {}
-        self._verdict: accelerator.AcceleratorVerdict | None = None
+        self._verdict: AcceleratorVerdict | None = None
         self._guard = threading.RLock()
-        self._switch = Switch()
-        self._boots = Boots(places, lab_id, folder, emit, self._switch)
+        self._site: Site | None = None
+        self._boots = Boots(places, lab_id, folder, emit)
         self._installs = Installs(places, folder, self._store)
         self._sessions: dict[str, Session] = {}
         self._naming = Naming()
-        self.faults = Faults(self._boots, self._switch, self._hang_up)
+        self.faults = Faults(self._boots, self._hang_up)
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
@@ -88,10 +88,14 @@ class Effects:
     def use(self, plan: LabPlan, options: UpOptions) -> None:
         self._plan = plan
         self._options = options
-        self._boots.use(options)
+        self._boots.use(options, self._at(options.connect))
         self._installs.use(options.reinstall)
         self.faults.use(plan.lab)
-        self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
+        self._boots.site.cables.networks({network.name: network.mtu for network in plan.lab.networks})
+
+    def memory(self) -> int | None:
+        """Bytes that are free for guests where they run; None when that is not told."""
+        return self._boots.site.memory()
 
     def work(self, step: Step) -> Work:
         return self._works[step.name]
@@ -115,12 +119,19 @@ class Effects:
     def close(self) -> None:
         """Let go of libvirt, the switch, ports and image leases. Guests must be gone already."""
         self._boots.close()
-        self._switch.close()
+        if self._site is not None:
+            self._site.close()
         self._installs.close()
         for lease in self._leases.values():
             with contextlib.suppress(OSError):
                 os.close(lease)
         self._leases.clear()
+
+    def _at(self, connect: str | None) -> Site:
+        """Where the lab's guests run: the same for as long as it is up."""
+        if self._site is None:
+            self._site = Here(self._places, self._lab_id, connect)
+        return self._site
 
     def tell_names(self) -> None:
         """See that all running nodes know each other by name. Raises LabError for one that cannot be told."""
@@ -176,7 +187,7 @@ class Effects:
 
     def _do_remaster(self, step: Step, _stop: threading.Event) -> Json:
         plan = self._node(step)
-        keys = generate_keys(self._keys(step), self._boots.domain_name(plan.name))
+        keys = generate_keys(self._keys(step), self._boots.site.domain_name(plan.name))
         # The volume's file takes the place of one that the answers may have made.
         known = "".join(f"{key}\n" for key in plan.node.install.get("root_keys", ()))
         return self._installs.remaster(
@@ -207,7 +218,7 @@ class Effects:
     def _do_identity(self, step: Step, _stop: threading.Event) -> Json:
         if _is_installing(self._node(step)):
             self._installs.take_keys(self._node(step), self._keys(step))
-        generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
+        generate_keys(self._keys(step), self._boots.site.domain_name(str(step.node)))
         return None
 
     def _undo_identity(self, step: Step) -> None:
@@ -242,7 +253,7 @@ class Effects:
         return None
 
     def _own_files(self, step: Step) -> tuple[File, ...]:
-        keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
+        keys = generate_keys(self._keys(step), self._boots.site.domain_name(str(step.node)))
         plan = self._node(step)
         given = next((file.content for file in plan.system.seed if file.path == HOSTS), "")
         # No part of the step's key: a node that joins changes the names of all, and none has to be made anew for it.
@@ -270,7 +281,7 @@ class Effects:
         with self._guard:
             if self._verdict is None or not self._verdict.proven:
                 kernels = [image.kernel] if image and image.kernel else []
-                self._verdict = accelerator.verdict(self._places, kernels=kernels, stop=stop)
+                self._verdict = self._boots.site.accelerator(kernels, stop)
                 self._emit("progress", accelerator=self._verdict.accelerator, reason=self._verdict.reason)
         chosen = self._verdict.accelerator
 
