@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from builder.drivers.ssh_l0 import FarUri
 
 connect_option = click.option(
     "--connect", metavar="URI", envvar=["NESTLAB_CONNECT", "LIBVIRT_DEFAULT_URI"], show_envvar=True,
@@ -23,13 +27,18 @@ templates_option = click.option(
 )  # fmt: skip
 
 
-def refuse_remote(connect: str | None) -> None:
-    """A node's disks, console and switch are on the machine that starts it. Raises UsageError for any other."""
+def far_uri(connect: str | None) -> FarUri | None:
+    """The other machine that `--connect` names, if it names one. Raises UsageError where no lab can run."""
+    from builder.drivers.ssh_l0 import FarUri
     from builder.lifecycle.doctor_ground import connection_of
 
-    if connection_of(connect) == "remote":
-        raise UsageError(
-            f"{connect}: labs run by QEMU on this machine alone",
-            hint="run nestlab there, or write all that runs the lab there: nestlab export LAB --to libvirt; a URI that "
-            "nobody gave is LIBVIRT_DEFAULT_URI's",
+    if connect is None or connection_of(connect) != "remote":
+        return None
+    try:
+        return FarUri.parse(connect)
+    except UsageError as error:
+        error.hint = (
+            f"{error.hint}; or write all that runs the lab there: nestlab export LAB --to libvirt; a URI that nobody "
+            "gave is LIBVIRT_DEFAULT_URI's"
         )
+        raise

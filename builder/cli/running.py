@@ -12,7 +12,7 @@ import click
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
 from builder.cli.meter import meter
-from builder.cli.options import connect_option, mirror_option, refuse_remote, templates_option
+from builder.cli.options import connect_option, far_uri, mirror_option, templates_option
 from builder.cli.output import columns, left_text, output_option, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
@@ -62,7 +62,7 @@ def up(
     from builder.lifecycle.up import up as bring_up
     from builder.systems import loader
 
-    refuse_remote(connect)
+    far_uri(connect)
     loaded = load_lab(app, lab)
     unknown = sorted({*recreate, *reinstall} - {node.name for node in loaded.nodes})
     if unknown:

@@ -46,10 +46,12 @@ class Depot:
         _write(self._lab / "owner.json", json.dumps(owner).encode())
         return str(self._lab)
 
-    def placed(self, name: str, token: str) -> bool:
-        """Whether the lab's own file of that name is the one that `token` stands for."""
+    def placed(self, name: str, token: str) -> dict[str, Any]:
+        """The path of the lab's own file of that name, and whether the one that `token` stands for is there. The folder
+        of the file is made."""
         path = self._own(name)
-        return path.is_file() and said(path.with_name(f".{path.name}.token")) == token
+        there = path.is_file() and said(path.with_name(f".{path.name}.token")) == token
+        return {"path": str(path), "placed": there}
 
     def remove(self) -> bool:
         """Remove the lab's folder and let its lock go. Its guests must be gone."""

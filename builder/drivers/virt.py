@@ -291,6 +291,14 @@ class Domain:
     def resume(self) -> None:
         self._call("resume", "cannot be resumed")
 
+    def console(self) -> Any:
+        """The serial console as a stream of libvirt's. Raises DomainError."""
+        libvirt = import_libvirt()
+        stream = self._connection.newStream(0)
+        force = libvirt.VIR_DOMAIN_CONSOLE_FORCE  # of a connection that was lost
+        self.change("its console cannot be opened", lambda it: it.openConsole(None, stream, force))
+        return stream
+
     def xml(self) -> ET.Element:
         """The definition as libvirt has it now, with the names that it gave to devices. Raises DomainError."""
         libvirt = import_libvirt()

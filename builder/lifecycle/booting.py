@@ -14,7 +14,6 @@ from builder.drivers.boot import BootFollower
 from builder.drivers.virt import Domain
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
 from builder.events import Emit, about
-from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
 from builder.lifecycle.install import Inserted
 from builder.lifecycle.plan import NodePlan
@@ -109,8 +108,9 @@ class Boots:
         node = plan.name
         console = Path(running.wiring.console_log)
         start = console.stat().st_size if console.exists() else 0
-        running.powered = self._in_order(plan.node, self.site.settle(running.wiring))
-        xml = domain_xml(*running.powered)
+        tell = about(self._emit, node=node, step=step.id)
+        running.powered = self._in_order(plan.node, self.site.settle(running.wiring, tell, stop))
+        xml = self.site.definition(*running.powered)
         write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
         running.domain = self.site.start(xml, running.wiring)
         known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,

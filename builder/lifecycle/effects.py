@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 
 from builder.drivers.ssh import LabKeys, generate_keys
-from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
+from builder.drivers.ssh_l0 import FarUri
+from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, about
 from builder.images.build import build
 from builder.images.hosts import HostInputs, read_host
@@ -23,6 +24,8 @@ from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
 from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.booting import Boots
+from builder.lifecycle.doctor_ground import connection_of
+from builder.lifecycle.far import read_record
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
 from builder.lifecycle.naming import Naming
@@ -33,6 +36,7 @@ from builder.lifecycle.session import Session
 from builder.lifecycle.site import Here, Site
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, Work
+from builder.lifecycle.there import There
 from builder.model.lab import MediumSource
 from builder.model.plan import Boot, File
 from builder.model.runtime import Accelerator, SshTarget
@@ -88,7 +92,7 @@ class Effects:
     def use(self, plan: LabPlan, options: UpOptions) -> None:
         self._plan = plan
         self._options = options
-        self._boots.use(options, self._at(options.connect))
+        self._boots.use(options, self._at(options.connect, plan.lab.expires))
         self._installs.use(options.reinstall)
         self.faults.use(plan.lab)
         self._boots.site.cables.networks({network.name: network.mtu for network in plan.lab.networks})
@@ -117,20 +121,31 @@ class Effects:
         return self._boots.console_socket(node)
 
     def close(self) -> None:
-        """Let go of libvirt, the switch, ports and image leases. Guests must be gone already."""
+        """Let go of libvirt, the switch, ports and image leases. Guests must be gone already. Raises LabError where
+        another machine does not let us clean it."""
         self._boots.close()
-        if self._site is not None:
-            self._site.close()
         self._installs.close()
         for lease in self._leases.values():
             with contextlib.suppress(OSError):
                 os.close(lease)
         self._leases.clear()
+        if self._site is not None:
+            self._site.close()
 
-    def _at(self, connect: str | None) -> Site:
-        """Where the lab's guests run: the same for as long as it is up."""
+    def _at(self, connect: str | None, lifetime: int) -> Site:
+        """Where the lab's guests run: the same for as long as anything of it is there, also after a killed keeper."""
+        known = read_record(self._places, self._lab_id)
+        asked = FarUri.parse(connect) if connect is not None and connection_of(connect) == "remote" else None
+        if (known is not None and connect is not None and asked != known) or (self._site and asked and known is None):
+            where = known.text if known is not None else "this machine"
+            raise UsageError(f"lab {self._lab_id} runs on {where}", hint=f"nestlab down {self._lab_id} first")
         if self._site is None:
-            self._site = Here(self._places, self._lab_id, connect)
+            uri = known or asked
+            self._site = (
+                Here(self._places, self._lab_id, connect)
+                if uri is None
+                else There(self._places, self._lab_id, uri, lifetime=lifetime)
+            )
         return self._site
 
     def tell_names(self) -> None:
@@ -190,9 +205,8 @@ class Effects:
         keys = generate_keys(self._keys(step), self._boots.site.domain_name(plan.name))
         # The volume's file takes the place of one that the answers may have made.
         known = "".join(f"{key}\n" for key in plan.node.install.get("root_keys", ()))
-        return self._installs.remaster(
-            plan, _own_keys(keys, known + keys.identity_public.read_text()), MANAGEMENT_GATEWAY
-        )
+        own = _own_keys(keys, known + keys.identity_public.read_text())
+        return self._installs.remaster(plan, own, MANAGEMENT_GATEWAY, self._boots.site.answer)
 
     def _undo_remaster(self, step: Step) -> None:
         self._installs.remove_medium(str(step.node))
@@ -203,6 +217,9 @@ class Effects:
     def _do_keep(self, step: Step, _stop: threading.Event) -> Json:
         """A host that was installed well is worth more than its image."""
         plan = self._node(step)
+        if not self._boots.site.keeps_disks:
+            self._emit("progress", node=step.node, step=step.id, not_kept="its disks are on another machine")
+            return {"image": None}
         base = next(s for s in self._need_plan().node_steps(plan.name) if s.id == plan.steps[0])
         try:
             return self._installs.keep(plan, base.key)

@@ -121,7 +121,10 @@ class Nodes:
             with contextlib.suppress(OSError):
                 self._write_status()
             self._undo(s for s in reversed(self._plan.steps) if s.kind == "live")
-        self.effects.close()
+        try:
+            self.effects.close()
+        except LabError:  # the lab's folder says where something is left
+            log.exception("closing")
 
     def _refuse_changes(self, plan: LabPlan, recreate: tuple[str, ...]) -> None:
         old = self._plan

@@ -14,10 +14,13 @@ from typing import Any, Protocol, TypeVar
 from builder.drivers.ports import PortTable
 from builder.drivers.switch import PortState, Switch
 from builder.drivers.virt import Domain, Libvirt, embed_uri, prepare_root, share_capabilities
+from builder.events import Emit
+from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle import accelerator
 from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.doctor_ground import Ground
 from builder.lifecycle.doctor_room import available_memory
+from builder.model.lab import Node
 from builder.model.runtime import Wiring
 from builder.paths import Places
 
@@ -87,8 +90,13 @@ class Site(Protocol):
     def path(self, file: Path) -> str:
         """Where it has a file of the lab's folder."""
 
-    def settle(self, wiring: Wiring) -> Wiring:
-        """See that it has every file that a start of a node takes; the wiring as it is to be rendered for it."""
+    def settle(self, wiring: Wiring, tell: Emit, stop: threading.Event, /) -> Wiring:
+        """See that it has every file that a start of a node takes; the wiring as it is to be rendered for it.
+
+        Raises HostLacks where it has no room, Interrupted."""
+
+    def definition(self, node: Node, wiring: Wiring) -> str:
+        """The domain that its libvirt is given. Raises LabError for what this machine cannot have."""
 
     def start(self, xml: str, wiring: Wiring, /) -> Domain:
         """Start a node; what it says on its console goes to `wiring.console_log`, ours. Raises DomainError."""
@@ -145,8 +153,11 @@ class Here:
     def path(self, file: Path) -> str:
         return str(file)
 
-    def settle(self, wiring: Wiring) -> Wiring:
+    def settle(self, wiring: Wiring, _tell: Emit, _stop: threading.Event) -> Wiring:
         return wiring
+
+    def definition(self, node: Node, wiring: Wiring) -> str:
+        return domain_xml(node, wiring)
 
     def start(self, xml: str, _wiring: Wiring) -> Domain:
         domain = self._open().start(xml)

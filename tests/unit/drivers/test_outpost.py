@@ -130,11 +130,11 @@ def test_a_way_that_takes_no_bytes_is_told(tmp_path: Path) -> None:
 
 def test_a_labs_own_file_is_known_by_its_token(tmp_path: Path, there: Outpost) -> None:
     file, digest = file_of(tmp_path / "disk", b"disk")
-    assert there.ask("placed", name="nodes/a/disk", token="1") is False
+    assert there.ask("placed", name="nodes/a/disk", token="1")["placed"] is False
     path = Path(there.put(file, digest, name="nodes/a/disk", token="1"))
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"disk", 0o600)
-    assert there.ask("placed", name="nodes/a/disk", token="1") is True
-    assert there.ask("placed", name="nodes/a/disk", token="2") is False
+    assert there.ask("placed", name="nodes/a/disk", token="1") == {"path": str(path), "placed": True}
+    assert there.ask("placed", name="nodes/a/disk", token="2") == {"path": str(path), "placed": False}
     for folder in (path.parent, path.parent.parent):
         assert folder.stat().st_mode & 0o777 == 0o711, "QEMU's user passes, and sees nothing"
 
