@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 connect_option = click.option(
     "--connect", metavar="URI", envvar=["NESTLAB_CONNECT", "LIBVIRT_DEFAULT_URI"], show_envvar=True,
-    help="libvirt connection; without one each lab has a libvirt of its own, in-process.",
+    help="libvirt connection, qemu+ssh://HOST/system for guests on another machine; without one each lab has a libvirt "
+    "of its own, in-process.",
+)  # fmt: skip
+there_option = click.option(
+    "--connect", metavar="URI", envvar="NESTLAB_CONNECT", show_envvar=True,
+    help="Another machine that runs labs, qemu+ssh://HOST/system: there instead of here.",
 )  # fmt: skip
 mirror_option = click.option(
     "--mirror", metavar="URL", envvar="NESTLAB_DEBIAN_MIRROR", show_envvar=True,

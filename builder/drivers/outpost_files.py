@@ -15,6 +15,7 @@ import json
 import os
 import pwd
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,16 @@ class Depot:
         self._lab: Path | None = None
         self._locks: dict[str, int] = {}
 
-    def open(self, lab: str, owner: dict[str, Any]) -> str:
-        """Take the lab's folder; another keeper of the same lab keeps it. Returns the folder."""
+    def open(self, lab: str, owner: dict[str, Any], patience: float = 10) -> str:
+        """Take the lab's folder; another keeper of the same lab keeps it. One that was killed just now is waited for,
+        that many seconds. Returns the folder."""
         for folder in (self.root, self._store, self.root / "labs"):
             _own_folder(folder)
-        fd = _flock(self._lock_file(lab), wait=False)
-        if fd is None:
-            raise LabError(f"lab {lab} is held by another keeper", hint="nestlab down it where it was brought up")
+        deadline = time.monotonic() + patience
+        while (fd := _flock(self._lock_file(lab), wait=False)) is None:
+            if time.monotonic() > deadline:
+                raise LabError(f"lab {lab} is held by another keeper", hint="nestlab down it where it was brought up")
+            time.sleep(0.1)
         self._locks[lab] = fd
         self._lab = self.root / "labs" / lab
         _own_folder(self._lab)
@@ -135,21 +139,26 @@ class Depot:
             os.close(fd)
         return True
 
-    def prune(self) -> list[str]:
-        """Remove what no lab here uses of the store; returns the digests."""
+    def prune(self, limit: int) -> list[str]:
+        """Remove what no lab here uses of the store, the longest unused first, until it takes at most `limit` bytes;
+        returns the digests."""
         used = {path.name for path in self.root.glob("labs/*/uses/*")}
         gone = []
-        if self._store.is_dir():
-            with self._sole():
-                for path in sorted(self._store.iterdir()):
-                    if path.name.startswith(".partial-"):
-                        fd = _flock(path, wait=False)
-                        if fd is not None:
-                            path.unlink()
-                            os.close(fd)
-                    elif not path.name.startswith(".") and path.name not in used:
-                        path.unlink()
-                        gone.append(path.name)
+        if not self._store.is_dir():
+            return []
+        with self._sole():
+            for path in self._store.glob(".partial-*"):
+                fd = _flock(path, wait=False)
+                if fd is not None:  # whoever sent it is gone
+                    path.unlink()
+                    os.close(fd)
+            files = sorted(self._store.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
+            total = sum(path.stat().st_size for path in files)
+            for path in files:
+                if total > limit and path.name not in used:
+                    total -= path.stat().st_size
+                    path.unlink()
+                    gone.append(path.name)
         return gone
 
     def _need_lab(self) -> Path:
@@ -173,6 +182,8 @@ class Depot:
         if self._lab is not None:
             _own_folder(self._lab / "uses")
             (self._lab / "uses" / sha256).touch()
+            with contextlib.suppress(PermissionError):  # libvirt may have given it to QEMU's user
+                os.utime(self._store / sha256)
 
     def _need_room(self, folder: Path, size: int) -> None:
         free = shutil.disk_usage(folder).free

@@ -136,7 +136,7 @@ class Boots:
                     least=60 * self._options.timeout_scale,
                 ).follow(stop)
         except (NodeFailed, TimedOut):
-            running.domain.screenshot(self._folder.node(node) / "screen.png")
+            self.site.screenshot(running.domain, self._folder.node(node) / "screen.png")
             raise
         known.write(seconds)
         if boot.on_reboot == "end":

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from builder.drivers.outpost_link import Outpost
 from builder.drivers.ssh_l0 import FarUri, Master
@@ -41,7 +42,7 @@ class Far:
             passed("outpost")
             self._at.unlink(missing_ok=True)
             self.master.forward(self._at, self.outpost.ask("libvirt", kind=uri.kind))
-            self.libvirt = Libvirt.open(f"qemu+unix:///{uri.kind}?socket={self._at}")
+            self.libvirt = Libvirt.open(f"qemu+unix:///{uri.kind}?socket={quote(str(self._at))}")
             passed("libvirt")
             stack.pop_all()
 
@@ -146,9 +147,8 @@ def take_away(places: Places, lab_id: str) -> None:
             far.outpost.ask("open", lab=lab, owner={})
             far.take_away(lab)
     except LabError as error:
-        error.hint = (
-            f"{error.hint}; then `nestlab down {lab_id}` again" if error.hint else f"nestlab down {lab_id}, later"
-        )
+        later = f"then `nestlab down {lab_id}` again; if that machine is gone for good: rm -r {places.lab(lab_id)}"
+        error.hint = f"{error.hint}; {later}" if error.hint else later
         raise
     remove_record(places, lab_id)
 

@@ -101,6 +101,9 @@ class Site(Protocol):
     def start(self, xml: str, wiring: Wiring, /) -> Domain:
         """Start a node; what it says on its console goes to `wiring.console_log`, ours. Raises DomainError."""
 
+    def screenshot(self, domain: Domain, to: Path) -> None:
+        """Keep what is on its screen as the PNG `to`, if there is a screen and a guest to ask."""
+
     def accelerator(self, kernels: Sequence[Path], stop: threading.Event) -> AcceleratorVerdict:
         """What guests run on there, by proof."""
 
@@ -164,6 +167,9 @@ class Here:
         if self._connect is None:  # what libvirt learned of QEMU spares the next lab four seconds
             share_capabilities(self._root, self._places.cache / "qemu-caps")
         return domain
+
+    def screenshot(self, domain: Domain, to: Path) -> None:
+        domain.screenshot(to)
 
     def accelerator(self, kernels: Sequence[Path], stop: threading.Event) -> AcceleratorVerdict:
         return accelerator.verdict(self._places, kernels=kernels, stop=stop)

@@ -26,7 +26,7 @@ from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.accelerator_there import verdict_there
 from builder.lifecycle.courier import Courier
-from builder.lifecycle.far import Far, client_of, domain_name, id_there, remove_record, write_record
+from builder.lifecycle.far import Far, client_of, domain_name, id_there, is_elsewhere, remove_record, write_record
 from builder.model.lab import Node
 from builder.model.runtime import DirectBoot, InstallMedia, UefiFirmware, Wiring
 from builder.paths import Places
@@ -48,7 +48,7 @@ class There:
         self._reached: dict[int, int] = {}
         self._relays: dict[str, ConsoleRelay] = {}
         self.id = id_there(places, lab_id)
-        write_record(places, lab_id, uri)
+        known = is_elsewhere(places, lab_id)
         self._far = Far(uri, places.run(lab_id))
         try:
             write_record(places, lab_id, uri)
@@ -56,6 +56,8 @@ class There:
             self._root = Path(self._far.outpost.ask("open", lab=self.id, owner=owner))
             self._far.end_domains(self.id)  # of a keeper that was killed
         except BaseException:
+            if not known:  # nothing of it is there yet
+                remove_record(places, lab_id)
             self._far.close()
             raise
         self._switch = FarSwitch(self._far.outpost)
@@ -142,6 +144,9 @@ class There:
             domain.destroy()
             raise
         return domain
+
+    def screenshot(self, domain: Domain, to: Path) -> None:
+        domain.fetch_screen(to)
 
     def accelerator(self, kernels: Sequence[Path], stop: threading.Event) -> AcceleratorVerdict:
         courier = Courier(self._places, self._folder, self._far.outpost, _nobody, stop)

@@ -1,0 +1,294 @@
+"""Labs whose guests run on another machine: a real sshd and libvirtd in namespaces of their own (support/far_host)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.lifecycle.state import read_owner
+from builder.lifecycle.world import LabWorld
+from tests.support.far_host import FOLDER, URI, USER, FarHost, far_host
+from tests.support.lab import Bench
+
+pytestmark = pytest.mark.integration
+
+TWO = """\
+name: two
+networks: {lan: {mtu: 9000}}
+defaults: {system: tiny}
+nodes:
+  a:
+    disks: [{size: 64MiB, name: boot}, {size: 32MiB, name: data}]
+    networks: [{network: lan, trunk: [100], addresses: [10.0.0.1/24], vlan_addresses: {100: [10.0.100.1/24]}}]
+  b:
+    networks: [{network: lan, trunk: [100], addresses: [10.0.0.2/24], vlan_addresses: {100: [10.0.100.2/24]}}]
+"""
+ONE = "name: one\nnodes: {a: {system: tiny}}\n"
+
+
+class FarBench(Bench):
+    """The client beside the other machine, with state of its own."""
+
+    def __init__(self, scratch: Path, far: FarHost) -> None:
+        super().__init__(scratch)
+        self.far = far
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        return self.far.argv(*super().argv(*arguments))
+
+    def stored(self) -> dict[str, str]:
+        """Inodes of what the machine keeps for all labs, by digest."""
+        said = self.far.run("find", f"{FOLDER}/store", "-name", "[0-9a-f]*", "-printf", "%f %i\n").stdout
+        return dict(line.split() for line in said.splitlines())
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[FarHost]:
+    with far_host() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bench(far: FarHost) -> Iterator[FarBench]:
+    scratch = Path(tempfile.mkdtemp(prefix="nlf-", dir="/var/tmp"))
+    made = FarBench(scratch, far)
+    yield made
+    left = made.left()
+    shutil.rmtree(scratch, ignore_errors=True)
+    assert not left, left
+
+
+@pytest.fixture
+def here(bench: FarBench) -> Iterator[FarBench]:
+    """Whatever a test does, nothing but files for all labs is left there."""
+    yield bench
+    labs = bench.places.labs()
+    for lab in sorted(labs.iterdir()) if labs.is_dir() else ():
+        bench.run("down", lab.name)
+    assert bench.far.guests() == []
+    assert bench.far.files(f"{FOLDER}/labs") == []
+
+
+@pytest.fixture(scope="module")
+def two(bench: FarBench) -> Iterator[FarBench]:
+    lab = bench.lab(TWO)
+    bench.run("up", lab, "--connect", URI, check=True)
+    yield bench
+    bench.run("down", "two", check=True)
+    assert bench.far.guests() == []
+    assert bench.far.files(f"{FOLDER}/labs") == []
+
+
+def test_both_nodes_run_there_and_are_entered_from_here(two: FarBench) -> None:
+    guests = two.far.guests()
+    assert [re.sub("[0-9a-f]{8}", "ID", name) for name in sorted(guests)] == ["nestlab-two-ID-a", "nestlab-two-ID-b"]
+    assert two.status("two")["state"] == "ready"
+    said = two.run("exec", "two", "b", "--", "sh", "-c", "hostname; echo err >&2; exit 37")
+    assert (said.returncode, said.stdout, said.stderr) == (37, "b\n", "err\n")
+    assert "nestlab-tiny: ready" in two.run("console", "two", "a", "--log", check=True).stdout
+    assert "no other" not in two.run("up", two.lab(TWO), check=True).stderr, "again, without --connect: nothing to do"
+
+
+def test_the_definition_is_one_that_libvirt_finds_valid(two: FarBench, tmp_path: Path) -> None:
+    text = (two.places.node("two", "a") / "domain.xml").read_text()
+    (tmp_path / "other.xml").write_text(re.sub(r"<uuid>.*</uuid>", "", text).replace("-a</name>", "-other</name>"))
+    two.far.run("virsh", "define", "--validate", tmp_path / "other.xml")
+    two.far.run("virsh", "undefine", re.findall("<name>(.*)-a</name>", text)[0] + "-other")
+    assert str(two.places.state) not in text and str(two.places.cache) not in text, "a path of this machine"
+
+
+def test_lab_networks_reach_from_guest_to_guest(two: FarBench) -> None:
+    for address, size in (("10.0.0.2", "56"), ("10.0.100.2", "8972")):
+        said = two.run("exec", "two", "a", "--", "ping", "-c", "2", "-W", "5", "-s", size, address)
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_cables_are_pulled_and_frames_recorded_there(two: FarBench) -> None:
+    world = LabWorld("two", two.places)
+    ping = ("exec", "two", "a", "--", "ping", "-c", "3", "-W", "2", "10.0.0.2")
+    assert world.cut_path("a", "lan") is True
+    assert two.run(*ping).returncode != 0
+    assert world.cut_path("a", "lan", cut=False) is True
+    assert two.run(*ping).returncode == 0
+    assert world.shape("a", "lan", delay_ms=50) is True
+    pinging = two.start(*ping)
+    pcap = world.capture("lan", seconds=6)
+    assert pinging.wait(20) == 0
+    assert float(re.findall(r"time=([\d.]+)", pinging.communicate()[0])[0]) >= 100
+    assert pcap[:4] == b"\xd4\xc3\xb2\xa1" and len(pcap) > 200
+    counters = {(port.node, port.network): port.counters for port in world.ports()}
+    assert counters["a", "lan"]["rx"] > 0 and counters["b", "lan"]["tx"] > 0
+
+
+def test_a_disk_is_pulled_and_put_back_there(two: FarBench) -> None:
+    world = LabWorld("two", two.places)
+    assert [disk.plugged for disk in world.disks()] == [True, True]
+    assert world.pull_disk("a", "data") is True
+    assert [disk.plugged for disk in world.disks()] == [True, False]
+    assert world.insert_disk("a", "data") is True
+    assert [disk.plugged for disk in world.disks()] == [True, True]
+
+
+def test_a_person_types_on_the_console(two: FarBench) -> None:
+    with socket.socket(socket.AF_UNIX) as console:
+        console.settimeout(30)
+        console.connect(two.status("two")["nodes"][1]["console_socket"])
+        console.sendall(b"\recho $((6*7))-typed\r")
+        seen = b""
+        while b"42-typed" not in seen:
+            seen += console.recv(4096)
+    log = two.places.node("two", "b") / "console.log"
+    assert b"42-typed" in log.read_bytes() and log.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_guest_wrote_is_there_after_a_power_cycle(two: FarBench) -> None:
+    """Its disk is sent once: a second power-on finds what the first left."""
+    write = "echo mine | dd of=/dev/sda bs=512 seek=1000 conv=notrunc; sync"
+    two.run("exec", "two", "a", "--", "sh", "-c", write, check=True)
+    LabWorld("two", two.places).power_cycle("a")
+    read = "dd if=/dev/sda bs=512 skip=1000 count=1 2>/dev/null | head -c 4"
+    assert two.run("exec", "two", "a", "--", "sh", "-c", read).stdout == "mine"
+
+
+def test_another_machine_for_a_lab_that_is_up_is_refused(two: FarBench) -> None:
+    said = two.run("up", two.lab(TWO), "--connect", URI.replace("root@", ""))
+    assert said.returncode == 2 and "lab two runs on qemu+ssh://root@l0" in said.stderr
+    assert two.status("two")["state"] == "ready"
+
+
+def test_files_go_once_and_nothing_of_a_lab_stays(here: FarBench) -> None:
+    lab = here.lab(ONE)
+    here.run("up", lab, "--connect", URI, check=True)
+    sent = here.stored()
+    assert sent
+    used = json.loads(here.run("image", "prune", "--connect", URI, "--max-size", "0", "-o", "json", check=True).stdout)
+    kernel = here.far.files(f"{FOLDER}/labs")
+    assert not set(used) & {name.rpartition("/")[2] for name in kernel}, "what a lab uses stays"
+    sent = here.stored()
+    here.run("down", "one", check=True)
+    assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+    here.run("up", lab, "--connect", URI, check=True)
+    assert here.stored() == sent, "sent again"
+    here.run("down", "one", check=True)
+
+
+def test_guests_of_a_killed_keeper_are_removed_by_down(here: FarBench) -> None:
+    here.run("up", here.lab(ONE), "--connect", URI, check=True)
+    kill_keeper(here, "one")
+    assert len(here.far.guests()) == 1, "nobody there knows"
+    assert here.run("ls", "-o", "json").stdout.count('"dead"') == 1
+    here.run("down", "one", check=True)
+    assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+
+
+def test_a_lab_of_a_killed_keeper_comes_up_again_where_it_was(here: FarBench) -> None:
+    lab = here.lab(ONE)
+    here.run("up", lab, "--connect", URI, check=True)
+    kill_keeper(here, "one")
+    here.run("up", lab, check=True)
+    assert len(here.far.guests()) == 1
+    assert here.run("exec", "one", "a", "--", "hostname", check=True).stdout == "a\n"
+
+
+def test_a_connection_that_is_cut_is_no_reason_to_leave_things_there(here: FarBench) -> None:
+    here.run("up", here.lab(ONE), "--connect", URI, check=True)
+    for pid in here.far.run("pgrep", "-f", f"ssh -M .*{here.places.runtime}").stdout.split():
+        here.far.run("kill", "-KILL", pid)
+    said = here.run("exec", "one", "a", "--", "true")
+    assert said.returncode == 255
+    here.run("down", "one", check=True)
+    assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+
+
+def test_what_a_lost_client_left_there_is_reaped(here: FarBench) -> None:
+    """Its state folder is gone: nobody here knows of the lab."""
+    here.run("up", here.lab(ONE), "--connect", URI, check=True)
+    assert json.loads(here.run("reap", "--connect", URI, "-o", "json", check=True).stdout) == [], "it runs"
+    kill_keeper(here, "one")
+    shutil.rmtree(here.places.lab("one"))
+    (name,) = json.loads(here.run("reap", "--connect", URI, "-o", "json", check=True).stdout)
+    assert name.startswith("one-")
+    assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+    shutil.rmtree(here.places.run("one"))
+
+
+def kill_keeper(here: FarBench, lab: str) -> None:
+    """By its pid there: its pid of ours is another."""
+    owner = read_owner(here.places.lab(lab) / "lock")
+    assert owner is None, "the pid counts in its own namespace"
+    pid = json.loads((here.places.lab(lab) / "lock").read_text())["pid"]
+    here.far.run("kill", f"-{signal.SIGKILL.value}", str(pid))
+    deadline = time.monotonic() + 10
+    while here.far.run("ps", "-p", str(pid), "-o", "stat=", check=False).stdout.strip()[:1] not in ("", "Z"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)  # its children go with it
+
+
+@pytest.mark.parametrize(
+    ("uri", "said", "cure"),
+    [
+        (URI.replace("l0", "stranger"), "its host key is not known", "compare the fingerprint: ssh root@stranger"),
+        (URI.replace("root", "nobody"), "it does not let us in without a password", "ssh-copy-id nobody@l0"),
+        (URI.replace("root", USER), "may not use /run/libvirt/libvirt-sock", f"usermod -aG libvirt {USER}"),
+        (URI.replace("l0", "nowhere.invalid"), "its name is not known", "look at --connect"),
+        (URI.replace("l0", "l0:9"), "it cannot be reached", "does it run"),
+        (URI.replace(FOLDER, "/proc/nestlab"), "/proc/nestlab cannot be made", "nestlab-dir"),
+        (URI.replace("system", "session"), "no libvirt daemon listens at", "libvirtd -d"),
+    ],
+)
+def test_a_machine_that_does_not_let_us_is_named_with_the_cure(here: FarBench, uri: str, said: str, cure: str) -> None:
+    ended = here.run("up", here.lab(ONE), "--connect", uri)
+    assert ended.returncode == 3, ended.stderr
+    assert said in ended.stderr and cure in ended.stderr, ended.stderr
+    assert here.run("ls").stdout == "", "nothing is there, so nothing is left to take down"
+
+
+def test_a_host_key_that_changed_is_told(here: FarBench) -> None:
+    line = "changed ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5SGGPYTnpMDkTFhLJDTkXjVhvlSoUfyNL4C3zYDZWj"
+    here.far.run("sh", "-c", f"echo {shlex.quote(line)} >>/run/far/known_hosts; echo 127.0.0.1 changed >>/etc/hosts")
+    ended = here.run("up", here.lab(ONE), "--connect", URI.replace("l0", "changed"))
+    assert ended.returncode == 3
+    assert "its host key is another than the one that is known" in ended.stderr
+    assert "ssh-keygen -R changed" in ended.stderr
+
+
+def test_a_disk_that_is_full_there_is_told(here: FarBench) -> None:
+    here.far.run("sh", "-c", "mkdir -p /run/small && mount -t tmpfs -o size=8m small /run/small")
+    ended = here.run("up", here.lab(ONE), "--connect", URI.replace(FOLDER, "/run/small/nl"))
+    assert ended.returncode in (1, 3), ended.stderr
+    assert "/run/small/nl/store has" in ended.stderr and "MiB are to come" in ended.stderr, ended.stderr
+    assert here.far.files("/run/small/nl/labs") == []
+    here.far.run("umount", "/run/small")
+
+
+def test_doctor_looks_there(here: FarBench) -> None:
+    lab = here.lab(TWO)
+    rows = {row["name"]: row for row in json.loads(here.run("doctor", lab, "--connect", URI, "-o", "json").stdout)}
+    for name in ("ssh to L0", "python3 there", "libvirt there", "qemu there", "memory there"):
+        assert rows[name]["status"] == "ok", rows[name]
+    assert FOLDER in rows["room there"]["seen"]
+    assert rows["accelerator there"]["status"] in ("ok", "warn", "unknown")
+    assert "qemu" not in rows and "kvm device" not in rows, "of this machine, where no guest runs"
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [(URI.replace("l0", "stranger"), "ssh to L0"), (URI.replace("root", USER), "libvirt there")],
+)
+def test_doctor_says_how_far_it_comes(here: FarBench, uri: str, name: str) -> None:
+    ended = here.run("doctor", "--connect", uri, "-o", "json")
+    assert ended.returncode == 3
+    last = json.loads(ended.stdout)[-1]
+    assert (last["name"], last["status"]) == (name, "missing")
+    assert last["fix"].startswith("# ")
