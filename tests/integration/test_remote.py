@@ -6,19 +6,17 @@ import json
 import re
 import shlex
 import shutil
-import signal
 import socket
+import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from builder.lifecycle.state import read_owner
 from builder.lifecycle.world import LabWorld
-from tests.support.far_host import FOLDER, URI, USER, FarHost, far_host
-from tests.support.lab import Bench
+from tests.support.far_host import FOLDER, URI, USER, FarBench, FarHost, far_host
+from tests.support.lab import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -34,22 +32,6 @@ nodes:
     networks: [{network: lan, trunk: [100], addresses: [10.0.0.2/24], vlan_addresses: {100: [10.0.100.2/24]}}]
 """
 ONE = "name: one\nnodes: {a: {system: tiny}}\n"
-
-
-class FarBench(Bench):
-    """The client beside the other machine, with state of its own."""
-
-    def __init__(self, scratch: Path, far: FarHost) -> None:
-        super().__init__(scratch)
-        self.far = far
-
-    def argv(self, *arguments: str | Path) -> list[str]:
-        return self.far.argv(*super().argv(*arguments))
-
-    def stored(self) -> dict[str, str]:
-        """Inodes of what the machine keeps for all labs, by digest."""
-        said = self.far.run("find", f"{FOLDER}/store", "-name", "[0-9a-f]*", "-printf", "%f %i\n").stdout
-        return dict(line.split() for line in said.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +166,7 @@ def test_files_go_once_and_nothing_of_a_lab_stays(here: FarBench) -> None:
 
 def test_guests_of_a_killed_keeper_are_removed_by_down(here: FarBench) -> None:
     here.run("up", here.lab(ONE), "--connect", URI, check=True)
-    kill_keeper(here, "one")
+    here.kill_keeper("one")
     assert len(here.far.guests()) == 1, "nobody there knows"
     assert here.run("ls", "-o", "json").stdout.count('"dead"') == 1
     here.run("down", "one", check=True)
@@ -194,7 +176,7 @@ def test_guests_of_a_killed_keeper_are_removed_by_down(here: FarBench) -> None:
 def test_a_lab_of_a_killed_keeper_comes_up_again_where_it_was(here: FarBench) -> None:
     lab = here.lab(ONE)
     here.run("up", lab, "--connect", URI, check=True)
-    kill_keeper(here, "one")
+    here.kill_keeper("one")
     here.run("up", lab, check=True)
     assert len(here.far.guests()) == 1
     assert here.run("exec", "one", "a", "--", "hostname", check=True).stdout == "a\n"
@@ -214,25 +196,12 @@ def test_what_a_lost_client_left_there_is_reaped(here: FarBench) -> None:
     """Its state folder is gone: nobody here knows of the lab."""
     here.run("up", here.lab(ONE), "--connect", URI, check=True)
     assert json.loads(here.run("reap", "--connect", URI, "-o", "json", check=True).stdout) == [], "it runs"
-    kill_keeper(here, "one")
+    here.kill_keeper("one")
     shutil.rmtree(here.places.lab("one"))
     (name,) = json.loads(here.run("reap", "--connect", URI, "-o", "json", check=True).stdout)
     assert name.startswith("one-")
     assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
     shutil.rmtree(here.places.run("one"))
-
-
-def kill_keeper(here: FarBench, lab: str) -> None:
-    """By its pid there: its pid of ours is another."""
-    owner = read_owner(here.places.lab(lab) / "lock")
-    assert owner is None, "the pid counts in its own namespace"
-    pid = json.loads((here.places.lab(lab) / "lock").read_text())["pid"]
-    here.far.run("kill", f"-{signal.SIGKILL.value}", str(pid))
-    deadline = time.monotonic() + 10
-    while here.far.run("ps", "-p", str(pid), "-o", "stat=", check=False).stdout.strip()[:1] not in ("", "Z"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.3)  # its children go with it
 
 
 @pytest.mark.parametrize(
@@ -261,6 +230,26 @@ def test_a_host_key_that_changed_is_told(here: FarBench) -> None:
     assert ended.returncode == 3
     assert "its host key is another than the one that is known" in ended.stderr
     assert "ssh-keygen -R changed" in ended.stderr
+
+
+def test_reports_of_an_installation_come_back(here: FarBench) -> None:
+    """The guest posts to a port of the machine that it runs on."""
+    program = """
+import subprocess, sys
+from pathlib import Path
+from builder.drivers.hooks import HookListener
+from builder.lifecycle.far import FarUri, visiting
+from builder.paths import Places
+
+places = Places(*map(Path, sys.argv[2:]))
+with HookListener(print) as listener, visiting(FarUri.parse(sys.argv[1]), places) as far:
+    url = listener.argument("127.0.0.1", far.master.reverse(listener.port)).partition("=")[2]
+    assert f":{listener.port}/" not in url
+    subprocess.run(["curl", "-sf", "--data-binary", "halfway", url + "/begin/disk"], check=True)
+"""
+    places = (here.places.state, here.places.cache, here.places.runtime)
+    said = here.far.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", program, URI, *places).stdout
+    assert "Report(kind='begin', phase='disk', message='halfway'" in said
 
 
 def test_a_disk_that_is_full_there_is_told(here: FarBench) -> None:

@@ -7,12 +7,15 @@ that a failing test left. The client is run in there as well: the machine is `l0
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tests.support.lab import Bench
 
 FOLDER = "/run/nestlab"
 URI = f"qemu+ssh://root@l0/system?nestlab-dir={FOLDER}"
@@ -122,3 +125,27 @@ def _child(pid: int) -> int:
             return int(children[0])
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+class FarBench(Bench):
+    """The client beside the other machine, with state of its own. Its pids are those of that machine's namespace."""
+
+    def __init__(self, scratch: Path, far: FarHost) -> None:
+        super().__init__(scratch)
+        self.far = far
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        return self.far.argv(*super().argv(*arguments))
+
+    def stored(self) -> dict[str, str]:
+        """Inodes of what the machine keeps for all labs, by digest."""
+        said = self.far.run("find", f"{FOLDER}/store", "-name", "[0-9a-f]*", "-printf", "%f %i\n").stdout
+        return dict(line.split() for line in said.splitlines())
+
+    def kill_keeper(self, lab: str) -> None:
+        pid = str(json.loads((self.places.lab(lab) / "lock").read_text())["pid"])
+        self.far.run("kill", "-KILL", pid)
+        deadline = time.monotonic() + 10
+        while self.far.run("ps", "-p", pid, "-o", "stat=", check=False).stdout.strip()[:1] not in ("", "Z"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
