@@ -62,8 +62,8 @@ def up(
     from builder.lifecycle.up import up as bring_up
     from builder.systems import loader
 
-    far_uri(connect)
-    loaded = load_lab(app, lab)
+    elsewhere = far_uri(connect) is not None
+    loaded = load_lab(app, lab, limits=not elsewhere)
     unknown = sorted({*recreate, *reinstall} - {node.name for node in loaded.nodes})
     if unknown:
         raise UsageError(

@@ -34,12 +34,12 @@ class Depot:
         self._lab: Path | None = None
         self._locks: dict[str, int] = {}
 
-    def open(self, lab: str, owner: dict[str, Any], patience: float = 10) -> str:
+    def open(self, lab: str, owner: dict[str, Any], wait: float = 10) -> str:
         """Take the lab's folder; another keeper of the same lab keeps it. One that was killed just now is waited for,
         that many seconds. Returns the folder."""
         for folder in (self.root, self._store, self.root / "labs"):
             _own_folder(folder)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + wait
         while (fd := _flock(self._lock_file(lab), wait=False)) is None:
             if time.monotonic() > deadline:
                 raise LabError(f"lab {lab} is held by another keeper", hint="nestlab down it where it was brought up")
@@ -103,7 +103,11 @@ class Depot:
             return {"busy": True}
         self._locks[sha256] = fd
         os.ftruncate(fd, 0)
-        self._need_room(self._store, size)
+        try:
+            self._need_room(self._store, size)
+        except LabError:
+            self.forget(sha256)
+            raise
         return {"path": str(path), "partial": str(partial)}
 
     def adopt(self, sha256: str, name: str | None = None, token: str = "") -> str:

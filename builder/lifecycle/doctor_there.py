@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from builder.lifecycle.accelerator_there import verdict_there
 from builder.lifecycle.booting import ovmf
 from builder.lifecycle.courier import Courier
 from builder.lifecycle.doctor_ground import Needs, Status, size_text
-from builder.lifecycle.far import Far, client_of, domain_name, id_there, visiting
+from builder.lifecycle.far import Far, domain_name, id_there, owner_of, visiting
 from builder.paths import Places
 
 Row = tuple[str, Status, str, str, str]
@@ -108,8 +107,7 @@ def _accelerator(far: Far, places: Places, *, probe: bool) -> Row:
         courier = None
         try:
             if probe:
-                owner = {"lab": "doctor", "client": client_of(places), "expires": time.time() + 600}
-                far.outpost.ask("open", lab=lab, owner=owner)
+                far.outpost.ask("open", lab=lab, owner=owner_of(places, "doctor", 600))
                 courier = Courier(places, folder, far.outpost, _nobody, threading.Event())
             found = verdict_there(far, places, courier, (domain_name(lab, "probe"), folder / "probe"))
         except LabError as error:

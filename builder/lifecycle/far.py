@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from builder.drivers.ssh_l0 import FarUri, Master
 from builder.drivers.virt import Domain, Libvirt
 from builder.errors import LabError
 from builder.lifecycle.state import UnknownVersion, read_json, write_json
-from builder.paths import Places, is_locked, private_dir
+from builder.paths import Places, is_locked, locked, private_dir, write_atomic
 
 _RECORD = "l0.json"
 
@@ -102,8 +103,15 @@ def id_there(places: Places, lab_id: str) -> str:
 
 
 def client_of(places: Places) -> str:
-    """This machine and state folder, as they are named to others."""
-    return f"{socket.gethostname()}:{places.state}"
+    """What this state folder is called on other machines: hosts may have one name, and labs of one name."""
+    path = places.state / "client"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if not path.exists():
+            write_atomic(path, f"{uuid.uuid4().hex}\n", mode=0o600)
+    return path.read_text().strip()
 
 
 def write_record(places: Places, lab_id: str, uri: FarUri) -> None:
@@ -122,6 +130,12 @@ def read_record(places: Places, lab_id: str) -> FarUri | None:
 def is_elsewhere(places: Places, lab_id: str) -> bool:
     """Whether something of the lab may be on another machine."""
     return (places.lab(lab_id) / _RECORD).exists()
+
+
+def owner_of(places: Places, lab_id: str, lifetime: float) -> dict[str, Any]:
+    """What is said of a lab on the other machine. `lifetime` is in seconds, 0 for ever."""
+    expires = time.time() + lifetime if lifetime else 0
+    return {"lab": lab_id, "client": client_of(places), "host": socket.gethostname(), "expires": expires}
 
 
 def remove_record(places: Places, lab_id: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.accelerator_there import verdict_there
 from builder.lifecycle.courier import Courier
-from builder.lifecycle.far import Far, client_of, domain_name, id_there, is_elsewhere, remove_record, write_record
+from builder.lifecycle.far import Far, domain_name, id_there, is_elsewhere, owner_of, remove_record, write_record
 from builder.model.lab import Node
 from builder.model.runtime import DirectBoot, InstallMedia, UefiFirmware, Wiring
 from builder.paths import Places
@@ -52,7 +51,7 @@ class There:
         self._far = Far(uri, places.run(lab_id))
         try:
             write_record(places, lab_id, uri)
-            owner = {"lab": lab_id, "client": client_of(places), "expires": time.time() + lifetime if lifetime else 0}
+            owner = owner_of(places, lab_id, lifetime)
             self._root = Path(self._far.outpost.ask("open", lab=self.id, owner=owner))
             self._far.end_domains(self.id)  # of a keeper that was killed
         except BaseException:

@@ -30,7 +30,7 @@ def by_shell(command: str) -> Sequence[str]:
 def outpost(root: Path, shell: Shell = by_shell, lab: str = "x-1") -> Iterator[Outpost]:
     made = Outpost("there", shell, root=str(root))
     try:
-        made.ask("open", lab=lab, owner={"lab": lab}, patience=0.5)
+        made.ask("open", lab=lab, owner={"lab": lab}, wait=0.5)
         yield made
     finally:
         made.close()
@@ -112,6 +112,8 @@ def test_what_cannot_be_kept_there_is_told_before_it_is_sent(there: Outpost) -> 
     with pytest.raises(HostLacks, match=r"there: .* MiB free, and \d+ MiB are to come") as caught:
         there.ask("begin", sha256="0" * 64, size=1 << 60)
     assert "nestlab-dir" in str(caught.value.hint)
+    with pytest.raises(HostLacks):
+        there.ask("begin", sha256="0" * 64, size=1 << 60)  # nobody else is sending it
 
 
 def test_a_way_that_takes_no_bytes_is_told(tmp_path: Path) -> None:
