@@ -18,7 +18,7 @@ from builder.drivers.outpost_link import Outpost
 from builder.drivers.ssh_l0 import FarUri, Master
 from builder.drivers.virt import Domain, Libvirt
 from builder.errors import LabError
-from builder.lifecycle.state import UnknownVersion, read_json, write_json
+from builder.lifecycle.state import read_json, write_json
 from builder.paths import Places, is_locked, locked, private_dir, write_atomic
 
 _RECORD = "l0.json"
@@ -120,7 +120,7 @@ def write_record(places: Places, lab_id: str, uri: FarUri) -> None:
 
 
 def read_record(places: Places, lab_id: str) -> FarUri | None:
-    """The machine that something of the lab may be on. Raises UnknownVersion for a record of another version."""
+    """The machine that something of the lab may be on. Raises LabError for a record that is damaged."""
     try:
         return FarUri.parse(str(read_json(places.lab(lab_id) / _RECORD)["uri"]))
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def take_away(places: Places, lab_id: str) -> None:
     Raises LabError when the machine does not let it: the lab's folder says where it is for another time.
     """
     uri = None
-    with contextlib.suppress(UnknownVersion):
+    with contextlib.suppress(LabError):  # a record that nobody can read must not keep the lab
         uri = read_record(places, lab_id)
     if uri is None:
         return

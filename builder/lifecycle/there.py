@@ -125,9 +125,7 @@ class There:
         return wiring.model_copy(update=changes)
 
     def definition(self, node: Node, wiring: Wiring) -> str:
-        """The console is a terminal of that machine: libvirt 9 carries no other."""
-        terminal = '<serial type="pty">\n      <target port="0" />\n    </serial>'
-        return re.sub(r"<serial .*?</serial>", terminal, domain_xml(node, wiring), count=1, flags=re.DOTALL)
+        return with_terminal(domain_xml(node, wiring))
 
     def start(self, xml: str, wiring: Wiring) -> Domain:
         before = self._relays.pop(wiring.domain, None)
@@ -166,6 +164,14 @@ class There:
         finally:
             self._ports.release()
             self._far.close()
+
+
+def with_terminal(xml: str) -> str:
+    """The definition with a terminal for its console: libvirt 9 carries no other to us."""
+    terminal = '<serial type="pty">\n      <target port="0" />\n    </serial>'
+    made, count = re.subn(r"<serial .*?</serial>", terminal, xml, flags=re.DOTALL)
+    assert count == 1
+    return made
 
 
 def _nobody(*_: Any, **__: Any) -> None:
