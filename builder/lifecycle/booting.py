@@ -121,7 +121,7 @@ class Boots:
             running.phase = f"{boot.name}: {phase}" if several else phase
 
         try:
-            with watched(running.domain, running.target, running.ends_by, inserted) as signals:
+            with watched(running.domain, running.target, running.ends_by, inserted, self.site.is_reached) as signals:
                 seconds = BootFollower(
                     console,
                     boot.phases,

@@ -123,14 +123,16 @@ class Effects:
     def close(self) -> None:
         """Let go of libvirt, the switch, ports and image leases. Guests must be gone already. Raises LabError where
         another machine does not let us clean it."""
-        self._boots.close()
-        self._installs.close()
-        for lease in self._leases.values():
-            with contextlib.suppress(OSError):
-                os.close(lease)
-        self._leases.clear()
-        if self._site is not None:
-            self._site.close()
+        try:
+            self._boots.close()
+        finally:
+            self._installs.close()
+            for lease in self._leases.values():
+                with contextlib.suppress(OSError):
+                    os.close(lease)
+            self._leases.clear()
+            if self._site is not None:
+                self._site.close()
 
     def _at(self, connect: str | None, lifetime: int) -> Site:
         """Where the lab's guests run: the same for as long as anything of it is there, also after a killed keeper."""

@@ -69,6 +69,9 @@ class Site(Protocol):
     def domain_name(self, node: str) -> str:
         """Of no other lab that runs there."""
 
+    def is_reached(self) -> bool:
+        """Whether it can still be asked anything."""
+
     def machine_type(self, machine: str) -> str:
         """The versioned machine that `pc` or `q35` stands for there."""
 
@@ -134,6 +137,9 @@ class Here:
 
     def domain_name(self, node: str) -> str:
         return f"nestlab-{self._lab_id}-{node}"
+
+    def is_reached(self) -> bool:
+        return True
 
     def machine_type(self, machine: str) -> str:
         return self._open().machine_type(machine)

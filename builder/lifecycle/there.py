@@ -68,6 +68,9 @@ class There:
     def domain_name(self, node: str) -> str:
         return domain_name(self.id, node)
 
+    def is_reached(self) -> bool:
+        return self._far.master.is_open and self._far.outpost.is_open
+
     def machine_type(self, machine: str) -> str:
         return self._far.libvirt.machine_type(machine)
 

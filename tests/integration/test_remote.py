@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,12 +185,30 @@ def test_a_lab_of_a_killed_keeper_comes_up_again_where_it_was(here: FarBench) ->
 
 def test_a_connection_that_is_cut_is_no_reason_to_leave_things_there(here: FarBench) -> None:
     here.run("up", here.lab(ONE), "--connect", URI, check=True)
-    for pid in here.far.run("pgrep", "-f", f"ssh -M .*{here.places.runtime}").stdout.split():
-        here.far.run("kill", "-KILL", pid)
+    cut_connection(here)
     said = here.run("exec", "one", "a", "--", "true")
     assert said.returncode == 255
     here.run("down", "one", check=True)
     assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+
+
+def test_a_connection_that_is_cut_ends_a_boot_with_its_name(here: FarBench) -> None:
+    up = here.start("up", here.lab(ONE), "--connect", URI)
+    console = here.places.node("one", "a") / "console.log"
+    deadline = time.monotonic() + 120
+    while not console.exists() or not console.stat().st_size:
+        assert time.monotonic() < deadline and up.poll() is None
+        time.sleep(0.02)
+    cut_connection(here)
+    said = up.communicate(timeout=90)[1]
+    assert up.returncode == 1 and "[l0-lost]" in said, said
+    here.run("down", "one", check=True)
+    assert here.far.guests() == [] and here.far.files(f"{FOLDER}/labs") == []
+
+
+def cut_connection(here: FarBench) -> None:
+    for pid in here.far.run("pgrep", "-f", f"ssh -M .*{here.places.runtime}").stdout.split():
+        here.far.run("kill", "-KILL", pid)
 
 
 def test_what_a_lost_client_left_there_is_reaped(here: FarBench) -> None:

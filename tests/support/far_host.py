@@ -20,7 +20,7 @@ from tests.support.lab import Bench
 FOLDER = "/run/nestlab"
 URI = f"qemu+ssh://root@l0/system?nestlab-dir={FOLDER}"
 USER = "worker"
-"""A user there who is not in libvirt's group."""
+"""A user there who may not use libvirt's socket; QEMU runs as this one."""
 
 _SETUP = """\
 set -eu
@@ -62,6 +62,8 @@ unix_sock_rw_perms = "0700"
 auth_unix_rw = "none"
 DAEMON
 cat >/etc/libvirt/qemu.conf <<QEMU
+user = "$1"
+group = "nogroup"
 stdio_handler = "file"
 security_driver = "none"
 namespaces = []
