@@ -152,9 +152,10 @@ def default_root() -> Path:
 def _error(error: Exception) -> dict[str, Any]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         error = HostLacks(f"no room is left: {error}", hint="nestlab image prune --connect URI")
-    hint = error.hint if isinstance(error, LabError) else None
-    kind = next((kind.__name__ for kind in (HostLacks, UsageError, LabError) if isinstance(error, kind)), "")
-    return {"kind": kind, "message": str(error) if not isinstance(error, LabError) else error.message, "hint": hint}
+    if not isinstance(error, LabError):
+        error = LabError(f"{type(error).__name__}: {error}")
+    kind = next(kind.__name__ for kind in (HostLacks, UsageError, LabError) if isinstance(error, kind))
+    return {"kind": kind, "message": error.message, "hint": error.hint}
 
 
 def serve(outpost: Outpost, lines: Iterator[bytes], say: Callable[[dict[str, Any]], None]) -> None:

@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,8 +34,10 @@ _OPTIONS = {
     "PermitLocalCommand": "no",
     "RemoteCommand": "none",
     "RequestTTY": "no",
+    "ClearAllForwardings": "yes",  # of the user's configuration: they are for when he enters it himself
     "LogLevel": "ERROR",
 }
+_OVER = {"BatchMode": "yes", "ControlMaster": "no", "ProxyCommand": "false", "LogLevel": "ERROR"}
 # (what the client says, what it means, what to do)
 _CAUSES = (
     (r"IDENTIFICATION HAS CHANGED", "its host key is another than the one that is known",
@@ -99,7 +101,10 @@ class Master:
         self._said = b""
         need("ssh", why="reach the machine that runs the lab", package="openssh-client")
         control.unlink(missing_ok=True)
-        argv = ["ssh", "-M", "-N", *self._options(), "-o", "ClearAllForwardings=yes", "--", uri.destination]
+        argv = ["ssh", "-M", "-N", "-S", str(control), *_words(_OPTIONS)]
+        argv += ["-p", str(uri.port)] if uri.port is not None else []
+        argv += ["-i", uri.keyfile] if uri.keyfile is not None else []
+        argv += ["--", uri.destination]
         self._process = outliving(argv, f"ssh {uri.destination}", self._hold)
         deadline = time.monotonic() + _SECONDS
         while not control.exists():
@@ -112,7 +117,7 @@ class Master:
 
     def shell(self, command: str) -> Sequence[str]:
         """The argument list that has `command` run by a POSIX shell there, whatever shell the user has."""
-        return ["ssh", "-T", *self._options(), "--", self.uri.destination, f"exec sh -c {shlex.quote(command)}"]
+        return [*self._over(), "-T", "--", self.uri.destination, f"exec sh -c {shlex.quote(command)}"]
 
     def forward(self, here: int | Path, there: int | str) -> None:
         """Lead a port (of both 127.0.0.1) or a socket of ours to one of its. Raises LabError."""
@@ -138,19 +143,12 @@ class Master:
         end_group(self._process, grace=1)
         self._control.unlink(missing_ok=True)
 
-    def _options(self) -> list[str]:
-        """Those of the connection, and of what uses it: without it that fails, rather than opening another."""
-        words = ["-S", str(self._control)]
-        for key, value in _OPTIONS.items():
-            words += ["-o", f"{key}={value}"]
-        if self.uri.port is not None:
-            words += ["-p", str(self.uri.port)]
-        if self.uri.keyfile is not None:
-            words += ["-i", self.uri.keyfile]
-        return words
+    def _over(self) -> list[str]:
+        """What uses the connection: without it that fails, rather than opening another."""
+        return ["ssh", "-F", "none", "-S", str(self._control), *_words(_OVER)]
 
     def _request(self, what: str, *words: str) -> list[str]:
-        return ["ssh", *self._options(), "-O", what, *words, "--", self.uri.destination]
+        return [*self._over(), "-O", what, *words, "--", self.uri.destination]
 
     def _ask(self, what: str, *words: str) -> str:
         done = run(self._request(what, *words), timeout=30, check=False)
@@ -178,6 +176,10 @@ class Master:
                 return HostLacks(f"{self.uri.destination}: {meaning}: {said[-300:]}", hint=cure.format(**names))
         return HostLacks(f"{self.uri.destination}: ssh failed: {said[-300:] or 'no reason given'}",
                          hint=f"try it by hand: ssh {self.uri.destination} true")  # fmt: skip
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
 
 
 def _end(where: int | str | Path) -> str:

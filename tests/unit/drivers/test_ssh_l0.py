@@ -54,5 +54,6 @@ def test_a_command_reaches_a_shell_as_it_is() -> None:
     assert argv[argv.index("--") + 1] == "me@l0"
     assert shlex.split(argv[-1]) == ["exec", "sh", "-c", "echo 'a b' \"$HOME\"; exit 3"]
     assert ("-S", "/run/x/m") in itertools.pairwise(argv)
-    assert ("-i", "/k/id") in itertools.pairwise(argv)
-    assert "BatchMode=yes" in argv and not any("StrictHostKeyChecking" in word for word in argv)
+    assert ("-F", "none") in itertools.pairwise(argv) and "ProxyCommand=false" in argv, (
+        "it uses the connection or fails"
+    )
