@@ -221,8 +221,8 @@ class Outpost:
         if NO_PYTHON in said:
             return HostLacks(f"{self.host} has no python3 of version 3.11 or newer",
                              hint="there: apt-get install python3")  # fmt: skip
-        return LabError(f"{self.host} does not run nestlab's outpost: {said or 'no reason given'}",
-                        hint="does the user have a shell there?")  # fmt: skip
+        return HostLacks(f"{self.host} does not run nestlab's outpost: {said or 'no reason given'}",
+                         hint="does the user have a shell there?")  # fmt: skip
 
 
 class FarSwitch:

@@ -29,7 +29,16 @@ mount -t sysfs sysfs /sys
 for folder in /run /etc/ssh /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
   mount -t tmpfs -o mode=755 far "$folder"
 done
-mkdir -p -m 755 /run/sshd /run/far /run/lock /run/far/home
+mkdir -p -m 755 /run/sshd /run/far /run/lock /run/far/home /run/far/dev
+# Devices without KVM, whatever this machine has: one that is there and may not be used has libvirtd ask QEMU anew what
+# it can at every start.
+mount -t tmpfs -o mode=755 far /run/far/dev
+for node in null zero full random urandom tty; do cp -a "/dev/$node" /run/far/dev/; done
+mkdir /run/far/dev/pts /run/far/dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 far /run/far/dev/pts
+ln -s pts/ptmx /run/far/dev/ptmx
+ln -s /proc/self/fd /run/far/dev/fd
+mount --move /run/far/dev /dev
 cp /etc/passwd /etc/shadow /etc/hosts /run/far/
 echo "$1:x:64321:64321::/run/far/home:/bin/sh" >>/run/far/passwd
 echo "$1:*:19000:0:99999:7:::" >>/run/far/shadow
