@@ -55,7 +55,10 @@ class Places:
         return self.state / "labs"
 
     def lab(self, lab_id: str) -> Path:
-        return self.state / "labs" / lab_id
+        """Raises LabError for what would be another folder than one below `labs`: it is removed with its lab."""
+        if lab_id in {"", ".", ".."} or "/" in lab_id:
+            raise LabError(f"{lab_id!r} cannot be the name of a lab", hint="`nestlab ls` lists the labs that are up")
+        return self.labs() / lab_id
 
     def node(self, lab_id: str, node: str) -> Path:
         return self.lab(lab_id) / "nodes" / node

@@ -7,6 +7,8 @@ import sys
 
 def main() -> None:
     """Entry point of the `nestlab` program. Everything else is imported once it is called."""
-    from builder.cli.boundary import guarded
-
+    try:
+        from builder.cli.boundary import guarded
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(guarded(sys.argv[1:]))

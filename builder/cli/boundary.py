@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import select
 import signal
@@ -13,7 +15,7 @@ from types import FrameType
 import click
 
 from builder.cli.frame import PREFIX, PROGRAM, Terminated, root, wants_color
-from builder.cli.output import printable
+from builder.cli.output import printable, speaks_utf8
 from builder.cli.verbs import find
 from builder.errors import LabError, LabFileError
 from builder.secrets import redact
@@ -22,10 +24,12 @@ INTERRUPTED = 130
 USAGE = 2
 # What the shell reports of a program that died because its reader went away.
 BROKEN_PIPE = 128 + signal.SIGPIPE
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def guarded(args: Sequence[str]) -> int:
     """Run the command line and return the exit status. Raises nothing."""
+    _open_streams()
     signal.signal(signal.SIGTERM, _terminated)
     context: list[click.Context] = []
     try:
@@ -38,7 +42,7 @@ def guarded(args: Sequence[str]) -> int:
         _say("interrupted")
         return INTERRUPTED
     except click.ClickException as error:
-        error.show(sys.stderr)
+        _say_usage(error)
         return _own_failure(context, USAGE)
     except LabError as error:
         _report(error)
@@ -47,6 +51,11 @@ def guarded(args: Sequence[str]) -> int:
         if isinstance(error, BrokenPipeError) and _reader_gone():
             _silence()
             return BROKEN_PIPE
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _report(_no_room(error))
+            if not error.filename:
+                _silence()
+            return _own_failure(context, 1)
         _say(redact("".join(traceback.format_exception(error))).rstrip())
         _say("This is a bug in nestlab: please report it with the lines above.")
         return _own_failure(context, 1)
@@ -72,9 +81,31 @@ def _own_failure(context: Sequence[click.Context], status: int) -> int:
 
 def _report(error: LabError) -> None:
     """Problems of a file start with the place, so that editors can jump there; anything else says it is an error."""
-    color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
-    label = "" if isinstance(error, LabFileError) else (click.style("error: ", fg="red") if color else "error: ")
+    label = "" if isinstance(error, LabFileError) else _label()
     _say(label + printable(redact(str(error))))
+
+
+def _say_usage(error: click.ClickException) -> None:
+    """In the form of our own errors. A verb of verbs that was given none shows its help instead."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None or type(error).__name__ == "NoArgsIsHelpError":  # click 8.1 has no such class
+        error.show(sys.stderr)
+        return
+    said = printable(redact(error.format_message())).removesuffix(".")
+    usage = ctx.get_usage().removeprefix("Usage: ")
+    _say(f"{_label()}{said}\n  usage: {usage}\n  hint: {ctx.command_path} --help")
+
+
+def _label() -> str:
+    color = wants_color(os.environ, stream_is_tty=sys.stderr.isatty())
+    return click.style("error: ", fg="red") if color else "error: "
+
+
+def _no_room(error: OSError) -> LabError:
+    """A full disk is no bug, wherever it was met; our own output has no file name."""
+    where = f"{error.filename} cannot" if error.filename else "nothing more can"
+    hint = "make room where the output goes; `nestlab doctor` shows nestlab's own folders"
+    return LabError(f"{where} be written: {error.strerror}", hint=hint)
 
 
 def _say(text: str) -> None:
@@ -105,6 +136,17 @@ def _reader_gone() -> bool:
         if any(mask & select.POLLERR for _, mask in poller.poll(0)):
             return True
     return False
+
+
+def _open_streams() -> None:
+    """A stream that the caller has closed leads nowhere: the next file that is opened must not become our output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of a file that is no text goes out as it came in; what the locale has no letters for is written out.
+        sys.stdout.reconfigure(errors="surrogateescape" if speaks_utf8() else "backslashreplace")
 
 
 def _silence() -> None:

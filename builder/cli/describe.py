@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from builder.cli.output import columns, output_option, show
+from builder.cli.output import columns, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.model.units import show_size
 
@@ -55,9 +55,9 @@ def systems(how: str) -> None:
 @click.option("--on", "hypervisor", metavar="L0", help="Of the documented settings, those of this L0.")
 @output_option()
 def settings(documented: bool, hypervisor: str | None, how: str) -> None:
-    """List every setting: of a lab file, with where it stands, what it takes, its default and its meaning, and those of
-    the L0s that `export` sets; with what documents ask for on each L0. What may stand in a node may stand under
-    `defaults:` too, for all nodes.
+    """List every setting: of a lab file, with where it stands, the system that has it if not all do, what it takes, its
+    default and its meaning, and those of the L0s that `export` sets; with what documents ask for on each L0. What may
+    stand in a node may stand under `defaults:` too, for all nodes.
 
     -o json has each documented value with document, section and date, and what contradicts it. --documented lists
     these alone, one a line.
@@ -71,14 +71,15 @@ def settings(documented: bool, hypervisor: str | None, how: str) -> None:
 
     keys = [row for row in walk(json_schema(traits())) if not row["setting"].startswith("defaults.")]
     own = {row.key for row in SETTINGS} - {documented_key(row["setting"]) for row in keys}
-    keys += [{"setting": key, "takes": "-", "default": "-", "meaning": f"{_maker(key)}, not of a lab file"}
+    keys += [{"setting": key, "system": "-", "takes": "-", "default": "-",
+              "meaning": f"{_maker(key)}, not of a lab file"}
              for key in dict.fromkeys(row.key for row in SETTINGS) if key in own]  # fmt: skip
     found = [row | {"documented": [each.model_dump(mode="json") for each in SETTINGS
                                    if each.key == documented_key(row["setting"])]} for row in keys]  # fmt: skip
     show(found, how, lambda: columns(
-        ["setting", "takes", "default", "documented", "meaning"],
-        [[row["setting"], row["takes"], row["default"], _by_l0(row["documented"]), row["meaning"] or "-"]
-         for row in found],
+        ["setting", "system", "takes", "default", "documented", "meaning"],
+        [[row["setting"], row["system"], row["takes"], row["default"], _by_l0(row["documented"]), row["meaning"] or "-"]
+         for row in found], terminal_width(),
     ))  # fmt: skip
 
 
@@ -108,19 +109,21 @@ def show_documented(hypervisor: str | None, how: str) -> None:
     show([row.model_dump(mode="json") for row in rows], how, lambda: columns(
         ["on", "release", "system", "setting", "rule", "value", "says"],
         [[row.hypervisor, "/".join(row.releases) or "any", row.system, row.key, row.rule, row.value, row.says]
-         for row in rows],
+         for row in rows], terminal_width(),
     ))  # fmt: skip
 
 
 def walk(whole: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """One row per key of a JSON Schema, nested keys joined by dots, `*` for a name and `[]` for an item of a list."""
+    """One row per key of a JSON Schema, nested keys joined by dots, `*` for a name and `[]` for an item of a list.
+    `system` is the one whose installer alone takes it: its definitions in the schema are named after it."""
     yield from _walk(whole, whole, "", ())
 
 
 def _walk(whole: dict[str, Any], part: dict[str, Any], path: str, above: tuple[str, ...]) -> Iterator[dict[str, str]]:
     for name, field in part.get("properties", {}).items():
         here = f"{path}.{name}" if path else name
-        yield {"setting": here, "takes": _takes(whole, field), "default": _default(field),
+        system = next((name.partition(".")[0] for name in above if "." in name), "-")
+        yield {"setting": here, "system": system, "takes": _takes(whole, field), "default": _default(field),
                "meaning": str(field.get("description", ""))}  # fmt: skip
         yield from _below(whole, field, here, above)
     extra = part.get("additionalProperties")

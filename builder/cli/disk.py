@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @output_option()
 @click.pass_context
-def disk(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its commands read it
-    """Show the disks of LAB's nodes: whether they are plugged in, and in which place from the next power-on."""
+def disk(ctx: click.Context, lab: str, how: str) -> None:
+    """Show the disks of LAB's nodes: whether they are plugged in, and in which place from the next power-on.
+
+    \b
+    nestlab disk LAB pull NODE disk1
+    """
     if ctx.invoked_subcommand is None:
         disks = world_of(ctx).disks()
-        show([each.model_dump(mode="json") for each in disks], how, lambda: _table(disks))
+        show([each.model_dump(mode="json") for each in disks], how, lambda: _table(disks),
+             empty=f"{lab} has no disks")  # fmt: skip
 
 
-@disk.command()
+@disk.command(short_help="Pull a disk out of a running node.")
 @NODE
 @click.argument("name", metavar="DISK")
 @pass_app
@@ -37,7 +42,7 @@ def pull(ctx: click.Context, app: App, node: str, name: str) -> None:
     tell(app, f"{node}: {name} is out", changed=changed)
 
 
-@disk.command()
+@disk.command(short_help="Plug it in again.")
 @NODE
 @click.argument("name", metavar="DISK")
 @pass_app
@@ -52,7 +57,7 @@ def insert(ctx: click.Context, app: App, node: str, name: str) -> None:
     tell(app, f"{node}: {name} is in", changed=changed)
 
 
-@disk.command()
+@disk.command(short_help="Have the disks come in another order.")
 @NODE
 @click.argument("names", metavar="DISK...", nargs=-1, required=True)
 @click.option("--now", is_flag=True, help="Pull NODE's plug and power it on again.")

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from builder.cli.frame import App, pass_app, volume_options, wants_color
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.options import connect_option, mirror_option
 from builder.cli.output import columns, output_option, show
 from builder.lifecycle.doctor import Row, examine, lacks
@@ -35,13 +35,24 @@ def doctor(app: App, lab: str | None, probe: bool, connect: str | None, mirror: 
     checked only when one of LAB's images is not in the cache.
     """
     loaded = load_lab(app, lab, limits=False) if lab else None
+    if loaded is not None:
+        planned(loaded)
     rows = examine(loaded, app.places, connect=connect, mirror=mirror, probe=probe)
     shown = [row for row in rows if row.status != "ok"] if app.quiet else rows
     color = wants_color(app.environ, stream_is_tty=sys.stdout.isatty())
     show([asdict(row) for row in shown], how, lambda: _table(shown, color))
     if how == "table" and (line := one_line(rows)):
         click.echo(f"\nAll packages at once:\n  {line}", err=True)
+    if how == "table" and not app.quiet:
+        click.echo(f"\n{conclusion(rows, lab)}", err=True)
     return LACKING if lacks(rows) else 0
+
+
+def conclusion(rows: tuple[Row, ...], lab: str | None) -> str:
+    """What it comes to, and what to do next."""
+    if missing := lacks(rows):
+        return f"missing: {', '.join(row.name for row in missing)}"
+    return f"nothing is missing; next: nestlab up {shlex.quote(lab) if lab else 'LAB'}"
 
 
 def one_line(rows: Sequence[Row]) -> str:

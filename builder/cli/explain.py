@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from builder.cli.codes import CODES
 from builder.cli.failures import causes_listed, causes_named, failures_in
-from builder.cli.output import columns, fields, output_option, show
+from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
 from builder.hypervisors.settings import ANY
@@ -19,41 +20,53 @@ from builder.hypervisors.settings import ANY
 if TYPE_CHECKING:
     from builder.hypervisors.settings import Setting
 
+_WORD = 4
+"""Characters of a word that is looked for inside of others."""
+
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    known = (*CODES, *L0_CODES, *(row["code"] for row in causes_listed()))
-    return [CompletionItem(code) for code in dict.fromkeys(known) if code.startswith(incomplete)]
+    return [CompletionItem(word) for word in _words() if word.startswith(incomplete) and " " not in word]
 
 
 @click.command()
 @click.argument("word", metavar="[CODE|CAUSE|SETTING]", required=False, shell_complete=_complete)
-@click.option(
-    "--list", "everything", is_flag=True, help="All codes and causes, and settings that nothing reads any more."
-)
+@click.option("--list", "everything", is_flag=True, help="All codes and causes, and settings that documents name.")
 @click.option("--log", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Say why what wrote this console or installer's log failed; the word is its system.")  # fmt: skip
 @output_option()
 def explain(word: str | None, everything: bool, log: Path | None, how: str) -> None:
     """Say what a problem's code means (lab-size), why a node failed and what to do (no-root, disk-too-small), what a
     setting of the lab file is (xen.dom0_memory, or its last part), why a setting of an L0 is what it is (vhv.enable),
-    or what became of one that old documents name (xend-config.sxp)."""
+    where one is that documents name (GRUB_CMDLINE_XEN), or what became of it (xend-config.sxp)."""
     if log is not None and not everything:
         rows = failures_in(log, word)
-        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
         return
     if everything == (word is not None):
         raise click.UsageError("name a code, a cause or a setting, or say --list")
     if word is None:
-        told = {**CODES, **L0_CODES}
-        codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
-        found = [*codes, *_of_systems(), *causes_listed(), *_dead()]
-        show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found]))
+        found = _listed()
+        show(found, how, lambda: columns(["code", "meaning"], [list(row.values()) for row in found], terminal_width()))
         return
     code = word.strip("[]")
     meaning = CODES.get(code) or L0_CODES.get(code)
     rows = [{"code": code, "meaning": meaning}] if meaning else _of_systems(code) or causes_named(code)
-    rows = rows or _dead(word) or _settings(word)
-    show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+    rows = rows or [*_dead(word), *_living(word), *_settings(word)] or _mentioned(word) or _of_l0s(word)
+    if not rows:
+        raise _unknown(word)
+    show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
+
+
+def _listed() -> list[dict[str, str]]:
+    """Everything but the settings of lab files and of L0s, which have verbs of their own."""
+    told = {**CODES, **L0_CODES}
+    codes = ({"code": code, "meaning": meaning} for code, meaning in told.items())
+    return [*codes, *_of_systems(), *causes_listed(), *_dead(), *_living()]
+
+
+def _words() -> list[str]:
+    """What of these can be asked for, without the system that a setting is of."""
+    return list(dict.fromkeys(row["code"].partition(": ")[2] or row["code"] for row in _listed()))
 
 
 def _of_systems(code: str | None = None) -> list[dict[str, str]]:
@@ -82,38 +95,67 @@ def _dead(word: str | None = None) -> list[dict[str, str]]:
     ]
 
 
-def _settings(word: str) -> list[dict[str, str]]:
-    """The settings of that name, whole or last part. Raises UsageError when there is none."""
-    from builder.cli.describe import walk
-    from builder.model.schema import json_schema
-    from builder.systems import dead_settings, traits
+def _living(word: str | None = None) -> list[dict[str, str]]:
+    """Settings that documents name and hosts still read: all of them, or those of that name."""
+    from builder.systems import living_settings
 
-    rows = list(walk(json_schema(traits())))
+    rows = {f"{system}: {name}": row for system, name, row in living_settings()}
+    if word is None:
+        return [{"code": name, "meaning": f"{row.does} In a lab file: {row.lab}."} for name, row in rows.items()]
+    return [
+        {"setting": name, "does": row.does, "written": f"{row.written} in {row.file}", "lab file": row.lab,
+         "source": row.source}
+        for name, row in rows.items()
+        if word in (name, name.partition(": ")[2])
+    ]  # fmt: skip
+
+
+def _mentioned(word: str) -> list[dict[str, str]]:
+    """Settings of documents that have the word in their name, or in what is told of them."""
+    from builder.systems import dead_settings, living_settings
+
+    if len(word) < _WORD:
+        return []
+    told = [(f"{system}: {name}", row.was) for system, name, row in dead_settings()]
+    told += [(f"{system}: {name}", f"{row.does} {row.written}") for system, name, row in living_settings()]
+    named = [name for name, _ in told if word.lower() in name.partition(": ")[2].lower()]
+    found = named or [name for name, text in told if word.lower() in text.lower()]
+    return [row for name in found for row in (*_dead(name), *_living(name))]
+
+
+def _settings(word: str) -> list[dict[str, str]]:
+    """The settings of the lab file of that name, whole or last part."""
+    rows = _walked()
     found = [row for row in rows if row["setting"] == word] or [
         row
         for row in rows
         if plain(row["setting"]).endswith(f".{plain(word)}") and not row["setting"].startswith("defaults.")
     ]
-    told = [row | _documented(row["setting"]) for row in found] or _of_l0s(word)
-    if not told:
-        from builder.hypervisors.documented import SETTINGS
+    return [row | _documented(row["setting"]) for row in found]
 
-        known = [
-            *CODES,
-            *L0_CODES,
-            *(row["code"] for row in causes_listed()),
-            *(name for _, name, _ in dead_settings()),
-            *(row["setting"].rpartition(".")[2] for row in rows),
-            *(row.key for row in SETTINGS),
-        ]
-        near = difflib.get_close_matches(word, known, n=3)
-        hint = (
-            f"did you mean {', '.join(dict.fromkeys(near))}?"
-            if near
-            else "`nestlab explain --list`, `nestlab settings`"
-        )
-        raise UsageError(f"{word} is neither a code, nor a cause, nor a setting", hint=hint)
-    return told
+
+@functools.cache
+def _walked() -> tuple[dict[str, str], ...]:
+    """Every setting of the lab file."""
+    from builder.cli.describe import walk
+    from builder.model.schema import json_schema
+    from builder.systems import traits
+
+    return tuple(walk(json_schema(traits())))
+
+
+def _unknown(word: str) -> UsageError:
+    """With the words that look like it."""
+    from builder.hypervisors.documented import SETTINGS
+
+    known = [
+        *_words(),
+        *(row["setting"].rpartition(".")[2] for row in _walked()),
+        *(row.key for row in SETTINGS),
+    ]
+    near = difflib.get_close_matches(word, known, n=3)
+    hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "`nestlab explain --list`, `nestlab settings`"
+    return UsageError(f"{word} is neither a code, nor a cause, nor a setting", hint=hint)
 
 
 def plain(setting: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import blamed_on_input, complete_lab, load_lab, planned
 from builder.cli.output import columns, output_option, show
 from builder.cli.render import print_one, refuse_both, write_tree
 from builder.errors import UsageError
@@ -16,10 +16,9 @@ from builder.hypervisors import EXPORTERS, load_exporter
 from builder.hypervisors.fit import check
 from builder.hypervisors.l0 import Exporter, Site
 from builder.hypervisors.readme import readme
-from builder.lifecycle.plan import LabPlan, plan_lab
+from builder.lifecycle.plan import LabPlan
 from builder.model.lab import Lab
 from builder.model.plan import File, Finding
-from builder.systems import load_system
 
 TESTS = "xcp-ng-tests"
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
@@ -28,12 +27,14 @@ _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\[^\\]")
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @click.option("--to", "target", type=click.Choice([*EXPORTERS, TESTS]), required=True, help="What it is to run on.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; replaced as a whole.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder to write; replaced as a whole.")  # fmt: skip
 @click.option("--stdout", "one", metavar="FILE", help="Print this one file.")
-@click.option("--at", "folder", metavar="FOLDER", help="Where disks and media are on the L0.")
+@click.option("--at", "folder", metavar="DIR", help="Where disks and media are on the L0.")
 @click.option("--uplink", metavar="NAME", help="Bridge, network or switch of the L0 for the management cards.")
 @click.option("--storage", metavar="NAME", help="Storage of the L0 (xe, proxmox).")
-@click.option("--l0", "release", metavar="RELEASE", default="", help="Release of the L0; of vmx: esxi, workstation.")
+@click.option("--l0", "release", metavar="RELEASE", default="", show_default=False,
+              help="Release of the L0; of vmx: esxi, workstation.")  # fmt: skip
 @click.option("--cpu", type=click.Choice(["intel", "amd"]), help="Whose processor the L0 has.")
 @click.option("--bus", metavar="NAME", help="Disk controller instead of the documented one.")
 @click.option("--nic", metavar="NAME", help="Network card instead of the documented one.")
@@ -57,6 +58,9 @@ def export(
     advise against, or what differs, is told and stands in README.md. `nestlab settings --documented` lists all of it.
 
     xcp-ng-tests is no hypervisor: it is told the hosts, disks, cards and storage that its tests may use.
+
+    \b
+    nestlab export labs/debian-dom0.yaml --to xl --out my-export/
     pytest $(nestlab export LAB --to xcp-ng-tests) tests/storage/ext
     """
     refuse_both(out, one)
@@ -68,10 +72,11 @@ def export(
         return
     if pools:
         raise click.UsageError(f"--pool is for --to {TESTS}")
-    plan = plan_lab(load_lab(app, lab, limits=False), load_system)
+    plan = planned(load_lab(app, lab, limits=False))
     exporter = load_exporter(target)
-    site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
-    files, findings = exported(exporter, plan, site)
+    with blamed_on_input():
+        site = site_of(exporter, plan.lab, {key: value for key, value in choices.items() if value})
+        files, findings = exported(exporter, plan, site)
     for finding in findings:
         click.echo(f"{finding.severity}: {finding.message} [{finding.code}]{_hint(finding)}", err=True)
     if one is not None:
@@ -79,6 +84,8 @@ def export(
         return
     if out is not None:
         write_tree(out, files)
+        if not app.quiet:
+            click.echo(f"{out / 'README.md'} says in which order they are used", err=True)
     rows = [{"file": name, "size": len(file.content.encode()), "mode": f"{file.mode:04o}"}
             for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["file", "size", "mode"], [list(row.values()) for row in rows]))

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 import builder
 from builder.cli.verbs import VERBS, Verb
-from builder.paths import Places
+from builder.paths import Places, data_dir
 
 PROGRAM = "nestlab"
 PREFIX = "NESTLAB"
@@ -109,7 +109,7 @@ def _name_variables(command: click.Command, prefix: str) -> None:
 def volume_options(function: F) -> F:
     """-q and -v, for the root and again for verbs that take long, so that either place works."""
     function = click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=_louder, is_eager=True,
+        "-v", "--verbose", count=True, expose_value=False, callback=_louder, is_eager=True, show_default=False,
         help="Say more; twice, show console lines too.",
     )(function)  # fmt: skip
     return click.option(
@@ -153,7 +153,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "show_default": True,
         "max_content_width": 110,
     },
-    epilog="LAB is a lab file, or the name of a lab that is up. Every option can be set in the environment: "
+    epilog="LAB is a lab file, or the name of a lab that is up. First steps: `nestlab doctor`, then `nestlab up` with "
+    f"one of the labs in {data_dir('labs')}. Every option can be set in the environment: "
     "`nestlab up --jobs 4` is NESTLAB_UP_JOBS=4. Exit status: 0 ok, 1 the lab or its tests failed, 2 usage or "
     "lab file, 3 this host lacks something, 4 timeout, 130 interrupted.",
 )

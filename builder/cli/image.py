@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.options import far_uri, mirror_option, templates_option, there_option
 from builder.cli.output import bytes_text, columns, output_option, show, span_text
 from builder.cli.progress import listening
@@ -31,13 +31,14 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @output_option("name")
 @pass_app
 def ls(app: App, how: str) -> None:
-    """List the images in the cache, oldest first."""
+    """List the images in the cache, the longest unused first."""
     images = ImageStore(app.places.cache).ls()
     if how == "name":
         for image in images:
             click.echo(image.key)
         return
-    show([image.model_dump(mode="json") for image in images], how, lambda: _table(images))
+    show([image.model_dump(mode="json") for image in images], how, lambda: _table(images),
+         empty="" if app.quiet else "no image is in the cache")  # fmt: skip
 
 
 @click.command()
@@ -56,10 +57,8 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
     from builder.images.build import build as make
     from builder.images.hosts import read_host
     from builder.lifecycle.doctor_needs import recipes_of
-    from builder.lifecycle.plan import plan_lab
-    from builder.systems import loader
 
-    plan = plan_lab(load_lab(app, lab, limits=False), loader(templates))
+    plan = planned(load_lab(app, lab, limits=False), templates)
     store = ImageStore(app.places.cache)
     images = []
     work = app.places.cache / "work"
@@ -72,7 +71,8 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
             images.append(make(recipe, host, store, work=work, emit=about(log.emit, step=step)))
             log.emit("end", step=step, outcome="ok", key=images[-1].key)
     if how != "jsonl":
-        show([image.model_dump(mode="json") for image in images], how, lambda: _table(images))
+        show([image.model_dump(mode="json") for image in images], how, lambda: _table(images),
+             empty="" if app.quiet else f"no node of lab {plan.lab.name} boots from an image to be built")  # fmt: skip
 
 
 @click.command()
@@ -84,7 +84,7 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
 @output_option()
 @pass_app
 def prune(app: App, max_size: int, connect: str | None, how: str) -> None:
-    """Remove the oldest images until the rest fits. An image that a lab uses stays.
+    """Remove images, the longest unused first, until the rest fits. An image that a lab uses stays.
 
     With --connect what was sent to that machine is removed, media too; its names are the sha256 of the files.
     """
@@ -96,14 +96,14 @@ def prune(app: App, max_size: int, connect: str | None, how: str) -> None:
 
         with visiting(uri, app.places) as far:
             gone = far.outpost.ask("prune", limit=max_size)
-    show(gone, how, lambda: "\n".join(gone))
+    show(gone, how, lambda: "\n".join(gone), empty="" if app.quiet else "nothing was removed")
 
 
 def _table(images: Any) -> str:
     rows = [_row(image) for image in images]
-    return columns(["image", "kind", "release", "size", "age"], rows) if rows else ""
+    return columns(["image", "kind", "release", "size", "age", "unused"], rows) if rows else ""
 
 
 def _row(image: Image) -> list[str]:
-    age = span_text(time.time() - image.created_at)
-    return [image.key[:12], image.kind, image.release or "-", bytes_text(image.size), age]
+    age, unused = (span_text(time.time() - when) for when in (image.created_at, image.used_at))
+    return [image.key[:12], image.kind, image.release or "-", bytes_text(image.size), age, unused]

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, complete_node, lab_id, one_node
+from builder.cli.labs import complete_lab, complete_node, lab_id, one_node, running_lab
 from builder.errors import LabError, MissingTool
 from builder.model.runtime import NodeStatus, SshTarget
 
@@ -37,7 +37,7 @@ class GuestCommand(click.Command):
 @pass_app
 def ssh(app: App, lab: str, node: str | None, command: tuple[str, ...]) -> None:
     """Open a shell on NODE, or on the only node of LAB. The exit status is the guest's, 255 when ssh failed."""
-    target = _target(app, lab_id(lab), node)
+    target = _target(app, running_lab(app.places, lab), node)
     _become_ssh(target, command, tty=sys.stdin.isatty() and not command)
 
 
@@ -51,21 +51,26 @@ def execute(app: App, lab: str, node: str, command: tuple[str, ...], tty: bool) 
     """Run CMD on NODE, each word as given here (no second round of quoting). Input and output are the command's.
 
     The exit status is the guest's; 255 means that it was never reached.
+
+    \b
+    nestlab exec LAB dom0 -- xl list
+    nestlab exec LAB dom0 -- sh -c 'dmesg | tail'
     """
     if not command:
         raise click.UsageError("no command was given; `nestlab ssh` opens a shell")
-    _become_ssh(_target(app, lab_id(lab), node), command, tty=tty)
+    _become_ssh(_target(app, running_lab(app.places, lab), node), command, tty=tty)
 
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.argument("node", metavar="NODE", shell_complete=complete_node, required=False)
+@click.argument("node", metavar="[NODE]", shell_complete=complete_node, required=False)
 @click.option("--log", is_flag=True, help="Print what the console said so far, and end.")
 @pass_app
 def console(app: App, lab: str, node: str | None, log: bool) -> None:
-    """Attach to the serial console of NODE; Ctrl-] leaves. What it said before is shown first.
+    """Attach to the serial console of NODE, or of the only node of LAB; Ctrl-] leaves.
 
-    On a node that has stopped, or of a lab that did not come up, the log is printed.
+    What it said before is shown first. On a node that has stopped, or of a lab that did not come up, the log is
+    printed.
     """
     from builder.drivers.console import attach
 
@@ -75,6 +80,7 @@ def console(app: App, lab: str, node: str | None, log: bool) -> None:
         click.echo(f"lab {name} is not up: this is the console of its last failure", err=True)
         _print_log(failed)
         return
+    running_lab(app.places, lab)
     found = _node(app, name, one_node(app, name, node))
     if log or found.console_socket is None or not Path(found.console_socket).exists():
         _print_log(Path(found.console_log))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,11 @@ from click.shell_completion import CompletionItem
 from builder.cli.frame import App
 from builder.errors import LabError, UsageError
 from builder.model.lab import Lab
+from builder.model.units import NAME_PATTERN
 from builder.paths import Places, data_dir
 
 if TYPE_CHECKING:
+    from builder.lifecycle.plan import LabPlan
     from builder.model.load import Loaded
 
 _SUFFIXES = (".yaml", ".yml")
@@ -55,8 +59,12 @@ def is_file_argument(text: str) -> bool:
 
 def lab_id(text: str) -> str:
     """The lab's name, for verbs that act on what is up. A file is only looked at for its `name:`, so that a lab can
-    be taken down although its file has been broken since. Raises UsageError when there is none."""
+    be taken down although its file has been broken since. Raises UsageError when there is none, and for what cannot be
+    a name: a folder is made of it."""
     if not is_file_argument(text):
+        if not re.fullmatch(NAME_PATTERN, text):
+            hint = "a file has a slash in its path or ends in .yaml; `nestlab ls` has names"
+            raise UsageError(f"{text!r} is neither a lab file nor the name of a lab", hint=hint)
         return text
     path = existing(text)
     try:
@@ -68,16 +76,28 @@ def lab_id(text: str) -> str:
     return found[1]
 
 
+def running_lab(places: Places, text: str) -> str:
+    """The name of a lab that is up. Raises UsageError as `lab_id` does, LabError when it is not up."""
+    name = lab_id(text)
+    if not places.lab(name).is_dir():
+        hint = f"nestlab up {text}" if is_file_argument(text) else "`nestlab ls` lists the labs that are"
+        raise LabError(f"lab {name} is not up", hint=hint)
+    return name
+
+
 def existing(text: str) -> Path:
     """The path of a lab file. Raises UsageError when nothing is there, with the place of an example of that name."""
     path = Path(text)
     if path.exists():
         return path
-    shipped = data_dir("labs") / path.name
-    hint = (
-        f"nestlab ships one of that name: {shipped}" if shipped.is_file() else "`nestlab ls` lists the labs that are up"
-    )
+    hint = _shipped(path.name) or f"examples are in {data_dir('labs')}; `nestlab ls` lists the labs that are up"
     raise UsageError(f"there is no lab file {text}", hint=hint)
+
+
+def _shipped(name: str) -> str:
+    """Where the example of that name is, or nothing."""
+    found = [path for suffix in ("", *_SUFFIXES) if (path := data_dir("labs") / f"{name}{suffix}").is_file()]
+    return f"nestlab ships one of that name: {found[0]}" if found else ""
 
 
 def load_lab(app: App, text: str, *, limits: bool = True) -> Lab:
@@ -88,6 +108,9 @@ def load_lab(app: App, text: str, *, limits: bool = True) -> Lab:
     if not is_file_argument(text):
         from builder.lifecycle.state import read_lab as read_up
 
+        if not app.places.lab(lab_id(text)).is_dir():
+            hint = _shipped(text) or f"a lab file is named by its path, such as ./{text}.yaml"
+            raise LabError(f"no lab named {text} is up", hint=f"{hint}; `nestlab ls` lists those that are")
         return read_up(app.places, text)
     return load_file(app, existing(text), limits=limits).lab
 
@@ -99,6 +122,27 @@ def load_file(app: App, path: Path, *, limits: bool) -> Loaded:
     from builder.systems import traits
 
     return read(path, traits(), limits=host_limits(app.places) if limits else None)
+
+
+def planned(lab: Lab, templates: Path | None = None) -> LabPlan:
+    """The plan of a lab, with a user's templates. Raises UsageError for what its systems refuse."""
+    from builder.lifecycle.plan import plan_lab
+    from builder.systems import loader
+
+    with blamed_on_input():
+        return plan_lab(lab, loader(templates))
+
+
+@contextmanager
+def blamed_on_input() -> Iterator[None]:
+    """For what is decided by the lab file, templates and options alone: a refusal is a UsageError there, so that all
+    verbs end as `validate` does. Errors that have a status of their own keep it."""
+    try:
+        yield
+    except LabError as error:
+        if error.exit_code != LabError.exit_code:
+            raise
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def one_node(app: App, lab: str, node: str | None) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import click
 
 from builder.cli.frame import App
-from builder.cli.labs import load_lab
+from builder.cli.labs import load_lab, planned
+from builder.cli.media_metal import card, cards_of, remarks
 from builder.cli.meter import meter
 from builder.cli.options import templates_option
 from builder.errors import UsageError
@@ -33,6 +34,14 @@ TEXT_MAX = 1 << 20
 OVERLAY_MAX = 256 << 20
 ISO = click.Path(path_type=Path)
 
+key_option = click.option(
+    "--ssh-key", "keys", type=ISO, multiple=True, metavar="FILE",
+    help="Public key that root of the new host accepts; needs --answer or a node.",
+)  # fmt: skip
+mac_option = click.option(
+    "--mac", "macs", multiple=True, metavar="[NODE=]MAC",
+    help="The machine's own card, instead of the one made up for the lab.",
+)  # fmt: skip
 _OPTIONS = (
     click.option("--add", "adds", multiple=True, metavar="LOCAL:/IN/IMAGE",
                  help="Put a file, or all files of a folder, on the medium; what is there is replaced."),
@@ -40,8 +49,8 @@ _OPTIONS = (
                  help="Put a file, or all files of a folder, into the installer's initial RAM disk."),
     click.option("--answer", type=ISO, metavar="FILE",
                  help="Answer file, given to the medium's installer in its own way."),
-    click.option("--ssh-key", "keys", type=ISO, multiple=True, metavar="FILE",
-                 help="Public key that root of the new host accepts; needs --answer or a node."),
+    key_option,
+    mac_option,
     click.option("--append", "kernel", multiple=True, metavar="'ARGS'", help="Arguments for the installer's kernel."),
     click.option("--append-xen", "hypervisor", multiple=True, metavar="'ARGS'", help="Arguments for the hypervisor."),
     click.option("--remove", multiple=True, metavar="'ARGS'",
@@ -69,6 +78,7 @@ class Asked:
     overlays: tuple[str, ...] = ()
     answer: Path | None = None
     keys: tuple[Path, ...] = ()
+    macs: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
     hypervisor: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
@@ -91,26 +101,28 @@ class Job:
     remarks: tuple[str, ...] = ()
 
 
-def job(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> Job:
+def job(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked, *, by_network: bool = False) -> Job:
     """The medium that `[LAB NODE]` and the options ask for. Raises UsageError for what does not go together."""
     if not target:
         if iso is None:
             raise UsageError("which medium?", hint="give --iso FILE, or a lab and a node whose medium it is")
-        return by_hand(iso, asked)
+        return by_hand(iso, asked, by_network=by_network)
     if len(target) != 2:
         raise UsageError("a medium is made for one node", hint="give LAB and NODE, or neither")
     return for_node(app, load_lab(app, target[0], limits=False), target[1], iso, asked)
 
 
-def by_hand(iso: Path, asked: Asked) -> Job:
-    """Without a lab: what the options say."""
+def by_hand(iso: Path, asked: Asked, *, by_network: bool = False) -> Job:
+    """Without a lab: what the options say. Cards are for machines that boot `by_network`."""
+    if asked.macs and not by_network:
+        raise UsageError("--mac is for a node's answers, and here is none", hint="give a lab and a node")
     if asked.keys and asked.answer is None:
         raise UsageError("a key gets to the new host by its answer file", hint="give --answer FILE as well")
     edits: tuple[Edit, ...] = ()
     if asked.answer is not None:
         keys = [public_key(text_file(key), str(key)) for key in asked.keys]
         edits = answer_edits(installer_of(iso), text_file(asked.answer), keys)
-    return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how))
+    return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how), macs=tuple(map(card, asked.macs)))
 
 
 def for_node(app: App, lab: Lab, name: str, iso: Path | None, asked: Asked, *, looked_at: bool = True) -> Job:
@@ -121,13 +133,16 @@ def for_node(app: App, lab: Lab, name: str, iso: Path | None, asked: Asked, *, l
     node = _node(lab, name)
     if not isinstance(node.source, MediumSource):
         raise UsageError(f"{name} starts from a ready image and needs no medium", hint="write source: {medium: ISO}")
-    plan = _plan(lab, _with_keys(node, asked), asked.templates)
+    cards = cards_of(lab, name, asked.macs) or (node.management_mac,)
+    own = _with_keys(node, asked).model_copy(update={"management_mac": cards[0]})
+    plan = _plan(lab, own, asked.templates)
     source = iso or (_own_medium(app, node) if looked_at else Path(node.source.path))
-    remarks = fits(node, source) if looked_at else ()
+    metal = remarks(own, plan, own_card=bool(asked.macs), own_templates=asked.templates is not None)
+    told = (*(fits(node, source) if looked_at else ()), *metal)
     edits = (*from_model(plan.media_edits, plan.answers), *_own(asked))
     fetched = {answer.name: answer.content.encode() for answer in plan.answers if answer.delivery == "http"}
     volume = host_volume(plan.volume_label, plan.answers, plan.seed)
-    return Job(name, source, _merged(edits, asked.how), volume, fetched, (node.management_mac,), remarks)
+    return Job(name, source, _merged(edits, asked.how), volume, fetched, cards, told)
 
 
 def _own_medium(app: App, node: Node) -> Path:
@@ -166,11 +181,8 @@ def _with_keys(node: Node, asked: Asked) -> Node:
 
 
 def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
-    from builder.lifecycle.plan import plan_lab
-    from builder.systems import loader
-
     only = lab.model_copy(update={"nodes": tuple(node if n.name == node.name else n for n in lab.nodes)})
-    return plan_lab(only, loader(templates)).node(node.name).system
+    return planned(only, templates).node(node.name).system
 
 
 def _own(asked: Asked) -> Iterator[Edit]:

@@ -72,6 +72,12 @@ def prove(
     the serial console, or in the guest's memory, where a silent kernel keeps its log, too. With --source the boot
     records are compared field by field by programs that are not ours, every other file must be where it was, and what
     was put in is listed (CycloneDX). Exits 1 when something is not as it should be, 4 when that is only time.
+
+    \b
+    nestlab media prove host.iso --source xcp-ng.iso --out proof.json
+
+    \b
+    nestlab media prove host.iso --source xcp-ng.iso --out proof.json
     """
     ways = [Way.model_validate({"firmware": f, "attached": a}) for f in _FIRMWARE for a in _ATTACHED
             if f in (firmware or _FIRMWARE) and a in (attached or _ATTACHED)]  # fmt: skip

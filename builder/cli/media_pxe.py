@@ -40,29 +40,26 @@ _MAKE_GRUB = 120
     metavar="DIR",
     help="Folder that your TFTP or HTTP server gives out; other hosts in it stay.",
 )
-@click.option(
-    "--mac",
-    "macs",
-    multiple=True,
-    metavar="MAC",
-    help="Card that it boots from; without one the node's first, or with --iso alone any.",
-)
-@click.option("--source", default="", metavar="URL", help="Where the medium's files are, for installers that ask.")
+@click.option("--source", default="", show_default=False, metavar="URL",
+              help="Where the medium's files are, for installers that ask.")  # fmt: skip
 @edit_options
 @volume_options
 @pass_app
-def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, macs: tuple[str, ...], source: str,
+def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, source: str,
         **asked: Any) -> None:  # fmt: skip
-    """Make a folder from which a machine boots into its installation over the network.
+    """Make a folder from which a machine boots into its installation over the network: the one with the card of --mac,
+    without it the node's, or with --iso alone any.
 
     It holds the installer's kernel and RAM disk with the answers in it, and menus for PXELINUX, GRUB and iPXE. The
     loaders themselves are those of this host. DHCP has to name pxelinux.0 (BIOS) or the core.efi of GRUB (UEFI).
+
+    \b
+    nestlab media pxe labs/xcp-ng-8.3.yaml host --iso xcp-ng.iso --out /srv/tftp --source http://10.0.0.1/xcp-ng/
     """
-    made = job(app, target, iso, Asked(**asked))
+    made = job(app, target, iso, Asked(**asked), by_network=True)
     edits = for_network(made.edits, {} if made.volume is None else made.volume.files)
     plan = plan_edits(made.iso, edits)
-    own = tuple(mac.lower() for mac in macs) or made.macs
-    tree = plan_netboot(plan, made.name, macs=own, source=source)
+    tree = plan_netboot(plan, made.name, macs=made.macs, source=source)
     loaders = dict(_loaders(xen=tree.xen))
     _write(plan, tree, out, loaders)
     _write_grub(out)

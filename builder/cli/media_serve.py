@@ -32,6 +32,9 @@ def serve(app: App, /, *, target: tuple[str, ...], iso: Path | None, host: str, 
 
     Management controllers take /NODE.iso as virtual media, by ranges. /NODE.iso/PATH is a file in it, so that it is
     an installation source as well; /NODE/NAME is an answer that the installer fetches. Ctrl-C ends it.
+
+    \b
+    nestlab media serve labs/xcp-ng-8.3.yaml --iso xcp-ng.iso --host 0.0.0.0
     """
     jobs = _jobs(app, target, iso, Asked(**asked))
     images: dict[str, GraftPlan] = {}
@@ -62,7 +65,10 @@ def _jobs(app: App, target: tuple[str, ...], iso: Path | None, asked: Asked) -> 
     lab = load_lab(app, target[0], limits=False)
     names = target[1:] or node_names(lab)
     if not names:
-        raise UsageError(f"no node of lab {lab.name} installs itself from a medium")
+        raise UsageError(f"no node of lab {lab.name} installs itself from a medium",
+                         hint="write source: {medium: ISO} on one")  # fmt: skip
+    if len(names) > 1 and any("=" not in mac for mac in asked.macs):
+        raise UsageError("--mac: whose card is it?", hint=f"write --mac {names[0]}=3c:ec:ef:12:34:56")
     return [for_node(app, lab, name, iso, asked) for name in names]
 
 

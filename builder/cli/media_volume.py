@@ -10,7 +10,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
-from builder.cli.media_edits import ISO, Asked, for_node, local_files, small_file, text_file
+from builder.cli.media_edits import ISO, Asked, for_node, key_option, local_files, mac_option, small_file, text_file
 from builder.cli.options import templates_option
 from builder.cli.output import bytes_text
 from builder.errors import UsageError
@@ -39,19 +39,28 @@ VOLUME_MAX = 64 << 20
 @click.option("--network-config", type=ISO, metavar="FILE", help="Of NoCloud.")
 @click.option("--label", metavar="NAME", help="Label, when it has to be another.")
 @click.option("--add", "adds", multiple=True, metavar="LOCAL:/PATH", help="More files, or a folder's.")
+@key_option
+@mac_option
 @templates_option
 @pass_app
 def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path | None, autoyast: Path | None,
            preseed: Path | None, user_data: Path | None, meta_data: Path | None, network_config: Path | None,
-           label: str | None, adds: tuple[str, ...], templates: Path | None) -> None:  # fmt: skip
+           label: str | None, adds: tuple[str, ...], keys: tuple[Path, ...],
+           macs: tuple[str, ...], templates: Path | None) -> None:  # fmt: skip
     """Make a small medium that holds answers, to be attached beside the vendor's. Its owner alone can read it.
 
     With LAB NODE it is the one that the node's installer looks for.
+
+    \b
+    nestlab media volume labs/rhel-raid10.yaml host -o oemdrv.iso
+    nestlab media volume --kickstart ks.cfg -o oemdrv.iso
     """
+    if (keys or macs) and not target:
+        raise click.UsageError("--ssh-key and --mac are for LAB NODE")
     if (meta_data or network_config) and user_data is None:
         raise click.UsageError("--meta-data and --network-config belong to --user-data")
     found = [
-        *([_of_node(app, target, templates)] if target else []),
+        *([_of_node(app, target, Asked(keys=keys, macs=macs, templates=templates))] if target else []),
         *([kickstart_volume(text_file(kickstart))] if kickstart else []),
         *([autoyast_volume(text_file(autoyast))] if autoyast else []),
         *([preseed_volume(text_file(preseed))] if preseed else []),
@@ -71,13 +80,15 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
         click.echo(f"{out}: {bytes_text(out.stat().st_size)}, {made.label}, {', '.join(sorted(made.files))}")
 
 
-def _of_node(app: App, target: tuple[str, ...], templates: Path | None) -> Volume:
+def _of_node(app: App, target: tuple[str, ...], asked: Asked) -> Volume:
     if len(target) != 2:
         raise UsageError("a volume is made for one node", hint="give LAB and NODE, or neither")
     lab = load_lab(app, target[0], limits=False)
-    made = for_node(app, lab, target[1], None, Asked(templates=templates), looked_at=False)
+    made = for_node(app, lab, target[1], None, asked, looked_at=False)
     if made.volume is None:
         raise UsageError(f"{target[1]} needs no second volume", hint="its answers go on the medium: media build")
+    for remark in made.remarks:
+        click.echo(f"warning: {remark}", err=True)
     return made.volume
 
 

@@ -32,6 +32,10 @@ def write(app: App, /, *, iso: Path, device: Path, target: tuple[str, str] | Non
     """Write a medium to a USB disk, and read it back. All that is on the disk is lost.
 
     ISO is changed on its way as the options say. A disk that is mounted or otherwise in use is never written.
+
+    \b
+    nestlab media write host.iso /dev/sdX
+    nestlab media write xcp-ng.iso /dev/sdX --for labs/xcp-ng-8.3.yaml host
     """
     given = Asked(**asked)
     made = by_hand(iso, given) if target is None else job(app, tuple(target), iso, given)

@@ -27,18 +27,23 @@ NETWORK = click.argument("network", metavar="NETWORK")
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
 @output_option()
 @click.pass_context
-def net(ctx: click.Context, lab: str, how: str) -> None:  # noqa: ARG001 - its commands read it
+def net(ctx: click.Context, lab: str, how: str) -> None:
     """Show the networks of LAB: every lab card, the state of its link and port, and the port's counters.
 
     The management card is not among them: it is how nestlab reaches the node. All that the commands do is undone by
     their opposite and by the node's next power-on; doing it twice is fine.
+
+    \b
+    nestlab net labs/two-tiny.yaml link a lan down
+    nestlab net labs/two-tiny.yaml shape a lan --delay 20ms --loss 1%
     """
     if ctx.invoked_subcommand is None:
         ports = world_of(ctx).ports()
-        show([port.model_dump(mode="json") for port in ports], how, lambda: _table(ports))
+        show([port.model_dump(mode="json") for port in ports], how, lambda: _table(ports),
+             empty=f"{lab} has no networks")  # fmt: skip
 
 
-@net.command()
+@net.command(short_help="Take a link down, or bring it up.")
 @NODE
 @NETWORK
 @click.argument("state", type=click.Choice(["up", "down"]), metavar="up|down")
@@ -50,7 +55,7 @@ def link(ctx: click.Context, app: App, node: str, network: str, state: str) -> N
     tell(app, f"{node}: its link on {network} is {state}", changed=changed)
 
 
-@net.command()
+@net.command(short_help="Lose all frames of a node on a network.")
 @NODE
 @NETWORK
 @pass_app
@@ -72,7 +77,7 @@ def join(ctx: click.Context, app: App, node: str, network: str) -> None:
     tell(app, f"{node}: its path to {network} is whole", changed=changed)
 
 
-@net.command()
+@net.command(short_help="Hold frames back, and lose some.")
 @NODE
 @NETWORK
 @click.option("--delay", type=Span(), default="0ms", metavar="SPAN", help="Of each frame, each way: 20ms, 1.5s.")
@@ -92,7 +97,7 @@ def shape(ctx: click.Context, app: App, *, node: str, network: str, delay: float
     tell(app, f"{node}: its path to {network} {said}", changed=changed)
 
 
-@net.command()
+@net.command(short_help="Record a network as a pcap file.")
 @NETWORK
 @click.option("--seconds", type=click.FloatRange(0, 3600, min_open=True), default=3600, metavar="N",
               help="How long; Ctrl-C ends it earlier.")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.frame import App
-from builder.cli.labs import complete_node, lab_id
+from builder.cli.labs import complete_node, running_lab
 
 if TYPE_CHECKING:
     from builder.lifecycle.world import LabWorld
@@ -20,6 +20,8 @@ class OnLab(click.Group):
     the command's name is the command's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands and {*args[1:]} & {*ctx.help_option_names}:
+            args = ["LAB", *args]  # the help of a command, by somebody who has no lab yet
         at = next((at for at, word in enumerate(args) if at and word in self.commands), len(args))
         own = args[:at]
         if len(own) > 1 and not own[0].startswith("-") and own[1].startswith("-"):
@@ -33,7 +35,7 @@ def world_of(ctx: click.Context) -> LabWorld:
 
     group = ctx if "lab" in ctx.params else ctx.parent
     assert group is not None
-    return LabWorld(lab_id(group.params["lab"]), ctx.obj.places)
+    return LabWorld(running_lab(ctx.obj.places, group.params["lab"]), ctx.obj.places)
 
 
 def tell(app: App, text: str, *, changed: bool = True) -> None:

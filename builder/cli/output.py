@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -14,6 +18,7 @@ from builder.secrets import redact
 Format = Literal["table", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json", "yaml")
+_LEAST_COLUMN = 16
 
 
 def output_option(*more: str) -> Callable[[F], F]:
@@ -23,17 +28,25 @@ def output_option(*more: str) -> Callable[[F], F]:
     )
 
 
-def show(value: Any, how: str, table: Callable[[], str]) -> None:
-    """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read."""
+def show(value: Any, how: str, table: Callable[[], str], *, empty: str = "") -> None:
+    """Print plain data (JSON types) in the asked form, secrets blanked; `table` is called for the form people read.
+    Where that is nothing at all, people are told `empty`, on stderr."""
     if how == "json":
-        click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(blanked(value), indent=2, ensure_ascii=not speaks_utf8()))
     elif how == "yaml":
         import yaml
 
-        text = yaml.dump(blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        text = yaml.dump(blanked(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=speaks_utf8())
         click.echo(text, nl=False)
     elif text := table():
         click.echo(text)
+    elif empty:
+        click.echo(empty, err=True)
+
+
+def speaks_utf8() -> bool:
+    """Whether stdout takes every letter. Where it does not, JSON and YAML have their own ways to write the others."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def blanked(value: Any) -> Any:
@@ -50,19 +63,51 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t\xa0" else "?" for char in text)
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Left-aligned columns with a header in capitals, two spaces apart, never cut to a width."""
+def columns(header: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
+    """Left-aligned columns with a header in capitals, two spaces apart, never cut. With a `width`, texts of all columns
+    but the first go on below where the table would be wider."""
     lines = [[title.upper() for title in header], *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+    if width is not None:
+        _narrow(widths, width)
+        lines = [line for row in lines for line in _broken(row, widths)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(room) for cell, room in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
-def fields(pairs: Mapping[str, object]) -> str:
-    """One value per line under aligned names."""
-    width = max((len(name) for name in pairs), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in pairs.items())
+def terminal_width() -> int | None:
+    """Characters in a line of the terminal that stdout is; None for a file or a pipe, where every row is one line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _narrow(widths: list[int], width: int) -> None:
+    """Take from the widest column until all fit, and from none below what can be read."""
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths[1:], default=0) > _LEAST_COLUMN:
+        at = max(range(1, len(widths)), key=widths.__getitem__)
+        widths[at] -= 1
+
+
+def _broken(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    cells = [textwrap.wrap(cell, room, break_on_hyphens=False) for cell, room in zip(row, widths, strict=True)]
+    return [list(line) for line in itertools.zip_longest(*cells, fillvalue="")] or [list(row)]
+
+
+def fields(pairs: Mapping[str, object], width: int | None = None) -> str:
+    """One value per line under aligned names. With a `width`, values go on below where lines would be longer."""
+    names = max((len(name) for name in pairs), default=0)
+    rows = []
+    for name, value in pairs.items():
+        parts = [str(value)] if width is None else _wrapped(str(value), max(width - names - 2, _LEAST_COLUMN))
+        rows += [
+            f"{title.ljust(names)}  {part}".rstrip()
+            for title, part in itertools.zip_longest([name], parts, fillvalue="")
+        ]
+    return "\n".join(rows)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def bytes_text(size: int) -> str:

@@ -9,20 +9,19 @@ from typing import Any
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.meter import meter
 from builder.cli.options import mirror_option, templates_option
-from builder.cli.output import columns, fields, output_option, show
+from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import HostLacks, UsageError
 from builder.images.hosts import read_host
 from builder.images.keys import image_key
 from builder.images.store import ImageStore
 from builder.lifecycle.doctor_needs import recipes_of
 from builder.lifecycle.isos import find_medium
-from builder.lifecycle.plan import UNKNOWN, LabPlan, NodePlan, plan_lab
+from builder.lifecycle.plan import UNKNOWN, LabPlan, NodePlan
 from builder.model.lab import Lab, MediumSource, medium_variable
 from builder.model.units import show_size
-from builder.systems import loader
 
 # File contents are shown by `render`; here they would repeat for every node.
 _GENERATED: Any = {
@@ -49,13 +48,15 @@ def plan(app: App, *, lab: str, mirror: str | None, templates: Path | None, expl
     --explain tells of each setting that documents name: what the node has, what they say and where, what speaks
     against it, and the strongest proof there is for such a node.
     """
-    loaded, media = _media(app, load_lab(app, lab, limits=False))
-    made = plan_lab(loaded, loader(templates))
+    loaded = load_lab(app, lab, limits=False)
+    planned(loaded, templates)  # what is refused is refused before media are looked for and read
+    loaded, media = _media(app, loaded)
+    made = planned(loaded, templates)
     if explain:
         from builder.cli.reasons import reasons
 
         rows = reasons(made)
-        show(rows, how, lambda: "\n\n".join(fields(row) for row in rows))
+        show(rows, how, lambda: "\n\n".join(fields(row, terminal_width()) for row in rows))
         return
     images = image_states(made, app, mirror)
     value = None

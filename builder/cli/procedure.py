@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, complete_node, lab_id
-from builder.cli.output import columns, output_option, show, span_text
+from builder.cli.labs import complete_lab, complete_node, lab_id, running_lab
+from builder.cli.output import columns, output_option, show, span_text, terminal_width
 from builder.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ls(how: str) -> None:
              "summary": p.summary, "drilled": not p.drill.reason} for p in found]  # fmt: skip
     show(rows, how, lambda: columns(
         ["procedure", "for", "what", "options"],
-        [[p.name, " ".join(p.ways), p.title, " ".join(describe_options(p)) or "-"] for p in found],
+        [[p.name, " ".join(p.ways), p.title, " ".join(describe_options(p)) or "-"] for p in found], terminal_width(),
     ))  # fmt: skip
 
 
@@ -69,6 +69,9 @@ def run(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], d
 
     What was before is kept on the host; `nestlab procedure undo` brings it back. Nothing is begun when there is a
     reason against it: all reasons are told at once.
+
+    \b
+    nestlab procedure run LAB dom0 dom0-memory size=1536MiB --dry-run
     """
     from builder.procedures import load_procedure
     from builder.procedures.options import parse_options, split_options
@@ -112,7 +115,8 @@ def undo(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], 
 @click.argument("words", metavar="[NAME]... [KEY=VALUE]...", nargs=-1, shell_complete=complete_procedure)
 @click.option("--all", "every", is_flag=True, help="Every procedure that a lab can try.")
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="On this node only; may be given again.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, to this file.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the record, as JSON, to this file.")  # fmt: skip
 @output_option()
 @pass_app
 def drill(
@@ -154,10 +158,15 @@ def _drill_node(
     engine: Engine, node: str, chosen: list[Any], options: Mapping[str, str] | None, *, every: bool
 ) -> Iterator[Drilled]:
     from builder.procedures.drill import drill as drill_one
+    from builder.procedures.drill import lacks
 
-    dialect = engine.world.host(node).facts().dialect
+    host = engine.world.host(node)
+    dialect = host.facts().dialect
     for procedure in chosen:
         if every and (procedure.drill.reason or dialect not in procedure.ways):
+            continue
+        if every and (without := lacks(host, procedure, dialect)):
+            click.echo(f"{node}: {procedure.name} is left out: the host lacks {', '.join(without)}", err=True)
             continue
         yield drill_one(engine, node, procedure, options)
 
@@ -186,7 +195,7 @@ def engine_of(app: App, lab: str) -> Iterator[Engine]:
     from builder.lifecycle.world import LabWorld
     from builder.procedures.engine import Engine
 
-    name = lab_id(lab)
+    name = running_lab(app.places, lab)
     now = status(name, app.places)
     patience = 1.0 if now.accelerator == "kvm" else TCG_PATIENCE
 

@@ -12,16 +12,15 @@ from pathlib import Path, PurePosixPath
 import click
 
 from builder.cli.frame import App, pass_app
-from builder.cli.labs import complete_lab, load_lab
+from builder.cli.labs import complete_lab, load_lab, planned
 from builder.cli.options import templates_option
 from builder.cli.output import columns, output_option, show
 from builder.errors import LabError, UsageError
 from builder.hypervisors.kvm import domain_xml
-from builder.lifecycle.plan import LabPlan, NodePlan, plan_lab
+from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.plan import File
 from builder.model.runtime import DirectBoot, NicPorts, UefiFirmware, Wiring
 from builder.paths import fsync_dir
-from builder.systems import loader
 
 # A folder that has it was written by us, and may be replaced as a whole.
 MARKER = ".nestlab-render"
@@ -45,7 +44,7 @@ def render(
     Without --out or --stdout the files are listed. What `up` chooses (ports, paths, keys) is shown by samples.
     """
     refuse_both(out, one)
-    made = plan_lab(load_lab(app, lab, limits=False), loader(templates))
+    made = planned(load_lab(app, lab, limits=False), templates)
     files = {f"{node.name}/{file.path}": file for node in made.nodes for file in node_files(made, node, accelerator)}
     if one is not None:
         print_one(files, one.replace(":", "/", 1), said=one, lister=f"nestlab render {lab}")
@@ -115,15 +114,15 @@ def sample_wiring(made: LabPlan, plan: NodePlan, accelerator: str) -> Wiring:
 def write_tree(out: Path, files: dict[str, File]) -> None:
     """The files below `out`, all or none: made beside it, then put in its place.
 
-    Raises UsageError for a folder that is not empty and that we did not write.
+    Raises UsageError for a folder that is not empty and that we did not write, LabError for one that cannot be.
     """
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise UsageError(f"{out} has files that are not ours", hint="give an empty or a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise LabError(f"{out.parent} cannot be written: {error.strerror}") from None
+        raise LabError(f"{out.parent} cannot be written: {error.strerror}", hint="--out names another folder") from None
     try:
         (made / MARKER).touch()
         for name, file in files.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
-from builder.cli.labs import complete_lab, lab_id, load_lab, up_names
+from builder.cli.labs import complete_lab, lab_id, load_lab, planned, running_lab, up_names
 from builder.cli.meter import meter
 from builder.cli.options import connect_option, far_uri, mirror_option, templates_option, there_option
 from builder.cli.output import columns, left_text, output_option, show
@@ -57,10 +57,8 @@ def up(
     the lab file, or a variable such as NESTLAB_ISO_XCPNG_8_3.
     """
     from builder.lifecycle.isos import find_media
-    from builder.lifecycle.plan import plan_lab
     from builder.lifecycle.up import UpOptions
     from builder.lifecycle.up import up as bring_up
-    from builder.systems import loader
 
     elsewhere = far_uri(connect) is not None
     loaded = load_lab(app, lab, limits=not elsewhere)
@@ -82,12 +80,12 @@ def up(
         keep_failed=keep_failed,
         mirror=mirror,
     )
-    load_system = loader(templates)
+    planned(loaded, templates)  # what is refused is refused before media are looked for and read
     with meter(app, "checksum") as tell:
         loaded, remarks = find_media(loaded, app.places, app.environ, progress=tell)
     for remark in remarks:
         click.echo(f"warning: {remark}", err=True)
-    plan = plan_lab(loaded, load_system)
+    plan = planned(loaded, templates)
     was_up = is_locked(app.places.lab(loaded.name) / "lock")
     with listening(app, how) as listener:
         try:
@@ -146,7 +144,7 @@ def status(app: App, lab: str, how: str) -> None:
     """Show the nodes of LAB, their state, and how to reach them."""
     from builder.lifecycle.status import status as ask_status
 
-    found = ask_status(lab_id(lab), app.places)
+    found = ask_status(running_lab(app.places, lab), app.places)
     show(found.model_dump(mode="json"), how, lambda: status_table(found))
 
 
@@ -162,7 +160,8 @@ def ls(app: App, how: str) -> None:
         for lab in labs:
             click.echo(lab.lab)
         return
-    show([lab.model_dump(mode="json") for lab in labs], how, lambda: _labs_table(labs))
+    show([lab.model_dump(mode="json") for lab in labs], how, lambda: _labs_table(labs),
+         empty="" if app.quiet else "no lab is up")  # fmt: skip
 
 
 @click.command()
@@ -186,7 +185,7 @@ def reap(app: App, connect: str | None, how: str) -> None:
 
         with visiting(uri, app.places) as far:
             names = list(far.reap(app.places))
-    show(names, how, lambda: "\n".join(names))
+    show(names, how, lambda: "\n".join(names), empty="" if app.quiet else "nothing was left behind")
 
 
 def status_table(found: LabStatus) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, Terminated, pass_app
-from builder.cli.labs import complete_lab, lab_id
+from builder.cli.labs import complete_lab, running_lab
 from builder.errors import LabError, UsageError
 from builder.paths import data_dir
 from builder.run import die_with_parent
@@ -29,10 +29,13 @@ def test(app: App, lab: str, arguments: tuple[str, ...]) -> int:
 
     JUnit XML goes to junit.xml in the lab's state folder; `-- --junitxml FILE` puts it elsewhere. Exits 1 when a check
     fails.
+
+    \b
+    nestlab test LAB -- -k storage
     """
     from builder.lifecycle.state import read_plan
 
-    name = lab_id(lab)
+    name = running_lab(app.places, lab)
     plan = read_plan(app.places, name)
     files = check_files([check for node in plan.nodes for check in node.system.checks])
     if not files:

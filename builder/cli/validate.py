@@ -48,7 +48,8 @@ def _read(app: App, text: str, limits: bool, templates: Path | None) -> dict[str
     except LabFileError as error:
         return _bad(text, error, error.problems)
     except UsageError as error:
-        return _bad(text, error, [Problem("lab-file", error.message, error.hint or "")])
+        missing = [Problem("lab-file", error.message, error.hint or "")]
+        return _bad(text, LabFileError(text, missing), missing)
     wrong, said = _of_installers(loaded.lab, templates)
     if wrong:
         return _bad(text, LabFileError(text, wrong), wrong)

@@ -53,7 +53,7 @@ VERBS: tuple[Verb, ...] = (
          own_failure=NOT_THE_GUEST),
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
-    Verb("console", "LAB NODE", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
+    Verb("console", "LAB [NODE]", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
     Verb("net", "LAB [link|cut|join|shape|capture ...]", "Show a lab's networks; take links down, cut, slow, record.",
          INSIDE, "builder.cli.net:net"),
     Verb("disk", "LAB [pull|insert|order ...]", "Show the nodes' disks; pull them, plug them in, mix them up.", INSIDE,

@@ -127,9 +127,10 @@ def attach(
                 f"the console at {socket_path} cannot be reached: {error.strerror}",
                 hint="nestlab status shows whether the node runs; nestlab console LAB NODE --log shows what it said",
             ) from None
-        if log is not None:
-            _write(sink, _end_of(log))
+        # Raw before anything is shown: what is typed at a prompt that is seen belongs to the guest.
         with _raw(source):
+            if log is not None:
+                _write(sink, _end_of(log))
             return _join(console, source, sink, escape)
 
 
@@ -163,7 +164,7 @@ def _raw(fd: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSADRAIN)  # what has been typed ahead is kept
     try:
         yield
     finally:

@@ -198,12 +198,13 @@ class Way(ABC, Generic[OptionsT, StateT]):
     """How a procedure is done in one dialect. Instances hold no state.
 
     `state` reads a journal back; `sample` is a host as it may be found, for the documents and their tests. `lasting` is
-    False where a restart of the host ends the effect, as documented.
+    False where a restart of the host ends the effect, as documented; `changes` where it is only looked at.
     """
 
     state: type[StateT]
     sample: StateT
     lasting: bool = True
+    changes: bool = True
 
     def settle(self, host: Host, asked: OptionsT) -> OptionsT:  # noqa: ARG002 - most options stand for themselves
         """What is asked for, with what only the host can tell filled in. Reads only."""
@@ -245,13 +246,25 @@ class Way(ABC, Generic[OptionsT, StateT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """An interface of a drill's guest, on this bridge, or on xl's own. `address`, with its prefix, is what the guest
+    answers by; without, it has no driver for it."""
+
+    bridge: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drill:
     """How a procedure is tried on a host of a lab: what it is asked for there, files that are put in place first so
-    that there is something to change, and a guest that is made for it. `reason` says why a lab cannot try it."""
+    that there is something to change, a guest that is made for it, and packages that the host must have beside those of
+    every Xen host. `reason` says why a lab cannot try it."""
 
     options: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     guest: bool = False
+    card: Card | None = None
+    packages: tuple[str, ...] = ()
     reason: str = ""
 
 

@@ -44,11 +44,16 @@ done
 way=$(ip -o route get "${SSH_CONNECTION%% *}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
 for port in $way $(ls "/sys/class/net/$way/brif" 2>/dev/null); do echo "way $port"; done
 ip -o route show default | sed -n 's/.* dev \([^ ]*\).*/way \1/p'
+echo "forwards $(cat /proc/sys/net/ipv4/ip_forward)"
 command -v nft >/dev/null && echo nft
 :
 """
 # A host that has just started answers before its last service is up.
 _UP = 'for i in $(seq 120); do systemctl -q is-active "$1" && break; sleep 1; done'
+# Others may have asked for it meanwhile: settings that are read at each start.
+_NO_FORWARD = """\
+grep -qs '^ *net.ipv4.ip_forward *= *1' /etc/sysctl.conf /etc/sysctl.d/*.conf || sysctl -q -w net.ipv4.ip_forward=0
+"""
 _FORWARDS = "cat /proc/sys/net/ipv4/ip_forward; nft list table ip {table} 2>/dev/null"
 
 
@@ -82,9 +87,9 @@ class Link(Value):
 
 class BridgeState(State):
     """`unit` is our service, `rules` the file of address translation; `there`: an interface of that name exists.
-    `vital` are the interfaces that carry the way to this host."""
+    `vital` are the interfaces that carry the way to this host; `forwards`: 1 where packets go on to other networks."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"links", "vital", "nft"})
+    passing: ClassVar[frozenset[str]] = frozenset({"links", "vital", "nft", "forwards"})
 
     unit: str | None
     rules: str | None
@@ -92,6 +97,7 @@ class BridgeState(State):
     links: Mapping[str, Link]
     vital: tuple[str, ...]
     nft: bool
+    forwards: str = ""
 
 
 def _unit_path(name: str) -> str:
@@ -120,6 +126,7 @@ class _Xl(Way[Asked, BridgeState]):
             links=links,
             vital=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "way")),
             nft=["nft"] in rows,
+            forwards=next((row[1] for row in rows if row[0] == "forwards" and row[1:]), ""),
         )
 
     def refusals(self, state: BridgeState, asked: Asked) -> tuple[Refusal, ...]:
@@ -170,6 +177,8 @@ class _Xl(Way[Asked, BridgeState]):
             todo += [Remove(_unit_path(asked.name)), run("systemctl", "daemon-reload")]
         if state.rules is not None and before.rules is None:
             todo.append(Remove(_rules_path(asked.name)))
+        if todo and asked.nat and before.forwards == "0":
+            todo.append(run("sh", "-c", _NO_FORWARD))
         card = before.links.get(asked.card)
         if todo and card is not None:
             todo += [run("ip", "address", "replace", each, "dev", asked.card) for each in card.addresses]

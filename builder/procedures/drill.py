@@ -11,7 +11,7 @@ from builder.errors import LabError
 from builder.model.host import Host
 from builder.model.lab import Value
 from builder.procedures.api import Drill, Evidence, Procedure
-from builder.procedures.asking import read_text
+from builder.procedures.asking import listed, read_text
 from builder.procedures.engine import Engine
 from builder.procedures.errors import Unproven
 from builder.procedures.guests import drill_guest
@@ -60,9 +60,12 @@ def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str,
         raise LabError(f"{procedure.name} is not drilled: {procedure.drill.reason}")
     host = engine.world.host(node)
     dialect = engine.dialect(node, procedure)
+    if without := lacks(host, procedure, dialect):
+        raise LabError(f"{procedure.name} is not drilled on {node}, which lacks {listed(without)}",
+                       hint=f"in its lab file: packages: [{', '.join(without)}]")  # fmt: skip
     release = host.facts().release
     steps: list[Step] = []
-    with _prepared(host, procedure.drill):
+    with _prepared(host, procedure.drill, dialect):
         verdicts = _go(engine, node, procedure, asked, steps)
     return Drilled(
         procedure=procedure.name,
@@ -76,15 +79,27 @@ def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str,
     )
 
 
+def lacks(host: Host, procedure: Procedure, dialect: str) -> tuple[str, ...]:
+    """Packages that the drill needs and a host of plain Xen does not have."""
+    wanted = procedure.drill.packages if dialect == "xl" else ()
+    if not wanted:
+        return ()
+    rows = host.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *wanted]).stdout.splitlines()
+    there = {row.split()[1] for row in rows if row.startswith("ii ")}
+    return tuple(name for name in wanted if name not in there)
+
+
 def _go(
     engine: Engine, node: str, procedure: Procedure, given: Mapping[str, str], steps: list[Step]
 ) -> dict[str, Verdict]:
     asked = parse_options(procedure, given)
     subject = str(getattr(asked, procedure.subject)) if procedure.subject else ""
     verdicts: dict[str, Verdict] = {}
+    dialect = engine.dialect(node, procedure)
+    way = procedure.ways[dialect]
 
     def apply() -> tuple[Evidence, ...]:
-        return _expect("applied", engine.run(node, procedure, asked))
+        return _expect("applied" if way.changes else "unchanged", engine.run(node, procedure, asked))
 
     def again() -> tuple[Evidence, ...]:
         return _expect("unchanged", engine.run(node, procedure, asked))
@@ -97,16 +112,14 @@ def _go(
         return evidence
 
     def undo() -> tuple[Evidence, ...]:
-        evidence = _expect("undone", engine.undo(node, procedure, subject))
+        evidence = _expect("undone", engine.undo(node, procedure, subject)) if way.changes else ()
         _expect("nothing", engine.undo(node, procedure, subject))
         return evidence
 
-    dialect = engine.dialect(node, procedure)
     verdicts["applied"] = _step(steps, "run", apply)
     if verdicts["applied"] == "yes":
         verdicts["repeated"] = _step(steps, "run again", again)
-        lasting = procedure.ways[dialect].lasting
-        verdicts["survives"] = _step(steps, "restart", restart) if lasting else "not documented to"
+        verdicts["survives"] = _step(steps, "restart", restart) if way.lasting else "not documented to"
     verdicts["undone"] = _step(steps, "undo", undo)
     return verdicts
 
@@ -134,14 +147,14 @@ def _expect(wanted: str, outcome: object) -> tuple[Evidence, ...]:
 
 
 @contextlib.contextmanager
-def _prepared(host: Host, how: Drill) -> Iterator[None]:
-    """The drill's files in place of the host's, and its guest; all as it was afterwards."""
+def _prepared(host: Host, how: Drill, dialect: str) -> Iterator[None]:
+    """The drill's files in place of the host's, and its guest (plain Xen); all as it was afterwards."""
     before = {path: read_text(host, path) for path in how.files}
     for path, content in how.files.items():
         host.write(path, content.encode())
     try:
-        if how.guest:
-            with drill_guest(host):
+        if how.guest and dialect == "xl":
+            with drill_guest(host, how.card):
                 yield
         else:
             yield

@@ -23,7 +23,15 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask
-from builder.procedures.guests import AUTO, DRILL_GUEST, comes_up, configurations, is_running, xendomains
+from builder.procedures.guests import (
+    AUTO,
+    DRILL_GUEST,
+    comes_up,
+    configurations,
+    is_running,
+    xendomains,
+    xendomains_file,
+)
 
 
 class Asked(Options):
@@ -48,13 +56,13 @@ class _Xl(Way[Asked, _XlState]):
 
     def look(self, host: Host, asked: Asked) -> _XlState:
         files = configurations(host)
-        script = '. /etc/default/xendomains 2>/dev/null; echo "${XENDOMAINS_AUTO:-}"'
+        script = '[ ! -r "$1" ] || . "$1"; echo "${XENDOMAINS_AUTO:-}"'
         return _XlState(
             link=host.run(["readlink", "-f", _entry(asked)]).stdout.strip() if _is_there(host, _entry(asked)) else "",
             starts_guests=xendomains(host),
             config=files.get(asked.guest, ""),
             runs=is_running(host, asked.guest),
-            folder=ask(host, "sh", "-c", script).strip(),
+            folder=ask(host, "sh", "-c", script, "sh", xendomains_file(host)).strip(),
         )
 
     def refusals(self, state: _XlState, asked: Asked) -> tuple[Refusal, ...]:

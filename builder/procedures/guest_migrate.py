@@ -12,6 +12,7 @@ from builder.model.lab import Value
 from builder.procedures import guest_migrate_xe
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -228,7 +229,7 @@ class _Xl(Way[Asked, XlState]):
             todo.append(Remove(before.config, on=asked.to))
         if before.auto and not state.auto:
             todo += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
-        return (*todo, Remove(f"{RESULT}-{asked.guest}"))
+        return (*todo, *(Remove(f"{RESULT}-{asked.guest}", on=node) for node in ("", asked.to)))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
         peer = world.host(asked.to)
@@ -316,10 +317,11 @@ PROCEDURE = Procedure(
         "nested": "the guest nests guests of its own: it is not mobile (xe)",
     },
     drill=Drill(
-        options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration"},
+        options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration", "address": "10.10.0.77"},
         guest=True,
+        card=Card("xenbr1", "10.10.0.77/24"),
         reason="it needs two hosts: nestlab procedure drill two-dom0 guest-migrate "
-        f"guest={DRILL_GUEST} to=beta via=beta.migration --node alpha",
+        f"guest={DRILL_GUEST} to=beta via=beta.migration address=10.10.0.77 --node alpha",
     ),
     dead=(
         Dead(

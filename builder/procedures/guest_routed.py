@@ -26,9 +26,13 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
+from builder.procedures.vifs import GATEWAY_KEY, PROBE, SCRIPT_KEY, SCRIPTS, told, try_script
 
-KEY = "vif.default.script"
 SCRIPT = "vif-route"
+# An address of documents (RFC 5737): what a made-up guest is reached by for a moment.
+_GUEST = "192.0.2.254"
+# The way that a packet to the guest takes.
+_ROUTE = f"ip -o route get {_GUEST} | sed -n 's/.* dev \\([^ ]*\\).*/way=\\1/p'"
 # udev sets what is an interface's own when it tells of it: on a host that has just started, some time after ssh is up.
 _SET = """\
 for i in $(seq 120); do
@@ -47,49 +51,66 @@ class Asked(Options):
 
 
 class _State(State):
-    """`line` is xl.conf's default script; `settings` our file; `kernel` what the kernel does now, by setting."""
+    """`line` and `gateway` are xl.conf's: the default script, and the interface that it routes by; `settings` our file;
+    `kernel` what the kernel does now, by setting."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"text", "there", "script"})
+    passing: ClassVar[frozenset[str]] = frozenset({"text", "there", "address", "script", "ifconfig"})
 
     line: str | None
+    gateway: str | None
     text: str | None
     settings: str | None
     kernel: Mapping[str, str]
     there: bool
+    address: bool
     script: bool
+    ifconfig: bool
 
 
 class _Xl(Way[Asked, _State]):
     state = _State
-    sample = _State(line=None, text="", settings=None, there=True, script=True,
-                    kernel={"net.ipv4.ip_forward": "0", "net.ipv4.conf.xenbr0.proxy_arp": "0"})  # fmt: skip
+    sample = _State(
+        line=None, gateway=None, text="", settings=None, there=True, address=True, script=True, ifconfig=True,
+        kernel={"net.ipv4.ip_forward": "0", "net.ipv4.conf.xenbr0.proxy_arp": "0"},
+    )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> _State:
         text = read_text(host, xlconf.PATH)
         there = host.run(["test", "-e", f"/sys/class/net/{asked.card}"]).ok
+        shown = host.run(["ip", "-4", "-o", "address", "show", "dev", asked.card]).stdout if there else ""
         return _State(
-            line=xlconf.line_of(text or "", KEY),
+            line=xlconf.line_of(text or "", SCRIPT_KEY),
+            gateway=xlconf.line_of(text or "", GATEWAY_KEY),
             text=text,
             settings=read_text(host, PATH),
             kernel={name: _now(host, name) for name in _wanted(asked)} if there else {},
             there=there,
-            script=host.run(["test", "-e", f"/etc/xen/scripts/{SCRIPT}"]).ok,
+            address=" inet " in shown,
+            script=host.run(["test", "-e", f"{SCRIPTS}/{SCRIPT}"]).ok,
+            ifconfig=host.run(["sh", "-c", "command -v ifconfig"]).ok,
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
-        other = xlconf.value_of(state.line)
+        other, gateway = xlconf.value_of(state.line), xlconf.value_of(state.gateway)
         rules = (
             (state.there, "no-card", f"the host has no interface {asked.card}", "ip -br link names them"),
-            (state.script, "no-script", f"the host has no /etc/xen/scripts/{SCRIPT}", "xen-utils-common brings it"),
+            (state.address or not state.there, "no-address",
+             f"{asked.card} has no IPv4 address, which {SCRIPT} gives to guests' interfaces",
+             "name the interface that has the host's address: with a bridge it is the bridge"),
+            (state.script, "no-script", f"the host has no {SCRIPTS}/{SCRIPT}", "xen-utils-common brings it"),
+            (state.ifconfig, "no-ifconfig", f"the host has no ifconfig, which {SCRIPT} calls: no guest would start",
+             "in a lab file: packages: [net-tools]; else install it on the host"),
             (other in {None, "vif-bridge", SCRIPT}, "other-script", f"xl.conf says {other} for every interface already",
              "undo what put it there first"),
+            (gateway in {None, asked.card} or state.settings is not None, "other-gateway",
+             f"xl.conf says {gateway} is what guests are routed by", f"card={gateway}, or take the line away"),
         )  # fmt: skip
         return unmet(rules)
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
-        todo: list[Action] = []
-        if xlconf.value_of(state.line) != SCRIPT:
-            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, f'{KEY}="{SCRIPT}"'))
+        wanted = _with(state.text, f'{SCRIPT_KEY}="{SCRIPT}"', f'{GATEWAY_KEY}="{asked.card}"')
+        lines = (xlconf.value_of(state.line), xlconf.value_of(state.gateway))
+        todo = [*(() if lines == (SCRIPT, asked.card) else xlconf.change(state.text, wanted))]
         settings = _settings(asked)
         if state.settings != settings:
             todo.append(Write(PATH, settings))
@@ -99,8 +120,8 @@ class _Xl(Way[Asked, _State]):
 
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         todo: list[Action] = []
-        if state.line != before.line:
-            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, before.line))
+        if (state.line, state.gateway) != (before.line, before.gateway):
+            todo += xlconf.change(state.text, _with(state.text, before.line, before.gateway))
         if state.settings != before.settings:
             todo.append(as_it_was(PATH, before.settings))
         todo += [run("sysctl", "-q", "-w", f"{name}={value}") for name, value in before.kernel.items()
@@ -110,11 +131,20 @@ class _Xl(Way[Asked, _State]):
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         paths = [word for name, value in _wanted(asked).items() for word in (_path(name), value)]
         host.run(["sh", "-c", _SET, "sh", *paths], timeout=1200)
-        line = xlconf.line_of(read_text(host, xlconf.PATH) or "", KEY)
+        text = read_text(host, xlconf.PATH) or ""
+        tried = try_script(host, SCRIPT, _ROUTE, gateway=asked.card, ip=_GUEST)
         return (
-            same("script that xl runs for every new interface", SCRIPT, xlconf.value_of(line)),
+            same("script that xl runs for every new interface", SCRIPT, xlconf.setting(text, SCRIPT_KEY)),
+            same("what it routes guests by", asked.card, xlconf.setting(text, GATEWAY_KEY)),
             *(same(f"the kernel's {name}", value, _now(host, name)) for name, value in _wanted(asked).items()),
+            same("an interface made up for it, as the script left it", "connected", told(tried)),
+            same(f"the kernel's way to {_GUEST} behind it", PROBE, tried.get("way", "none")),
         )
+
+
+def _with(text: str | None, script: str | None, gateway: str | None) -> str:
+    """xl.conf with these two lines."""
+    return xlconf.with_line(xlconf.with_line(text or "", SCRIPT_KEY, script), GATEWAY_KEY, gateway)
 
 
 def _wanted(asked: Asked) -> dict[str, str]:
@@ -150,10 +180,13 @@ PROCEDURE = Procedure(
     ),
     refuses={
         "no-card": "the host has no such interface",
+        "no-address": "the interface has no IPv4 address",
         "no-script": "the host has no vif-route",
+        "no-ifconfig": "the host has no ifconfig, without which vif-route fails",
         "other-script": "xl.conf has another script for every interface",
+        "other-gateway": "xl.conf names another interface to route guests by",
     },
-    drill=Drill(options={"card": "xenbr0"}),
+    drill=Drill(options={"card": "xenbr0"}, packages=("net-tools",)),
     dead=(
         Dead(
             says="(network-script network-route) (vif-script vif-route) in xend-config.sxp",

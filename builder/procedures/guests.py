@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator
 
 from builder.model.host import Host
+from builder.procedures.api import Card
 from builder.procedures.asking import ask, domains, running_guests
 
 FOLDERS = ("/etc/xen", "/etc/xen/auto")
 AUTO = "/etc/xen/auto"
+XENDOMAINS_FILES = ("/etc/default/xendomains", "/etc/sysconfig/xendomains")
+"""Debian's and SUSE's place for the settings of the script that starts and stops guests."""
 DRILL_GUEST = "nestlab-drill"
 _DRILL_FOLDER = "/var/lib/nestlab/drill"
 _NAME = re.compile(r"^[ \t]*name[ \t]*=[ \t]*[\"']([^\"'\n]*)[\"']", re.MULTILINE)
@@ -59,11 +62,25 @@ def xendomains(host: Host) -> str:
     return "enabled" if host.run(["systemctl", "-q", "is-enabled", "xendomains"]).ok else "disabled"
 
 
+def xendomains_file(host: Host) -> str:
+    """Where the script that starts and stops guests has its settings on this host."""
+    return next((path for path in XENDOMAINS_FILES if host.run(["test", "-e", path]).ok), XENDOMAINS_FILES[0])
+
+
 # It says nothing, sleeps, and ends when it is asked to: what Linux runs on such a request is /sbin/poweroff.
 _INIT = """\
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 while :; do /bin/busybox sleep 3600; done
+"""
+# The same with a card that answers, and memory that changes all the time.
+_BUSY = """\
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox insmod /xen-netfront.ko
+until /bin/busybox ip link set dev eth0 up; do /bin/busybox sleep 1; done
+/bin/busybox ip address add @ADDRESS@ dev eth0
+while :; do /bin/busybox seq 100000 >/work; /bin/busybox sleep 1; done
 """
 _POWEROFF = """\
 #!/bin/busybox sh
@@ -76,31 +93,46 @@ mkdir -p bin sbin proc dev
 cp /bin/busybox bin/
 chmod 755 init sbin/poweroff
 [ -e dev/console ] || mknod dev/console c 5 1
+module=$(find "/lib/modules/$(uname -r)/" -name 'xen-netfront.ko*' | head -n 1)
+case "$module" in
+*.xz) busybox unxz -c "$module" >xen-netfront.ko ;;
+*.zst) zstd -d -q -c "$module" >xen-netfront.ko ;;
+?*) cp "$module" xen-netfront.ko ;;
+esac
 find . | busybox cpio -o -H newc >"$1/initrd"
 """
 
 
-def drill_config(kernel: str) -> str:
+_ANSWERS = 'for i in $(seq 60); do busybox ping -c 1 -W 2 "$1" >/dev/null && exit 0; done; exit 1'
+
+
+def drill_config(kernel: str, card: Card | None = None) -> str:
     """A PV guest on dom0's own kernel: it needs no disk and runs under every accelerator."""
+    words = ["mac=00:16:3e:0d:11:11", *([f"bridge={card.bridge}"] if card and card.bridge else [])]
+    vif = f'vif = [ "{",".join(words)}" ]\n' if card else ""
     return (
         f'name = "{DRILL_GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\n'
         f'ramdisk = "{_DRILL_FOLDER}/initrd"\nmemory = 192\nmaxmem = 256\nvcpus = 1\n'
         'extra = "console=hvc0"\n'
-        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n'
+        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n' + vif
     )
 
 
 @contextlib.contextmanager
-def drill_guest(host: Host) -> Iterator[None]:
-    """A guest that runs while a drill goes on, with its configuration in /etc/xen. Raises LabError."""
+def drill_guest(host: Host, card: Card | None = None) -> Iterator[None]:
+    """A guest that runs while a drill goes on, with its configuration in /etc/xen; one with an address answers first.
+    Raises LabError."""
     config = f"/etc/xen/{DRILL_GUEST}.cfg"
+    init = _BUSY.replace("@ADDRESS@", card.address) if card and card.address else _INIT
     ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
-    host.write(f"{_DRILL_FOLDER}/root/init", _INIT.encode(), mode=0o755)
+    host.write(f"{_DRILL_FOLDER}/root/init", init.encode(), mode=0o755)
     host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
     ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER)
-    host.write(config, drill_config(ask(host, "uname", "-r").strip()).encode())
+    host.write(config, drill_config(ask(host, "uname", "-r").strip(), card).encode())
     try:
         ask(host, "xl", "create", "-q", config, timeout=600)
+        if card and card.address:
+            ask(host, "sh", "-c", _ANSWERS, "sh", card.address.partition("/")[0], timeout=900)
         yield
     finally:
         if is_running(host, DRILL_GUEST):

@@ -20,17 +20,23 @@ from builder.procedures.api import (
     Way,
     Write,
     as_it_was,
+    run,
     same,
 )  # fmt: skip
-from builder.procedures.asking import ask, read_text
+from builder.procedures.asking import ask, listed, read_text
+from builder.procedures.guests import XENDOMAINS_FILES, xendomains_file
 
-PATH = "/etc/default/xendomains"
+LIMIT = "/etc/systemd/system/xendomains.service.d/nestlab-wait.conf"
+MARGIN = 60
+"""Seconds that the service has beyond its guests, before systemd goes on without it."""
+SAVED = "/var/lib/xen/save"
 KEYS = ("XENDOMAINS_SAVE", "XENDOMAINS_RESTORE", "XENDOMAINS_STOP_MAXWAIT")
-# What the script that stops guests reads, with a shell, as it does.
+# What the script that stops guests reads, with a shell, as it does; $1 is its file.
 _READ = (
-    f'. {PATH} 2>/dev/null; printf "%s\\n" '
+    '[ ! -r "$1" ] || . "$1"; printf "%s\\n" '
     '"save=${XENDOMAINS_SAVE-unset}" "restore=${XENDOMAINS_RESTORE-unset}" "wait=${XENDOMAINS_STOP_MAXWAIT-unset}"'
 )
+_UNITS = {"h": 3600, "min": 60, "s": 1}
 
 
 class Asked(Options):
@@ -39,26 +45,31 @@ class Asked(Options):
 
 
 class _State(State):
-    """`text` is the whole file; `read` what a shell makes of it."""
+    """`text` is the whole file at `path`; `read` what a shell makes of it; `limit` our file for the service."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"there"})
+    passing: ClassVar[frozenset[str]] = frozenset({"there", "path"})
 
+    path: str
     text: str | None
     read: str
+    limit: str | None
     there: bool
 
 
 class _Xl(Way[Asked, _State]):
     state = _State
     sample = _State(
-        text="XENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=true\n", there=True,
-        read="save=/var/lib/xen/save restore=true wait=unset",
+        path=XENDOMAINS_FILES[0], text="XENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=true\n", there=True,
+        read="save=/var/lib/xen/save restore=true wait=unset", limit=None,
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> _State:  # noqa: ARG002
+        path = xendomains_file(host)
         return _State(
-            text=read_text(host, PATH),
-            read=" ".join(ask(host, "sh", "-c", _READ).split()),
+            path=path,
+            text=read_text(host, path),
+            read=_read(host, path),
+            limit=read_text(host, LIMIT),
             there=host.run(["systemctl", "cat", "xendomains.service"]).ok,
         )
 
@@ -69,28 +80,66 @@ class _Xl(Way[Asked, _State]):
                         hint="xen-utils-common (Debian) or xen-tools (SUSE) brings it"),)  # fmt: skip
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
-        if state.read == _wanted(asked):
-            return ()
-        return (Write(PATH, with_keys(state.text or "", _values(asked))),)
+        todo: list[Action] = []
+        if state.read != _wanted(asked):
+            todo.append(Write(state.path, with_keys(state.text or "", _values(asked))))
+        if state.limit != _limit(asked):
+            todo += [run("mkdir", "-p", LIMIT.rpartition("/")[0]), Write(LIMIT, _limit(asked)), _reload()]
+        return tuple(todo)
 
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        if state.text == before.text:
-            return ()
-        return (as_it_was(PATH, before.text),)
+        todo: list[Action] = []
+        if state.text != before.text:
+            todo.append(as_it_was(before.path, before.text))
+        if state.limit != before.limit:
+            todo += [as_it_was(LIMIT, before.limit), _reload()]
+        return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        seen = " ".join(ask(host, "sh", "-c", _READ).split())
-        return (same("what the script that stops guests reads", _wanted(asked), seen),)
+        shown = ask(host, "systemctl", "show", "-p", "TimeoutStopUSec", "xendomains.service").partition("=")[2]
+        saved = host.run(["ls", "-1", SAVED]).stdout.split()
+        found = (
+            same("what the script that stops guests reads", _wanted(asked), _read(host, xendomains_file(host))),
+            same("seconds that systemd gives to all of it", _seconds(asked), _span(shown)),
+        )
+        kept = same("guests that lie saved on the disk", "none", listed(saved))
+        return found if asked.guests == "save" else (*found, kept)
+
+
+def _read(host: Host, path: str) -> str:
+    return " ".join(ask(host, "sh", "-c", _READ, "sh", path).split())
 
 
 def _values(asked: Asked) -> dict[str, str]:
-    save = "/var/lib/xen/save" if asked.guests == "save" else '""'
+    save = SAVED if asked.guests == "save" else '""'
     return dict(zip(KEYS, (save, "true" if asked.guests == "save" else "false", str(asked.wait)), strict=True))
 
 
 def _wanted(asked: Asked) -> str:
     save, restore, wait = _values(asked).values()
     return " ".join(f"save={save.strip(chr(34))} restore={restore} wait={wait}".split())
+
+
+def _seconds(asked: Asked) -> str:
+    """Guests are asked to shut down together, and saved one after the other."""
+    return "infinity" if asked.guests == "save" else str(asked.wait + MARGIN)
+
+
+def _limit(asked: Asked) -> str:
+    return (
+        "# Written by `nestlab procedure run`: guests-at-shutdown. The unit's own 5 minutes may be less than that.\n"
+        f"[Service]\nTimeoutStopSec={_seconds(asked)}\n"
+    )
+
+
+def _span(text: str) -> str:
+    """A time as systemd prints it (`5min 40s`), in seconds."""
+    parts = re.findall(r"(\d+)(h|min|s)\b", text)
+    return str(sum(int(number) * _UNITS[unit] for number, unit in parts)) if parts else text.strip()
+
+
+def _reload() -> Action:
+    return run("systemctl", "daemon-reload", seconds=120)
 
 
 def with_keys(text: str, values: dict[str, str]) -> str:
@@ -110,12 +159,17 @@ PROCEDURE = Procedure(
     name="guests-at-shutdown",
     title="Guests when their host goes down",
     summary="Guests are shut down with their host and started anew with it, or saved to disk and restored. What Xen "
-    "ships saves them.",
+    "ships saves them. One that ignores it holds the host up for as long as `wait`, and no longer: systemd's own limit "
+    "is a minute more.",
     options=Asked,
     ways={"xl": _Xl()},
-    sources=("Debian wiki: Xen, Configure guest behaviour on host reboot", "/etc/default/xendomains"),
+    sources=(
+        "Debian wiki: Xen, Configure guest behaviour on host reboot",
+        "/etc/default/xendomains",
+        "systemd.service(5): TimeoutStopSec=",
+    ),
     refuses={"no-xendomains": "the host has no service that reads it"},
-    drill=Drill(options={"wait": "240"}),
+    drill=Drill(options={"wait": "240"}, guest=True),
     dead=(
         Dead(
             says="XENDOMAINS_SAVE and saved guests as the default",

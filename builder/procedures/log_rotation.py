@@ -22,6 +22,7 @@ from builder.procedures.api import (
     Way,
     Write,
     as_it_was,
+    holds,
     run,
     same,
 )  # fmt: skip
@@ -29,6 +30,15 @@ from builder.procedures.asking import ask, read_text
 
 PATH = "/etc/logrotate.d/nestlab-xen"
 LOGS = "/var/log/xen/*.log"
+TIMER = "logrotate.timer"
+# cron's own file for it does nothing where systemd runs: then it is the timer that counts.
+_WHEN = f"""\
+if systemctl -q is-enabled {TIMER} 2>/dev/null; then
+  systemctl show -p NextElapseUSecRealtime {TIMER} | sed -n 's/^[^=]*=\\([A-Z].*\\)/\\1/p'
+elif [ ! -d /run/systemd/system ] || ! grep -qs systemd /etc/cron.daily/logrotate; then
+  [ ! -x /etc/cron.daily/logrotate ] || systemctl is-active cron crond 2>/dev/null | grep -x -m1 active
+fi
+"""
 
 # Rotates logs of its own in a folder of its own, by the settings on its input: one that is too large three times, and a
 # small one beside it, which is not a day old. Says what lies there after each time.
@@ -53,13 +63,20 @@ class Asked(Options):
 
 
 class _State(State):
-    """`text` is our rule, `others` are files that have a rule for Xen's logs already."""
+    """`text` is our rule, `others` are files that have a rule for Xen's logs already. `timer` is what systemd says of
+    logrotate's: enabled, disabled, masked, or nothing where there is none."""
 
     passing: ClassVar[frozenset[str]] = frozenset({"others", "logrotate"})
 
     text: str | None
     others: tuple[str, ...]
     logrotate: bool
+    timer: str = ""
+
+
+def _timer(host: Host) -> str:
+    said = host.run(["systemctl", "is-enabled", TIMER]).stdout.strip()
+    return said if said in {"enabled", "disabled", "masked"} else ""
 
 
 def _has(host: Host) -> bool:
@@ -83,6 +100,7 @@ class _Xl(Way[Asked, _State]):
             text=read_text(host, PATH),
             others=tuple(path for path in listed if path != PATH),
             logrotate=_has(host),
+            timer=_timer(host),
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
@@ -95,21 +113,30 @@ class _Xl(Way[Asked, _State]):
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
         wanted = f"# Written by `nestlab procedure run`: log-rotation.\n{LOGS} {{\n{_rule(asked)}\n}}\n"
-        if state.text == wanted:
-            return ()
-        return (Write(PATH, wanted), run("logrotate", "-d", PATH, hint="logrotate does not take the rule"))
+        todo: list[Action] = []
+        if state.text != wanted:
+            todo += [Write(PATH, wanted), run("logrotate", "-d", PATH, hint="logrotate does not take the rule")]
+        if state.timer == "masked":
+            todo.append(run("systemctl", "unmask", TIMER, seconds=120))
+        if state.timer in {"masked", "disabled"}:
+            todo.append(run("systemctl", "enable", "--now", TIMER, seconds=120))
+        return tuple(todo)
 
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        if state.text == before.text:
-            return ()
-        return (as_it_was(PATH, before.text),)
+        todo: list[Action] = []
+        if state.text != before.text:
+            todo.append(as_it_was(PATH, before.text))
+        if state.timer != before.timer:
+            todo.append(run("systemctl", "disable", "--now", TIMER, seconds=120))
+            todo += [run("systemctl", "mask", TIMER, seconds=120)] if before.timer == "masked" else []
+        return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         rule = re.sub(r"^.*?\{\n|\}\n?$", "", read_text(host, PATH) or "", flags=re.DOTALL)
-        when = ask(host, "sh", "-c", "systemctl is-enabled logrotate.timer 2>/dev/null || ls /etc/cron.daily/logrotate")
+        when = host.run(["sh", "-c", _WHEN]).stdout.strip()
         return (
             *provoked(host, asked.size, rule=rule),
-            same("it is run each day", True, bool(when.strip())),
+            holds("when it is run next", "a time, or by cron", when or "never", bool(when)),
         )
 
 
@@ -140,6 +167,7 @@ class _Xe(Way[Asked, _State]):
     """XCP-ng sets this up itself, and asks not to change its files: an update could not change them any more then."""
 
     state = _State
+    changes = False
     sample = _State(text=None, others=(), logrotate=True)
 
     def look(self, host: Host, asked: Asked) -> _State:  # noqa: ARG002
@@ -171,14 +199,12 @@ PROCEDURE = Procedure(
     "documents ask not to edit these files, which updates could no longer change then.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
-    sources=("XCP-ng guide: Logging system", "logrotate(8)"),
+    sources=("XCP-ng guide: Logging system", "logrotate(8)", "systemd.timer(5)"),
     refuses={
         "no-logrotate": "the host has no logrotate",
         "other-rule": "another file has a rule for the same logs",
     },
-    drill=Drill(
-        reason="the images of nestlab's hosts have no logrotate; a lab with packages: [logrotate] can run it",
-    ),
+    drill=Drill(packages=("logrotate",)),
     dead=(
         Dead(
             says="xensource.log is rotated each hour by /etc/xensource/xapi-logrotate.conf",

@@ -31,7 +31,8 @@ from builder.procedures.asking import ask, read_text
 PATH = "/etc/multipath/conf.d/nestlab-lio.conf"
 VENDOR = "LIO-ORG"
 # One keyword a line: what stands behind a brace is ignored, without an error. `product` is a POSIX expression: "*" is
-# none. The rest is what multipath-tools itself has for LIO, said here so that it is the same with every version.
+# none. LIO answers TEST UNIT READY with "good" whatever its disk does, so a path is checked by reading from it: that is
+# what Debian 13's multipath-tools has for LIO by itself, and Debian 12's has not.
 SETTINGS = f"""\
 # Written by `nestlab procedure run`: multipath.
 defaults {{
@@ -43,12 +44,11 @@ devices {{
 		vendor "{VENDOR}"
 		product ".*"
 		path_grouping_policy group_by_prio
-		path_checker tur
+		path_checker directio
+		detect_checker no
 		hardware_handler "1 alua"
 		prio alua
 		path_selector "round-robin 0"
-		rr_weight uniform
-		rr_min_io_rq 2
 		failback immediate
 		no_path_retry 12
 	}}
@@ -261,7 +261,12 @@ PROCEDURE = Procedure(
     "comes back.",
     options=Asked,
     ways={"xl": _Xl()},
-    sources=("XenServer notes: multipath configuration for LIO targets", "multipath.conf(5)", "iscsiadm(8)"),
+    sources=(
+        "XenServer notes: multipath configuration for LIO targets",
+        "multipath.conf(5)",
+        "iscsiadm(8)",
+        "multipath-tools issue 54: LIO and TEST UNIT READY",
+    ),
     refuses={
         "no-multipath": "the host has no multipathd",
         "no-iscsi": "portals= and the host has no iscsiadm",
@@ -283,7 +288,11 @@ PROCEDURE = Procedure(
         ),
         Dead(
             says='product "*", rr_min_io 2',
-            why='"*" is no regular expression (".*" is); rr_min_io_rq is what counts now',
+            why='"*" is no regular expression (".*" is); the kernel takes no such number since Linux 4.6',
+        ),
+        Dead(
+            says="path_checker tur",
+            why="LIO answers TEST UNIT READY with success always: a path is checked by reading from it",
         ),
     ),
 )

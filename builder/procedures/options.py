@@ -51,6 +51,8 @@ def show_default(value: object) -> str:
     """A default as people would write it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(show_default, value))
     return show_size(value) if isinstance(value, int) and value >= MIB else str(value)
 
 

@@ -44,6 +44,8 @@ for disk in "$@"; do
   echo "$disk $size ${mounted:+mounted:}${marks}${marks:+ }${below}"
 done
 """
+# A row of `mdadm --detail` for a disk: number, major, minor, place in the array, what it does, its name.
+_MEMBER = re.compile(r"^ +(?:\d+|-) +\d+ +\d+ +(?:\d+|-) .*?(/dev/\S+)$", re.MULTILINE)
 # Whether a disk holds nothing but zeroes: all of it is read.
 _ZERO = r"""
 for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/zero || echo "$disk"; done
@@ -71,11 +73,12 @@ class Disk(Value):
 
 
 class RaidState(State):
-    """`array`: what mdadm says of it, empty where there is none. `config` is mdadm.conf, `dracut` the file of the
-    initial memory file system's settings (None where the host has no dracut). `uuid` is a fresh one."""
+    """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members`
+    its disks as they are called now. `config` is mdadm.conf, `dracut` the file of the initial memory file system's
+    settings (None where the host has no dracut). `uuid` is a fresh one."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level"}
+        {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "members"}
     )
 
     array: str
@@ -88,6 +91,8 @@ class RaidState(State):
     inactive: bool
     level: str
     found: Mapping[str, str]
+    version: str = ""
+    members: tuple[str, ...] = ()
 
 
 class _Raid(Way[Asked, RaidState]):
@@ -114,6 +119,8 @@ class _Raid(Way[Asked, RaidState]):
         return RaidState(
             array=array.get("UUID", ""),
             level=array.get("Raid Level", ""),
+            version=array.get("Version", ""),
+            members=tuple(_MEMBER.findall(detail.stdout)) if array else (),
             line=next((line for line in config.splitlines() if line.startswith(f"ARRAY {node} ")), ""),
             disks=()
             if array
@@ -131,9 +138,14 @@ class _Raid(Way[Asked, RaidState]):
         if state.array and state.level != f"raid{asked.level}":
             return (Refusal(code="other-array", message=f"{asked.array} is there already, and is {state.level}",
                             hint="give the new one another name: array=md1"),)  # fmt: skip
+        found = _broken(state)
+        if state.version.startswith("0"):
+            found.append(Refusal(code="old-metadata", message=f"{asked.array} has metadata of version {state.version}, "
+                                 "which lies where disks are taken for something else",
+                                 hint="save what is on it, and make the array anew"))  # fmt: skip
         if state.array or state.inactive:
-            return ()
-        return (*_shape(asked), *_emptiness(state), *_fitness(state))
+            return tuple(found)
+        return (*found, *_shape(asked), *_emptiness(state), *_fitness(state))
 
     def advice(self, state: RaidState, asked: Asked) -> tuple[str, ...]:
         told = [*mismatches(state)]
@@ -156,7 +168,7 @@ class _Raid(Way[Asked, RaidState]):
         elif not state.array:
             todo.append(_create(asked, state.uuid))
         uuid = state.array or state.uuid
-        line = f"ARRAY {node} metadata=1.2 UUID={uuid}"
+        line = f"ARRAY {node} metadata={state.version or '1.2'} UUID={uuid}"
         changed = state.line != line and not state.inactive
         if changed:
             rest = "".join(f"{each}\n" for each in state.config.splitlines() if each != state.line)
@@ -172,8 +184,7 @@ class _Raid(Way[Asked, RaidState]):
         if state.array and not before.array:
             hint = "something uses the array: unmount it, or take its volume group or storage repository away first"
             todo.append(run("mdadm", "--stop", node, seconds=120, hint=hint))
-            members = [*map(device, asked.disks), *([device(asked.journal)] if asked.journal else [])]
-            todo.append(run("mdadm", "--zero-superblock", *members))
+            todo.append(run("mdadm", "--zero-superblock", *state.members))
         if state.line == before.line:
             return tuple(todo)
         lines = [each for each in state.config.splitlines() if each != state.line]
@@ -224,6 +235,15 @@ def _create(asked: Asked, uuid: str) -> Action:
     words = ["mdadm", "--create", f"/dev/{asked.array}", f"--uuid={uuid}", "--run", f"--level={asked.level}"]
     words += ["--metadata=1.2", policy[asked.policy], *(["--assume-clean"] if asked.clean else [])]
     return run(*words, f"--raid-devices={len(asked.disks)}", *map(device, asked.disks), seconds=120)
+
+
+def _broken(state: RaidState) -> list[Refusal]:
+    """A quote that is not closed takes in all that stands below it, whatever is added there."""
+    return [
+        Refusal(code="broken-quote", message=f"dracut's settings, line {number}: a quote is not closed: {line}",
+                hint="close it: with the space inside, as add_device+=\" /dev/md0 \"")
+        for number, line in enumerate((state.dracut or "").splitlines(), 1) if line.count('"') % 2
+    ]  # fmt: skip
 
 
 def _shape(asked: Asked) -> list[Refusal]:
@@ -333,6 +353,8 @@ PROCEDURE = Procedure(
     sources=("XCP-ng guide: Software RAID Storage Repository", "mdadm(8)", "mdadm.conf(5)", "dracut.conf(5)"),
     refuses={
         "other-array": "an array of that name is there, of another level",
+        "old-metadata": "the array that is there has metadata of version 0.90",
+        "broken-quote": "a quote in dracut's settings is not closed (XCP-ng)",
         "too-few": "the level needs more disks",
         "twice": "a disk is named twice",
         "policy": "the level has no such policy, or the journal's disk is not named",

@@ -10,6 +10,7 @@ from pydantic import Field
 from builder.model.host import Host, World
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -23,9 +24,10 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
+from builder.procedures.vifs import EACH
 
 PATH = "/etc/udev/rules.d/zz-nestlab-vif-queue.rules"
-_VIFS = 'for path in /sys/class/net/vif*; do [ ! -e "$path" ] || echo "${path##*/} $(cat "$path/tx_queue_len")"; done'
+_VIFS = EACH + 'for vif in $(each_vif); do echo "$vif $(cat "/sys/class/net/$vif/tx_queue_len")"; done'
 # An interface of such a name that is no guest's: what udev makes of it is what it makes of a guest's.
 _PROVE = r"""
 ip link add name vif32000.9 txqueuelen 7 type bridge || exit 1
@@ -103,7 +105,7 @@ PROCEDURE = Procedure(
     ways={"xl": _Any(), "xe": _Any()},
     sources=("Debian wiki: Xen, Packetloss / txqueuelen 32", "udev(7)", "ip-link(8): txqueuelen"),
     refuses={},
-    drill=Drill(options={"length": "1200"}),
+    drill=Drill(options={"length": "1200"}, guest=True, card=Card()),
     dead=(
         Dead(
             says="ip link set qlen 1000 dev vif-mydomU",

@@ -12,6 +12,7 @@ from builder.model.host import Host, World
 from builder.procedures import xe, xlconf
 from builder.procedures.api import (
     Action,
+    Card,
     Dead,
     Drill,
     Evidence,
@@ -26,28 +27,34 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
+from builder.procedures.vifs import BRIDGE_KEY, EACH, GATEWAY_KEY, SCRIPT_KEY, SCRIPTS, told, try_script
 
-SCRIPTS = "/etc/xen/scripts"
 SCRIPT = "vif-nestlab-tx-off"
-KEY = "vif.default.script"
 # Every interface that xl makes goes through the default script, those that are added later too. `vif` is the
-# interface's name in dom0; the bridge's own script does the rest.
+# interface's name in dom0, unless the guest's configuration has another (vifname=): the script below has renamed it.
 _SCRIPT = """\
 #!/bin/sh
 # Written by `nestlab procedure run`: vif-tx-off. The bridge script, and then no TX checksum offload towards the guest.
 "${0%/*}/@BELOW@" "$@" || exit $?
 case "$1" in
-online | add) [ -z "${vif:-}" ] || ethtool -K "$vif" tx off ;;
+online | add)
+	name=$(xenstore-read "${XENBUS_PATH:-}/vifname" 2>/dev/null)
+	[ -z "${name:-${vif:-}}" ] || ethtool -K "${name:-$vif}" tx off
+	;;
 esac
 """
 # Interfaces of guests in dom0, each with what ethtool says of it.
-_VIFS = r"""
-for path in /sys/class/net/vif*; do
-  [ -e "$path" ] || continue
-  vif=${path##*/}
+_VIFS = (
+    EACH
+    + r"""
+for vif in $(each_vif); do
   echo "$vif $(ethtool -k "$vif" | sed -n 's/^tx-checksumming: \([a-z]*\).*/\1/p')"
 done
 """
+)
+
+
+_LOOK = 'echo "tx=$(ethtool -k "$vif" | sed -n "s/^tx-checksumming: //p")"'
 
 
 class Asked(Options):
@@ -74,7 +81,7 @@ class _Xl(Way[Asked, _XlState]):
         text = read_text(host, xlconf.PATH)
         there = host.run(["sh", "-c", "command -v ethtool"]).ok
         return _XlState(
-            line=xlconf.line_of(text or "", KEY),
+            line=xlconf.line_of(text or "", SCRIPT_KEY),
             script=read_text(host, f"{SCRIPTS}/{SCRIPT}"),
             text=text,
             vifs=_vifs(host) if there else {},
@@ -96,7 +103,9 @@ class _Xl(Way[Asked, _XlState]):
         todo: list[Action] = []
         if below != SCRIPT:
             todo.append(Write(f"{SCRIPTS}/{SCRIPT}", _SCRIPT.replace("@BELOW@", below), mode=0o755))
-            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, f'{KEY}="{SCRIPT}"'))
+            todo += xlconf.change(
+                state.text, xlconf.with_line(state.text or "", SCRIPT_KEY, f'{SCRIPT_KEY}="{SCRIPT}"')
+            )
         todo += [run("ethtool", "-K", vif, "tx", "off") for vif, now in state.vifs.items() if now != "off"]
         return tuple(todo)
 
@@ -104,7 +113,7 @@ class _Xl(Way[Asked, _XlState]):
         """Interfaces that were on, and those that came since, get their offload back."""
         todo: list[Action] = []
         if state.line != before.line:
-            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, before.line))
+            todo += xlconf.change(state.text, xlconf.with_line(state.text or "", SCRIPT_KEY, before.line))
         if state.script is not None and before.script is None:
             todo.append(Remove(f"{SCRIPTS}/{SCRIPT}"))
         todo += [run("ethtool", "-K", vif, "tx", "on") for vif, now in state.vifs.items()
@@ -112,9 +121,13 @@ class _Xl(Way[Asked, _XlState]):
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        line = xlconf.line_of(read_text(host, xlconf.PATH) or "", KEY)
+        text = read_text(host, xlconf.PATH) or ""
+        tried = try_script(host, SCRIPT, _LOOK, gateway=xlconf.setting(text, GATEWAY_KEY) or "",
+                           bridge=xlconf.setting(text, BRIDGE_KEY) or "xenbr0")  # fmt: skip
         return (
-            same("script that xl runs for every new interface", SCRIPT, xlconf.value_of(line)),
+            same("script that xl runs for every new interface", SCRIPT, xlconf.setting(text, SCRIPT_KEY)),
+            same("an interface made up for it, as the script left it", "connected", told(tried)),
+            same("tx-checksumming of that one", "off", tried.get("tx", "unknown")),
             *(same(f"tx-checksumming of {vif}", "off", now) for vif, now in _vifs(host).items()),
         )
 
@@ -185,9 +198,7 @@ PROCEDURE = Procedure(
         "no-ethtool": "the host has no ethtool",
         "all-guests": "guest= on plain Xen, where it is done for all",
     },
-    drill=Drill(
-        reason="the images of nestlab's hosts have no ethtool; a lab with packages: [ethtool] can run it",
-    ),
+    drill=Drill(guest=True, card=Card(), packages=("ethtool",)),
     dead=(
         Dead(
             says="uncheck checksum offload in the guest's web interface, or switch RX off as well",

@@ -22,6 +22,11 @@ def value_of(line: str | None) -> str | None:
     return line.partition("=")[2].partition("#")[0].strip().strip("\"'")
 
 
+def setting(text: str, key: str) -> str | None:
+    """What the text sets a key to; None when it does not."""
+    return value_of(line_of(text, key))
+
+
 def with_line(text: str, key: str, line: str | None) -> str:
     """The text with one line for the key: in the place of the last that was there, or at the end. None: without."""
     kept: list[str] = []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from builder.model.plan import Cause
     from builder.systems.code import Code
     from builder.systems.dead import DeadSetting
+    from builder.systems.living import LivingSetting
 
 SYSTEMS: Mapping[str, str] = {
     "debian": "builder.systems.debian.system:Debian",
@@ -37,6 +38,7 @@ class _Explained(Protocol):
     CAUSES: tuple[Cause, ...]
     CODES: Mapping[str, Code]
     DEAD: Mapping[str, DeadSetting]
+    LIVING: Mapping[str, LivingSetting]
 
 
 class _Kind(Protocol):
@@ -81,6 +83,11 @@ def failures() -> dict[str, tuple[Cause, ...]]:
 def dead_settings() -> list[tuple[str, str, DeadSetting]]:
     """(system, setting, what became of it): what documents still name and nothing reads any more."""
     return [(name, setting, row) for name in SYSTEMS for setting, row in _explained(name).DEAD.items()]
+
+
+def living_settings() -> list[tuple[str, str, LivingSetting]]:
+    """(system, setting, where it is): what documents name and hosts still read."""
+    return [(name, setting, row) for name in SYSTEMS for setting, row in _explained(name).LIVING.items()]
 
 
 def _explained(name: str) -> _Explained:

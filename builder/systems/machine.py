@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from builder.errors import LabError
-from builder.model.lab import Disk, DiskBus, Firmware, Node
+from builder.model.lab import Disk, Firmware, Node
 from builder.model.units import MIB
 
-# Buses whose disks share the names sda, sdb, ...: which of two controllers comes first is not determined.
-_SCSI: tuple[DiskBus, ...] = ("ide", "sata", "lsilogic", "lsisas1068")
 SERIAL_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True)
 class MachineDisk:
-    """`path` is how the answers name it: sda, or /dev/disk/by-id/... `size` is in bytes, `sector` the logical size."""
+    """`path` is how the answers name it: sda, or /dev/disk/by-id/... `size` is in bytes, `sector` the logical size.
+    `bus` is empty where nothing depends on it."""
 
     name: str
     path: str
     size: int
     sector: int
+    bus: str = ""
 
     @property
     def mib(self) -> int:
@@ -58,8 +58,8 @@ class Machine:
 def machine_of(node: Node, disk_names: Literal["kernel", "by-id"], devices: Mapping[str, str]) -> Machine:
     """The node's machine. `devices` are paths of single disks, by their names in the lab.
 
-    Raises LabError for a path given to a disk that the node does not have, and for kernel names that nobody can tell
-    beforehand.
+    Raises LabError for a path given to a disk that the node does not have. Whether a kernel name can be relied on
+    depends on the kernel: the judges ask `named_by_chance`.
     """
     known = [disk.name for disk in node.disks]
     for name in devices:
@@ -68,13 +68,6 @@ def machine_of(node: Node, disk_names: Literal["kernel", "by-id"], devices: Mapp
                 f"{node.name}: install.devices names the disk {name!r}, which the node does not have",
                 hint=f"disks: {', '.join(known)}",
             )
-    shared = {disk.bus for disk in node.disks if disk.bus in _SCSI and disk.name not in devices}
-    if disk_names == "kernel" and len(shared) > 1:
-        raise LabError(
-            f"{node.name}: disks on {' and '.join(sorted(shared))} are all called sd*, in an order that depends on "
-            "which controller answers first",
-            hint="use install.disk_names: by-id",
-        )
     models = {node.management_nic, *(nic.model for nic in node.nics)}
     macs = (node.management_mac, *(nic.mac for nic in node.nics))
     return Machine(
@@ -93,7 +86,7 @@ def _disks(node: Node, disk_names: str, devices: Mapping[str, str]) -> Iterator[
         counts[prefix] += 1
         path = devices.get(disk.name) or (_identity(disk) if disk_names == "by-id" else kernel)
         yield MachineDisk(disk.name, path.removeprefix("/dev/") if path.count("/") == 2 else path, disk.size,
-                          4096 if disk.sector == "4Kn" else 512)  # fmt: skip
+                          4096 if disk.sector == "4Kn" else 512, disk.bus)  # fmt: skip
 
 
 def _letters(number: int) -> str:

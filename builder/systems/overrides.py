@@ -15,7 +15,7 @@ _SHARED = "shared"
 
 def refuse_templates(overrides: Path, systems: Iterable[str]) -> None:
     """Raises UsageError for a folder without templates for any of the systems, for one whose files all have names that
-    no template of ours has, and for a template that is not UTF-8 text."""
+    no template of ours has, for a folder or a broken link of such a name, and for a template that is not UTF-8 text."""
     folders = [overrides / name for name in (*systems, _OF_GUESTS) if (overrides / name).is_dir()]
     if not folders:
         raise UsageError(
@@ -30,6 +30,9 @@ def refuse_templates(overrides: Path, systems: Iterable[str]) -> None:
                 f"{folder / theirs[0]} stands in for no template of ours: nothing would read it",
                 hint=f"templates of {folder.name}: {', '.join(ours)}",
             )
+        for path in (folder / name for name in ours):
+            if (path.is_symlink() or path.exists()) and not path.is_file():
+                raise UsageError(f"{path} is no file: ours would be read in its place", hint="put your template there")
         for name in theirs:
             _refuse_bytes(folder / name)
 

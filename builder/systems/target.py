@@ -16,6 +16,10 @@ class TargetDisk(Protocol):
     def size(self) -> int: ...
     @property
     def sector(self) -> int: ...
+    @property
+    def bus(self) -> str:
+        """What kind of controller it is on; empty where that is not known."""
+        ...
 
 
 class TargetCard(Protocol):
@@ -41,16 +45,20 @@ def target_path(said: str) -> str:
     return said.removeprefix("/dev/") if said.count("/") == 2 else said
 
 
-# Names that follow from where a disk is plugged in, or from what it is.
-_CERTAIN = ("vd", "nvme", "/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
+# Names of SCSI disks, and paths behind which there may be one; but these are of disks whose names are others.
+_SCSI = ("sd", "/dev/")
+_OTHERS = ("/dev/disk/by-id/virtio-", "/dev/disk/by-id/nvme-")
 
 
-def named_by_chance(target: Target, named: Collection[str]) -> tuple[str, ...]:
+def named_by_chance(target: Target, named: Collection[str], *, in_order: bool = False) -> tuple[str, ...]:
     """Those of the named disks that may be other ones: sda where not all disks that could be sda are named like that.
 
     From Linux 5.3 on (f049cf1a7b67) the disks of one controller, too, are looked for side by side, and the one that
-    answers first is sda.
+    answers first is sda. With `in_order` the kernel is an older one, whose disks are left to chance only where they
+    are on controllers of several kinds, each with a driver of its own.
     """
-    guesses = tuple(disk.path for disk in target.disks if disk.path.startswith("sd") and disk.path in named)
-    alike = [disk.path for disk in target.disks if not disk.path.startswith(_CERTAIN)]
-    return guesses if set(guesses) != set(alike) else ()
+    alike = [disk for disk in target.disks if disk.path.startswith(_SCSI) and not disk.path.startswith(_OTHERS)]
+    if in_order and len({disk.bus for disk in alike}) < 2:
+        return ()
+    guesses = tuple(disk.path for disk in alike if disk.path.startswith("sd") and disk.path in named)
+    return guesses if set(guesses) != {disk.path for disk in alike} else ()

@@ -18,6 +18,7 @@ from builder.model.lab import Lab, Node, Value
 from builder.model.plan import Finding
 from builder.systems.debian.served import PORT, serial_of, target_name
 from builder.systems.machine import machine_of
+from builder.systems.target import named_by_chance
 from builder.systems.xcpng.options import XcpngInstall
 
 # The suite's own names: hostA1 is the master of pool A, hostA2 its second host, hostB1 the master of pool B.
@@ -63,7 +64,8 @@ class SuiteArguments(Value):
 
 def suite_arguments(lab: Lab, pools: Sequence[Sequence[str]] = ()) -> SuiteArguments:
     """`pools` are names of nodes, the master first; without any, a node's name tells (a1, a2, b1 or hosta1), and one
-    that tells nothing is a pool of its own. Raises UsageError for a lab without XCP-ng, and for pools of other nodes.
+    that tells nothing is a pool of its own. Raises UsageError for a lab without XCP-ng, for pools of other nodes, and
+    for disks whose names are left to chance.
     """
     known = {node.name: node for node in lab.nodes if node.system == "xcpng"}
     if not known:
@@ -94,6 +96,11 @@ def _host(node: Node) -> HostUnderTest:
     address = node.name if said is None else said.partition("/")[0]
     nics = tuple(card.device for card in machine.cards if card.number not in (0, options.network.card))
     free = tuple(disk.path for disk in machine.disks if disk.name not in taken)
+    for disk in named_by_chance(machine, free, in_order=True):
+        raise UsageError(
+            f"{node.name}: which of its disks is {disk} depends on which controller answers first",
+            hint="put all of its disks on one bus, or give the host's own names in install.devices",
+        )
     return HostUnderTest(node=node.name, address=address, disks=free, nics=nics)
 
 

@@ -1,4 +1,5 @@
-"""Every procedure with a plain-Xen way, on Debian 13 and 12: run, run again, restart, undo, each seen from outside."""
+"""Every procedure with a plain-Xen way, on Debian 13 and 12: run, run again, restart, undo, each seen from outside; and
+what stands against them, provoked."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 from builder.procedures import PROCEDURES, load_procedure
 from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
+from ci.nightly.programs import passed
 from ci.proof import ROOT, inputs_digest
 
 RELEASES = ("13", "12")
@@ -23,22 +25,37 @@ def drilled() -> tuple[str, ...]:
     return tuple(each.name for each in found if "xl" in each.ways and not each.drill.reason)
 
 
-def lab_text(release: str) -> str:
+def lab_text(release: str, packages: Sequence[str] = ()) -> str:
+    extra = f"    packages: [{', '.join(packages)}]\n" if packages else ""
     return (
         f"name: procedures-{release}\n"
         f"description: Debian {release} with Xen, to try procedures on.\n"
         "nodes:\n"
         "  dom0:\n"
         "    system: debian\n"
-        f'    release: "{release}"\n'
+        f'    release: "{release}"\n{extra}'
     )
 
 
-def drill(release: str, name: str, desk: Desk) -> Figures:
+# Procedures of one host in another way than they are drilled by themselves.
+OTHERWISE: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("bridge", {"name": "xenbr8", "address": "10.98.0.1/24", "nat": "true"}),
+    ("maintenance", {"then": "restart"}),
+)
+
+
+def packages() -> tuple[str, ...]:
+    """All that drills need beside what every Xen host has: one image for those that need any."""
+    return tuple(sorted({"nftables", *(each for name in drilled() for each in load_procedure(name).drill.packages)}))
+
+
+def drill(release: str, name: str, given: Mapping[str, str], desk: Desk) -> Figures:
     """One procedure on a host of its own, so that a host that one of them breaks is no other's."""
-    lab = desk.folder / f"procedures-{release}.yaml"
-    lab.write_text(lab_text(release), "utf-8")
-    return drill_lab(lab, f"{release}-{name}", [name], desk)
+    extra = packages() if load_procedure(name).drill.packages or given else ()
+    lab = desk.folder / f"procedures-{release}{'-more' * bool(extra)}.yaml"
+    lab.write_text(lab_text(release, extra), "utf-8")
+    options = [f"{key}={value}" for key, value in given.items()]
+    return drill_lab(lab, unit_name(release, name, given), [name, *options], desk)
 
 
 def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures:
@@ -58,28 +75,52 @@ def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures
     return {"ok": status == 0, "drill": {"date": made["date"], **made["drills"][0]}}
 
 
-def on_lab(name: str, node: str, procedure: str, release: str, desk: Desk) -> Figures:
-    """One that needs more than a host: on an example lab that has it."""
+def on_lab(name: str, node: str, procedure: str, given: Mapping[str, str], release: str, desk: Desk) -> Figures:
+    """One that needs more than a host: on an example lab that has it. `given` are options beside those for drills."""
     text = (ROOT / f"labs/{name}.yaml").read_text("utf-8")
     lab = desk.folder / f"{name}-{release}.yaml"
     text = text.replace(f"name: {name}\n", f"name: {name}-{release}\n").replace(
         "release: 13\n", f"release: {release}\n"
     )
     lab.write_text(text, "utf-8")
-    options = [f"{key}={value}" for key, value in load_procedure(procedure).drill.options.items()]
-    return drill_lab(lab, f"{release}-{procedure}", [procedure, *options, "--node", node], desk)
+    asked = {**load_procedure(procedure).drill.options, **given}
+    options = [f"{key}={value}" for key, value in asked.items()]
+    return drill_lab(lab, unit_name(release, procedure, given), [procedure, *options, "--node", node], desk)
 
 
-# Lab, node and procedure.
-LABS = (("two-dom0", "alpha", "guest-migrate"), ("multipath", "dom0", "multipath"))
+FAILURES = "tests/nightly/test_procedure_failures.py"
+FAILING = ("TestOneHost", "TestTwoHosts", "TestDisks")
+# Lab, node, procedure and options.
+LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
+    ("two-dom0", "alpha", "guest-migrate", {}),
+    ("multipath", "dom0", "multipath", {}),
+    ("raid-sr", "dom0", "raid-storage", {}),
+    ("raid-sr", "dom0", "raid-storage", {"level": "1", "disks": "sdb,sdc"}),
+    (
+        "raid-sr",
+        "dom0",
+        "raid-storage",
+        {"level": "6", "disks": "sdb,sdc,sdd,sde", "policy": "journal", "journal": "sdg"},
+    ),
+    ("raid-sr", "dom0", "raid-storage", {"level": "10", "disks": "sdb,sdc,sdd"}),
+)
+
+
+def unit_name(release: str, procedure: str, given: Mapping[str, str]) -> str:
+    return "-".join([release, procedure, *given.values()]).replace(",", "+").replace("/", "_")
 
 
 def units() -> Sequence[Unit]:
     alone = [
-        Unit(f"{release}-{name}", partial(drill, release, name), 900) for name in drilled() for release in RELEASES
+        Unit(unit_name(release, name, given), partial(drill, release, name, given), 900)
+        for name, given in (*((name, {}) for name in drilled()), *OTHERWISE)
+        for release in RELEASES
     ]
-    labs = [Unit(f"{release}-{row[2]}", partial(on_lab, *row, release), 1200) for row in LABS for release in RELEASES]
-    return [*alone, *labs]
+    labs = [
+        Unit(unit_name(release, *row[2:]), partial(on_lab, *row, release), 1200) for row in LABS for release in RELEASES
+    ]
+    failures = [Unit(name, partial(passed, f"{FAILURES}::{name}"), 1500) for name in FAILING]
+    return [*alone, *labs, *failures]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:

@@ -33,6 +33,14 @@ def test_this_host_has_what_every_lab_needs() -> None:
     assert "ovmf" not in found
 
 
+def test_the_conclusion_names_what_is_next() -> None:
+    with bench() as here:
+        lab = ROOT / "labs/tiny.yaml"
+        said = here.run("doctor", "--no-probe", lab).stderr
+        assert said == f"\nnothing is missing; next: nestlab up {shlex.quote(str(lab))}\n"
+        assert here.run("-q", "doctor", "--no-probe", lab).stderr == ""
+
+
 def test_this_host_has_what_the_example_labs_need() -> None:
     """With no image in the cache, so that the tools to build them count, too."""
     with bench() as here:
@@ -51,11 +59,14 @@ def test_a_missing_program_is_exit_3_with_the_line_that_installs_it(tmp_path: Pa
         here.env["PATH"] = str(tmp_path)
         done = here.run("doctor", "--no-probe", "-o", "json")
         table = here.run("-q", "doctor", "--no-probe")
+        loud = here.run("doctor", "--no-probe")
     found = {row["name"]: row for row in json.loads(done.stdout)}
     assert done.returncode == 3
     assert found["qemu"]["status"] == "missing"
     assert found["qemu"]["fix"].endswith("apt-get install --no-install-recommends qemu-system-x86")
     assert "missing" in table.stdout
+    assert loud.stderr.splitlines()[-1].startswith("missing: qemu")
+    assert "nothing is missing" not in table.stderr
     assert "qemu-system-x86 qemu-utils openssh-client" in table.stderr, "all packages in one line"
     assert "python " not in table.stdout, "quiet lists findings only"
 

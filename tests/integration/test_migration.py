@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.procedures import migration
-from builder.procedures.migration import Link, disks_of
+from builder.procedures import guest_migrate, migration
+from builder.procedures.api import Action, Hand, Run, Write
+from builder.procedures.migration import Asked, Link, disks_of
 from tests.support.local_host import LocalHost
 
 pytestmark = pytest.mark.integration
@@ -104,3 +105,85 @@ def test_disks_are_told_apart(tmp_path: Path) -> None:
     assert found[0].mark not in ("", *migration.NETWORK_FILES)
     assert found[1].kind == "absent" and found[1].size > 1 << 20
     assert (found[2].kind, found[2].size) == ("absent", 0)
+
+
+# Both hosts are this machine, in a network and with folders of its own; xl is a program that says what it was asked,
+# and calls its counterpart as the real one does. sshd, keys and the gate are real.
+_WORLD = """\
+set -e
+mount -t sysfs sysfs /sys
+mount -t tmpfs -o mode=0700 tmpfs /root
+mount -t tmpfs -o mode=0755 tmpfs /run
+mount -t tmpfs -o mode=0755 tmpfs /var/lib
+mkdir /run/sshd
+ip link set dev lo up
+ip address add 10.20.0.2/24 dev lo
+ssh-keygen -q -t ed25519 -N '' -f "$2/ssh_host_ed25519_key"
+mount --bind "$2/ssh_host_ed25519_key.pub" /etc/ssh/ssh_host_ed25519_key.pub
+/usr/sbin/sshd -f "$2/sshd_config" -E "$2/sshd.log"
+PATH=$2:$PATH
+export PATH
+. "$1"
+"""
+_XL = """\
+#!/bin/sh
+echo "xl $*" >>"${0%/*}/said"
+case "$1" in
+domid) echo 7 ;;
+migrate-receive) cat >"${0%/*}/received" ;;
+migrate) echo memory | sh -c "exec $3 $5 xl migrate-receive" ;;
+esac
+"""
+
+
+def script(*actions: Action) -> str:
+    """The actions as one script, as the engine does them."""
+    lines = []
+    for action in actions:
+        if isinstance(action, Write):
+            lines.append(f"printf %s {shlex.quote(action.content)} >{action.path}; chmod {action.mode:o} {action.path}")
+        elif isinstance(action, Hand):
+            lines.append(f"{shlex.join(action.take)} | {shlex.join(action.give)}")
+        else:
+            assert isinstance(action, Run)
+            lines.append(shlex.join(action.argv))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def test_a_guest_goes_by_a_real_ssh_and_the_way_is_closed_behind_it(tmp_path: Path) -> None:
+    link = Link("", "beta", "10.20.0.2", "10.20.0.2")
+    asked = Asked(guest="web", to="beta")
+    (tmp_path / "sshd_config").write_text(
+        f"HostKey {tmp_path}/ssh_host_ed25519_key\nListenAddress 10.20.0.2\nPidFile none\nUsePAM no\n"
+        f"AuthenticationMethods publickey\nPermitRootLogin prohibit-password\nSetEnv PATH={tmp_path}:/usr/bin:/bin\n"
+    )
+    for name, text in (("xl", _XL), ("xenstore-read", "#!/bin/sh\necho /vm/uuid\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    other = f"{link.ssh} 10.20.0.2 cat /etc/hostname || echo refused=$?\n"
+    after = (
+        f"{link.ssh} 10.20.0.2 xl migrate-receive </dev/null || echo closed=$?\nls {migration.FOLDER} || echo gone\n"
+    )
+    steps = tmp_path / "steps.sh"
+    steps.write_text(script(*link.open(), guest_migrate._migrate(link, asked, node="")) + other + script(*link.close())
+                     + f"cat {guest_migrate.RESULT}-web\n" + after)  # fmt: skip
+    words = [
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "sh",
+        "-c",
+        _WORLD,
+        "sh",
+        str(steps),
+        str(tmp_path),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{(tmp_path / 'sshd.log').read_text()}"
+    assert (tmp_path / "received").read_text() == "memory\n"
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said == ["xl domid web", f"xl migrate -s {link.ssh} web 10.20.0.2", "xl migrate-receive"]
+    assert done.stdout.splitlines() == ["refused=126", "/vm/uuid", "closed=255", "gone"]

@@ -70,7 +70,8 @@ def multipath(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, lis
     (etc / PATH.removeprefix("/etc/")).parent.mkdir(parents=True)
     libraries = [f"{tree}{folder}/x86_64-linux-gnu" for folder in ("/lib", "/usr/lib")]
     libraries += [f"{tree}/lib", f"{tree}/usr/lib", f"{tree}/lib/multipath", f"{tree}/usr/lib/multipath"]
-    loader = next(path for path in tree.rglob("ld-linux-x86-64.so.2") if path.is_file())
+    # The link to it in /lib64 is an absolute one: to the loader of this machine.
+    loader = next(path for path in tree.rglob("ld-linux-x86-64.so.2") if path.is_file() and not path.is_symlink())
     program = next(path for path in tree.rglob("sbin/multipath") if path.is_file())
     return etc, ["unshare", "--mount", "sh", "-c", _RUN, "sh", str(etc), str(loader), "--library-path",
                  ":".join(libraries), str(program), "-t"]  # fmt: skip

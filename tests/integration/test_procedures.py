@@ -173,6 +173,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _sign(folder, name, "issuer")
     _sign(folder, "host", "issuer", "-sha1", out="sha1")
     _sign_for_the_past(folder, "host", "issuer")
+    _sign_for_the_past(folder, "issuer", "root", out="late", extensions=ext)
+    (folder / "late-chain.crt").write_text((folder / "late.crt").read_text() + (folder / "root.crt").read_text())
     (folder / "chain.crt").write_text((folder / "issuer.crt").read_text() + (folder / "root.crt").read_text())
     (folder / "text.crt").write_text("no certificate\n")
     return folder
@@ -188,10 +190,10 @@ def _sign(folder: Path, name: str, by: str, *more: str, out: str | None = None) 
             "-set_serial", "7", "-days", "10", *more, "-out", folder / f"{out or name}.crt")  # fmt: skip
 
 
-def _sign_for_the_past(folder: Path, name: str, by: str) -> None:
+def _sign_for_the_past(folder: Path, name: str, by: str, *, out: str = "old", extensions: Path | None = None) -> None:
     """`openssl x509` learned of dates in 3.4 only."""
     (folder / "index.txt").touch()
-    (folder / "serial").write_text("08\n")
+    (folder / "serial").write_text("08\n" if out == "old" else "09\n")
     config = folder / "ca.cnf"
     config.write_text(
         f"[ca]\ndefault_ca=past\n[past]\nnew_certs_dir={folder}\ndatabase={folder}/index.txt\nserial={folder}/serial\n"
@@ -200,7 +202,7 @@ def _sign_for_the_past(folder: Path, name: str, by: str) -> None:
     openssl("ca", "-batch", "-notext", "-config", config,
             "-cert", folder / f"{by}.crt", "-keyfile", folder / f"{by}.key",
             "-startdate", "20200101000000Z", "-enddate", "20210101000000Z", "-in", folder / f"{name}.csr",
-            "-out", folder / "old.crt")  # fmt: skip
+            "-out", folder / f"{out}.crt", *(("-extfile", extensions) if extensions else ()))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,7 @@ def _sign_for_the_past(folder: Path, name: str, by: str) -> None:
         ("host", "host", "", []),
         ("host", "other", "", ["not-its-key"]),
         ("host", "host", "root", ["chain"]),
+        ("host", "host", "late-chain", ["chain"]),
         ("host", "missing", "", ["not-its-key"]),
         ("small", "small", "", ["key-size"]),
         ("curve", "curve", "", ["key-size"]),

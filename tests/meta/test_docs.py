@@ -7,6 +7,7 @@ others is run by a test of a running lab or is a script of `ci/`. Lab files show
 from __future__ import annotations
 
 import ast
+import importlib
 import itertools
 import os
 import re
@@ -152,6 +153,19 @@ def test_lab_files_that_are_shown_are_valid(tmp_path: Path) -> None:
             cwd=ROOT, check=False, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+def test_tests_that_are_shown_ask_for_what_there_is() -> None:
+    shown = [ast.parse(text) for _, text in blocks("python")]
+    assert shown
+    fixtures = ast.parse((ROOT / "builder/pytest_plugin/fixtures.py").read_text("utf-8"))
+    offered = {part.name for part in fixtures.body if isinstance(part, ast.FunctionDef) and part.decorator_list}
+    for part in (part for tree in shown for part in tree.body):
+        if isinstance(part, ast.FunctionDef):
+            assert {argument.arg for argument in part.args.args} <= offered
+        else:
+            assert isinstance(part, ast.ImportFrom) and part.module
+            assert [n.name for n in part.names if not hasattr(importlib.import_module(part.module), n.name)] == []
 
 
 def test_variables_that_are_named_are_read() -> None:

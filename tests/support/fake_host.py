@@ -27,7 +27,8 @@ class FakeHost:
 
     QUESTIONS: tuple[str, ...] = (
         "test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ", "readlink",
-        "uname", "ps ", "xenstore-read", "systemctl -q is-", "grub-editenv - list", "grub2-editenv - list",
+        "uname", "ps ", "ip -4 -o address", "xenstore-read", "systemctl -q is-", "grub-editenv - list",
+        "grub2-editenv - list", "dpkg-query",
     )  # fmt: skip
 
     def __init__(

@@ -128,7 +128,7 @@ def _cases() -> dict[str, Case]:
                      arguments=("ucode=scan",)),
             kernel=KernelSettings(arguments=("-v",)),
         ),
-        ("NLN083",),
+        ("NLN095", "NLN083"),
     )  # fmt: skip
     made["half-a-gib"] = Case(netbsd_node(xen=dom0(dom0_memory=512 * MIB)))
     made["little-memory"] = Case(netbsd_node(xen=dom0(dom0_memory=256 * MIB)), ("NLN093",))

@@ -27,6 +27,11 @@ _PCIBACK = (
     ("etc/modprobe.d/xen-pciback.conf", 0o644),
     ("etc/systemd/system/nestlab-pciback.service", 0o644),
 )
+# Of disks, and of the controllers that a keyboard may hang on. initramfs-tools puts what they wait for beside them.
+_INITRD_DRIVERS = (
+    *("ahci", "ata_piix", "megaraid_sas", "mpt3sas", "mptsas", "mptspi", "nvme", "sym53c8xx"),
+    *("ehci_pci", "ohci_pci", "uhci_hcd", "xhci_pci"),
+)
 BRIDGES = "etc/nestlab/network"
 """Of one node alone: which bridges it has over which cards."""
 
@@ -96,4 +101,5 @@ def _values(node: Node) -> dict[str, Any]:
         "kernel_default": kernel_default,
         "plain_kernel": boot.plain_kernel(node),
         "devices": dom0.pci_devices(node.xen),
+        "initrd_drivers": _INITRD_DRIVERS,
     }

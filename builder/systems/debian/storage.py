@@ -71,7 +71,6 @@ def megabytes(mib: int) -> int:
 def storage_of(node: Node, options: DebianInstall, machine: Machine) -> Storage:
     """Raises LabError for a layout that the installer or the firmware could not carry out."""
     disks, level = system_disks(node, machine)
-    _refuse_guesses(node, disks, machine)
     if level is not None:
         _refuse_names(node, disks)
     plain = level is None and options.layout == "plain"
@@ -88,17 +87,6 @@ def storage_of(node: Node, options: DebianInstall, machine: Machine) -> Storage:
     )
     _fits(node, storage)
     return storage
-
-
-def _refuse_guesses(node: Node, disks: tuple[MachineDisk, ...], machine: Machine) -> None:
-    """Names such as sda are given in the order in which disks answer, which differs from one start to the next (seen
-    with four disks on one controller): they are good for all of the disks, not for some."""
-    named = [disk for disk in machine.disks if disk.path.startswith("sd")]
-    if any(disk in disks for disk in named) and any(disk not in disks for disk in named):
-        raise LabError(
-            f"{node.name}: which of its {len(named)} disks is sda depends on which one answers first",
-            hint="use install.disk_names: by-id",
-        )
 
 
 def _refuse_names(node: Node, disks: tuple[MachineDisk, ...]) -> None:

@@ -61,7 +61,10 @@ SUSE = GuestHost(
     links=True,
     kernel="/boot/vmlinuz",
     ramdisk="/boot/initrd",
+    # grub2.spec of openSUSE, of 2.04 to 2.06; /usr/lib/grub2/x86_64-xen, which README.SUSE names, has a link to it
+    pvgrub2={"pv": "/usr/share/grub2/x86_64-xen/grub.xen"},
     packages={
+        "pvgrub2": ("grub2-x86_64-xen",),
         "libvirt": ("libvirt-daemon-xen", "libvirt-client"),
         "volume": ("lvm2",),
         "debian-installer": ("wget",),

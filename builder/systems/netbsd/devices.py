@@ -81,4 +81,4 @@ def _disks(node: Node, options: NetbsdInstall) -> tuple[MachineDisk, ...]:
 
 
 def _disk(disk: Disk, name: str) -> MachineDisk:
-    return MachineDisk(disk.name, name, disk.size, 4096 if disk.sector == "4Kn" else 512)
+    return MachineDisk(disk.name, name, disk.size, 4096 if disk.sector == "4Kn" else 512, disk.bus)

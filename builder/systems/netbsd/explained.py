@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
+from builder.systems.living import LivingSetting
 from builder.systems.netbsd.judge.codes import CODES
 from builder.systems.netbsd.phases import boots
 
-__all__ = ["CAUSES", "CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD", "LIVING"]
 
 CAUSES = of_boots(boots("poweroff"))
 """Why an installation or a boot of such a host may have failed."""
@@ -104,3 +105,97 @@ DEAD: Mapping[str, DeadSetting] = {
         source=f"{_HOWTO}; {_TOOLS}: xl.1",
     ),
 }  # fmt: skip
+
+LIVING: Mapping[str, LivingSetting] = {
+    "menu=Xen:load": LivingSetting(
+        does="The entry of the boot menu that loads dom0's kernel, and Xen before it.",
+        file="/boot.cfg",
+        written="menu=Xen:load /netbsd-XEN3_DOM0.gz",
+        lab="xen: and kernel.arguments; install.menu_timeout",
+        source=f"{_HOWTO}; boot.cfg(5)",
+    ),
+    "dom0_mem": LivingSetting(
+        does="dom0's memory; 512M or more, since with 256M kernels were not found to start.",
+        file="/boot.cfg",
+        written="multiboot /xen.gz dom0_mem=",
+        lab="xen.dom0_memory",
+        source=_HOWTO,
+    ),
+    "console=pc": LivingSetting(
+        does="dom0's console on the screen; without it, it is where Xen's is.",
+        file="/boot.cfg",
+        written="load /netbsd-XEN3_DOM0.gz console=pc",
+        lab="xen.console: vga",
+        source=_HOWTO,
+    ),
+    "com1": LivingSetting(
+        does="Speed of Xen's first serial port, which NetBSD calls com0.",
+        file="/boot.cfg",
+        written="console=com1 com1=",
+        lab="xen.com1, xen.console",
+        source=_HOWTO,
+    ),
+    "pciback.hide": LivingSetting(
+        does="PCI devices that dom0 leaves to guests: an argument of its kernel, not of Xen.",
+        file="/boot.cfg",
+        written="pciback.hide=(03:00.0)",
+        lab="xen.pciback_hide",
+        source=f"{_HOWTO}; {_DOM0}",
+    ),
+    "xencommons": LivingSetting(
+        does="The service that starts xenstored and xenconsoled. It cannot be started anew while guests run.",
+        file="/etc/rc.conf",
+        written="xencommons=YES",
+        lab="not said: every host has it",
+        source=f"{_HOWTO}; {_TOOLS}",
+    ),
+    "xendomains": LivingSetting(
+        does="Guests that start and go down with the host, in this order.",
+        file="/etc/rc.conf",
+        written="xendomains=",
+        lab="guests: autostart: true",
+        source=_HOWTO,
+    ),
+    "examples/rc.d/xen*": LivingSetting(
+        does="The packages' scripts of services, which are copied to /etc/rc.d.",
+        file="install.sh",
+        written="/usr/pkg/share/examples/rc.d/xen*",
+        lab="not said: done by the installation",
+        source=f"{_HOWTO}; {_TOOLS}",
+    ),
+    "brconfig": LivingSetting(
+        does="The bridge that guests and the card are on.",
+        file="/etc/ifconfig.bridge0",
+        written="!brconfig bridge0 add wm0",
+        lab="xen.bridge, networks:",
+        source=f"{_HOWTO}, whose file lacks create and up; ifconfig.if(5)",
+    ),
+    "NAT": LivingSetting(
+        does="Guests behind the host's address instead of beside it: a bridge of their own, and npf.",
+        file="/etc/npf.conf",
+        written="map ",
+        lab="install.guests: {mode: nat}",
+        source=f"{_HOWTO}, which leaves it open; npf.conf(5)",
+    ),
+    "MAKEDEV vnd4": LivingSetting(
+        does="Nodes for more than four disks of guests that are files; the first four are always there.",
+        file="install.sh",
+        written=" vnd4",
+        lab="guests: disks: as many as there are",
+        source=_HOWTO,
+    ),
+    "installboot": LivingSetting(
+        does="The boot blocks; those of a mirror go on both of its disks.",
+        file="install.sh",
+        written="installboot -v",
+        lab="raid: [{level: 1, ...}] for a mirror",
+        source=f"{_HOWTO}; installboot(8)",
+    ),
+    "powerd": LivingSetting(
+        does="Answers the power button, which is how the host and its guests are shut down.",
+        file="/etc/rc.conf",
+        written="powerd=YES",
+        lab="not said: hosts and guests have it",
+        source=_HOWTO,
+    ),
+}

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
+from builder.systems.living import LivingSetting
 from builder.systems.rhel.judge.codes import CODES
 from builder.systems.rhel.phases import boots
 from builder.systems.rhel.releases import RELEASES
 
-__all__ = ["CAUSES", "CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD", "LIVING"]
 
 CAUSES = of_boots(boot for release in RELEASES.values() for boot in boots(release, "poweroff"))
 """Why an installation or a boot of such a host may have failed."""
@@ -45,5 +46,45 @@ DEAD: Mapping[str, DeadSetting] = {
         today="inst.ks=, inst.repo=, inst.stage2=; nestlab writes ks= for release 6 alone",
         why="releases 7 and 8 still take the names without their prefix; from 9 on they are passed over",
         source="anaconda dracut: check_removed_no_inst_arg",
+    ),
+}
+
+_RECIPE = "the RAID10 recipe for four disks, of CentOS 6"
+
+LIVING: Mapping[str, LivingSetting] = {
+    "--level=RAID10": LivingSetting(
+        does="The array that carries the volume group; /boot is on RAID1, which every boot loader reads.",
+        file="ks.cfg",
+        written="--level=RAID10",
+        lab="raid: [{level: 10, disks: [...]}]",
+        source=_RECIPE,
+    ),
+    "--pesize=65536": LivingSetting(
+        does="Extents of the volume group, in KiB.",
+        file="ks.cfg",
+        written="--pesize=65536",
+        lab="install.extent: 64MiB",
+        source=f"{_RECIPE}; blivet: powers of two",
+    ),
+    "SystemRoot": LivingSetting(
+        does="Name of the volume of /, which takes all that swap leaves.",
+        file="ks.cfg",
+        written="--name=SystemRoot",
+        lab="install.volume_group; the volumes' names are always SystemRoot and SystemSwap",
+        source=_RECIPE,
+    ),
+    "discard": LivingSetting(
+        does="Blocks that are freed are told to the disk, in fstab's options or once a week by fstrim.timer.",
+        file="ks.cfg",
+        written="--fsoptions=defaults,discard",
+        lab="install.trim: discard, timer or off",
+        source=_RECIPE,
+    ),
+    "pcie_aspm=off": LivingSetting(
+        does="No power saving of PCI Express, at which cards of 82574L (boards X9SCM and X9SCL) lose their network.",
+        file="ks.cfg",
+        written="pcie_aspm=off",
+        lab="install.quirks: [x9scm-nic]",
+        source="inferred: the parameter is lost from the text that tells of it, and this one helped like boards",
     ),
 }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from builder.systems.causes import of_boots
 from builder.systems.dead import DeadSetting
+from builder.systems.living import LivingSetting
 from builder.systems.xcpng.judge.codes import CODES
 from builder.systems.xcpng.phases import boots
 
-__all__ = ["CAUSES", "CODES", "DEAD"]
+__all__ = ["CAUSES", "CODES", "DEAD", "LIVING"]
 
 CAUSES = of_boots(boots("fresh", "poweroff"))
 """Why an installation or a boot of such a host may have failed."""
@@ -41,5 +42,15 @@ DEAD: Mapping[str, DeadSetting] = {
         today="network_device= chooses the card, map_netdev= gives cards their names; nestlab writes the first",
         why="the installer has no argument of that name, and passes over those that it does not know",
         source="host-installer init and doc/parameters.txt",
+    ),
+}
+
+LIVING: Mapping[str, LivingSetting] = {
+    "dom0_mem": LivingSetting(
+        does="dom0's memory. No answer file can say it: a script of the installation asks xen-cmdline of the new host.",
+        file="filesystem-populated.sh",
+        written="dom0_mem=",
+        lab="xen.dom0_memory; on a host that is there: nestlab procedure run LAB NODE dom0-memory",
+        source="XCP-ng docs, dom0 memory; host-installer backend.py",
     ),
 }

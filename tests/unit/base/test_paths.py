@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from builder import paths
-from builder.errors import HostLacks, Interrupted
+from builder.errors import HostLacks, Interrupted, LabError
 from builder.paths import Busy, Places, data_dir, is_locked, locked, private_dir, write_atomic
 
 
@@ -134,3 +134,9 @@ def test_a_folder_that_somebody_keeps_removing_can_be_locked_in(tmp_path: Path) 
     finally:
         over.set()
         remover.join()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../labs"])
+def test_a_lab_has_no_folder_outside_of_its_own(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="cannot be the name of a lab"):
+        Places(tmp_path / "state", tmp_path / "cache", tmp_path / "run").lab(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,21 @@ from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.options import parse_options
 from builder.procedures.page import index, page
 from builder.systems import traits
-from ci.nightly.procedures import LABS, RELEASES, drilled, judge, lab_text, on_lab, units
+from ci.nightly.procedures import (
+    FAILING,
+    FAILURES,
+    LABS,
+    OTHERWISE,
+    RELEASES,
+    drill,
+    drilled,
+    judge,
+    lab_text,
+    on_lab,
+    packages,
+    units,
+)
+from tests.support.repo import ROOT
 
 
 def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[str, Any]:
@@ -26,7 +41,12 @@ def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[s
 
 def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None:
     names = {unit.name for unit in units()}
-    assert names == {f"{release}-{name}" for release in RELEASES for name in (*drilled(), "guest-migrate", "multipath")}
+    more = ("guest-migrate", "multipath", "raid-storage", "raid-storage-10-sdb+sdc+sdd")
+    assert {f"{release}-{name}" for release in RELEASES for name in (*drilled(), *more)} <= names
+    assert len(names) == len(units())
+    assert all(parse_options(load_procedure(name), given) for name, given in OTHERWISE)
+    text = (ROOT / FAILURES).read_text()
+    assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
     assert "tls-certificate" not in drilled()
     for release in RELEASES:
@@ -34,12 +54,7 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
         assert (lab.nodes[0].system, lab.nodes[0].release) == ("debian", release)
 
 
-@pytest.mark.parametrize(("name", "node", "procedure"), LABS)
-@pytest.mark.parametrize("release", RELEASES)
-def test_what_needs_more_than_a_host_has_an_example_lab(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, node: str, procedure: str, release: str
-) -> None:
-    """The lab as it is brought up, and what is asked of it."""
+def test_hosts_have_the_packages_that_a_drill_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
     def keep(*words: Any) -> dict[str, bool]:
@@ -48,12 +63,40 @@ def test_what_needs_more_than_a_host_has_an_example_lab(
 
     monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
     desk: Any = SimpleNamespace(folder=tmp_path)
-    assert on_lab(name, node, procedure, release, desk) == {"ok": True}
+    for name, given in (("vif-tx-off", {}), ("nic-quirk", {}), OTHERWISE[0]):
+        assert drill("13", name, given, desk) == {"ok": True}
+    nat = seen.pop()
+    assert nat[0] == tmp_path / "procedures-13-more.yaml" and nat[1] == "13-bridge-xenbr8-10.98.0.1_24-true"
+    assert nat[2] == ["bridge", "name=xenbr8", "address=10.98.0.1/24", "nat=true"]
+    more, plain = (parse_lab(words[0].read_bytes(), traits()).lab.nodes[0] for words in seen)
+    assert (
+        more.packages == packages() == ("ethtool", "logrotate", "net-tools", "nftables", "rsyslog")
+        and plain.packages == ()
+    )
+    assert {words[0] for words in seen} == {tmp_path / "procedures-13-more.yaml", tmp_path / "procedures-13.yaml"}
+
+
+@pytest.mark.parametrize("needs", LABS)
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_needs_more_than_a_host_has_an_example_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: tuple[str, str, str, dict[str, str]], release: str
+) -> None:
+    """The lab as it is brought up, and what is asked of it."""
+    name, node, procedure, more = needs
+    seen: list[Any] = []
+
+    def keep(*words: Any) -> dict[str, bool]:
+        seen.append(words)
+        return {"ok": True}
+
+    monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
+    desk: Any = SimpleNamespace(folder=tmp_path)
+    assert on_lab(name, node, procedure, more, release, desk) == {"ok": True}
     lab = parse_lab(seen[0][0].read_bytes(), traits()).lab
     assert lab.name == f"{name}-{release}" and {each.release for each in lab.nodes} == {release}
     assert node in {each.name for each in lab.nodes} and seen[0][2][0] == procedure
     given = dict(word.split("=") for word in seen[0][2] if "=" in word)
-    assert parse_options(load_procedure(procedure), given) is not None
+    assert parse_options(load_procedure(procedure), given) is not None and more.items() <= given.items()
     assert seen[0][2][-2:] == ["--node", node]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from builder.cli import boundary, frame
 from builder.errors import HostLacks, Interrupted, LabError, LabFileError, Problem, TimedOut, UsageError
@@ -48,6 +51,12 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         (Interrupted("stopped"), 130, "error: stopped\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (
+            OSError(errno.ENOSPC, "No space left on device", "/srv/x"),
+            1,
+            "error: /srv/x cannot be written: No space left on device\n"
+            "  hint: make room where the output goes; `nestlab doctor` shows nestlab's own folders\n",
+        ),
+        (
             LabFileError("x.yaml", [Problem("lab-size", "bad", "good", line=3, column=5)]),
             2,
             "x.yaml:3:5: bad [lab-size]\n  hint: good\n",
@@ -74,6 +83,25 @@ def test_statuses_of_the_guest_are_left_to_the_guest(
     error: BaseException, status: int, name: str, ending: Callable[..., int]
 ) -> None:
     assert ending(_raise(error), name) == status
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "usage"),
+    [
+        ("up", "Missing argument 'LAB'", "nestlab up [OPTIONS] LAB"),
+        ("up --job 3 x", "No such option", "nestlab up [OPTIONS] LAB"),
+        ("validat x", "No such command 'validat'. Did you mean validate?", "nestlab [OPTIONS] COMMAND [ARGS]..."),
+        ("media build", "where to? Give --out FILE, --out - or --in-place", "nestlab media build [OPTIONS] [LAB NODE]"),
+    ],
+)
+def test_wrong_usage_has_the_form_of_all_errors(
+    words: str, said: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert boundary.guarded(words.split()) == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {said}")
+    assert second == f"  usage: {usage}"
+    assert third == f"  hint: {usage.partition(' [')[0]} --help"
 
 
 def test_a_verb_returns_its_status(ending: Callable[..., int]) -> None:
@@ -130,6 +158,49 @@ def test_a_closed_stderr_does_not_hide_the_status() -> None:
     done = subprocess.run(command("status", "nothing"), stdout=subprocess.PIPE, stderr=writing, cwd=ROOT, check=False)
     os.close(writing)
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["systems"], ["schema"]], ids=lambda words: words[0])
+def test_a_full_disk_under_stdout_is_said(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    first, hint = done.stderr.decode().splitlines()
+    assert first == "error: nothing more can be written: No space left on device"
+    assert "make room" in hint
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_bug(closed: str) -> None:
+    line = f'exec "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command("systems")], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("debian" in done.stdout) is (" >&-" not in f" {closed}")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
+def test_letters_that_the_locale_lacks(encoding: str, tmp_path: Path) -> None:
+    lab = tmp_path / "euro.yaml"
+    lab.write_text('name: euro\ndescription: "€ and é"\nnodes: {a: {system: tiny}}\n', "utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for how, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        argv = command("plan", str(lab), "-o", how)
+        done = subprocess.run(argv, capture_output=True, cwd=ROOT, check=False, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert read(done.stdout.decode(encoding.partition(":")[0]))["lab"]["description"] == "€ and é"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_a_name_that_is_no_text(encoding: str, tmp_path: Path) -> None:
+    lab = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.yaml"
+    with open(lab, "w") as file:
+        file.write("name: odd\nnodes: {a: {system: tiny}}\n")
+    done = subprocess.run([*command("validate", "--no-limits"), lab], capture_output=True, cwd=ROOT, check=False,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (lab in done.stdout) is encoding.startswith("utf-8")
 
 
 def test_nothing_given_is_help_and_usage() -> None:

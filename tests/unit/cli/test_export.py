@@ -86,7 +86,7 @@ def test_what_fails_leaves_the_folder_as_it_was(tmp_path: Path, capsys: Capture)
     out = tmp_path / "out"
     assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out) == 0
     before = sorted(path.name for path in out.iterdir())
-    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out, "--uplink", "no bridge, really") == 1
+    assert run("export", path_of("xcp-ng-8.3"), "--to", "xl", "--out", out, "--uplink", "no bridge, really") == 2
     assert "not the name of a bridge" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

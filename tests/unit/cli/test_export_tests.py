@@ -68,6 +68,16 @@ def test_two_pools_by_the_names_of_their_hosts(lab: Path, capsys: Capture) -> No
     assert err == ""
 
 
+def test_disks_that_nobody_can_tell_apart(lab: Path, capsys: Capture) -> None:
+    """By their identity the installer tells them apart; the suite knows no other names than sda."""
+    text = POOLS.replace("install: {", "install: {disk_names: by-id, ")
+    lab.write_text(
+        text.replace("name: spare,", "name: spare, bus: lsilogic,").replace("name: big,", "name: big, bus: ide,")
+    )
+    assert guarded(["export", str(lab), "--to", "xcp-ng-tests"]) == 2
+    assert "depends on which controller answers first" in capsys.readouterr().err
+
+
 def test_pools_as_they_are_said(lab: Path, capsys: Capture) -> None:
     assert guarded(["export", str(lab), "--to", "xcp-ng-tests", "--pool", "b1,a2", "--pool", "a1"]) == 0
     assert options(capsys.readouterr().out)[0] == ["10.50.0.21", "10.50.0.11"]

@@ -18,6 +18,7 @@ from builder.errors import LabError, LabFileError, UsageError
 from builder.model.load import HostLimits
 from builder.model.plan import File
 from builder.model.units import GIB
+from builder.paths import data_dir
 
 PACKAGE = Path(codes.__file__).parents[1]
 LAB = """\
@@ -119,6 +120,14 @@ def test_plan_is_data_and_a_table(run: Run) -> None:
     assert "disk0:" in table
 
 
+def test_settings_of_one_installer_say_whose_they_are(run: Run) -> None:
+    rows = json.loads(run("settings", "-o", "json").stdout)
+    whose = {row["system"] for row in rows if row["setting"] == "nodes.*.install.delivery"}
+    assert whose == {"debian", "rhel", "suse", "xcpng"}
+    assert {row["system"] for row in rows if "install." not in row["setting"]} == {"-"}
+    assert "system   xcpng" in run("explain", "install.sr_type").stdout
+
+
 def test_plan_of_a_bad_file_is_refused_with_all_problems(run: Run) -> None:
     error = run("plan", "bad.yaml").exception
     assert isinstance(error, LabFileError)
@@ -129,6 +138,14 @@ def test_an_unknown_name_is_not_a_file(run: Run) -> None:
     error = run("plan", "nothing").exception
     assert isinstance(error, LabError)
     assert "no lab named nothing is up" in error.message
+    assert "./nothing.yaml" in (error.hint or "")
+
+
+def test_the_example_of_a_name_is_named(run: Run) -> None:
+    for verb in ("plan", "up", "export --to xl", "validate"):
+        done = run(*verb.split(), "tiny")
+        said = f"{getattr(done.exception, 'hint', '')}{done.stderr}"
+        assert str(data_dir("labs") / "tiny.yaml") in said, verb
 
 
 def test_render_writes_what_it_lists(run: Run, tmp_path: Path) -> None:
@@ -205,6 +222,64 @@ def test_explain(run: Run) -> None:
     error = run("explain", "lab-sise").exception
     assert isinstance(error, UsageError)
     assert "lab-size" in (error.hint or "")
+
+
+# Settings as old documents about Xen hosts name them, by the hosts that they are about.
+NAMED = {
+    "debian": (
+        "xen-linux-system xen-qemu-dm 686-bigmem dpkg-divert 20_linux_xen bridge_ports bridge_stp bridge_fd "
+        "bridge_waitport /etc/network/interfaces network-script dom0_mem GRUB_CMDLINE_XEN GRUB_CMDLINE_XEN_DEFAULT "
+        "GRUB_CMDLINE_LINUX xend-config.sxp dom0-min-mem enable-dom0-ballooning dom0-cpus XENDOMAINS_RESTORE "
+        "XENDOMAINS_SAVE pciback.hide /etc/initramfs/modules pci=nomsi GRUB_SERIAL_COMMAND GRUB_TERMINAL GRUB_TIMEOUT "
+        "com1 earlyprintk inittab xen-create-image pygrub pvgrub2 xen.independent_wallclock clocksource xm "
+        "unmodified_drivers"
+    ),
+    "suse": (
+        "GRUB_CMDLINE_XEN_DEFAULT autoballoon LIBXL_HOTPLUG_TIMEOUT max_loop modprobe.conf.local kernel-xen menu.lst "
+        "xen2libvirt /lib/tls vm-install 8002 blktap mem= SummaSketch ifplugd NetworkManager pciback xen_server "
+        "grub.xen 00:16:3e xen-dbg"
+    ),
+    "netbsd": (
+        "menu=Xen dom0_mem console=pc com1 XEN3PAE_DOM0 xentools48 xencommons xendomains examples/rc.d "
+        "brconfig MAKEDEV NAT installboot powerd INSTALL_XEN3PAE_DOMU xencons pciback.hide /kern/xen/pci"
+    ),
+    "rhel": "zerombr location=partition driveorder pesize SystemRoot discard pcie_aspm RAID10 ks=",
+    "xcpng": "dom0_mem netinstall-gpg-check zap-utility-partitions netdevice",
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "word"), [(system, word) for system, words in NAMED.items() for word in words.split()]
+)
+def test_what_documents_name_is_known(run: Run, system: str, word: str) -> None:
+    rows = json.loads(run("explain", word, "-o", "json").stdout)
+    mine = [row for row in rows if row.get("setting", "").startswith(f"{system}: ")]
+    assert mine
+    for row in mine:
+        assert (row.keys() >= {"was", "today", "why"}) != (row.keys() >= {"does", "written", "lab file"})
+
+
+@pytest.mark.parametrize(
+    ("begun", "word"),
+    [("NLD07", "NLD073"), ("lab-siz", "lab-size"), ("xend-", "xend-config.sxp"), ("GRUB_CM", "GRUB_CMDLINE_XEN")],
+)
+def test_what_can_be_explained_is_completed(begun: str, word: str) -> None:
+    done = CliRunner().invoke(root, [], prog_name="nestlab", complete_var="_NESTLAB_COMPLETE", env={
+        "_NESTLAB_COMPLETE": "bash_complete", "COMP_WORDS": f"nestlab explain {begun}", "COMP_CWORD": "2",
+    })  # fmt: skip
+    found = [line.removeprefix("plain,") for line in done.output.split()]
+    assert word in found and all(each.startswith(begun) for each in found)
+
+
+def test_a_code_that_is_misspelt_has_neighbours(run: Run) -> None:
+    error = run("explain", "NLD73").exception
+    assert isinstance(error, UsageError) and "NLD073" in (error.hint or "")
+
+
+def test_words_inside_of_others_are_the_last_resort(run: Run) -> None:
+    (row,) = json.loads(run("explain", "noreboot", "-o", "json").stdout)
+    assert row["setting"] == "nodes.*.xen.noreboot"
+    assert isinstance(run("explain", "e").exception, UsageError)
 
 
 def used_codes() -> set[str]:

@@ -75,6 +75,24 @@ def test_every_option_has_a_variable_and_a_help(verb: Verb, command: click.Comma
     assert command.context_settings.get("auto_envvar_prefix", "NESTLAB") == "NESTLAB"
 
 
+@pytest.mark.parametrize(("verb", "command"), ALL)
+def test_help_is_written_alike(verb: Verb, command: click.Command, runner: CliRunner) -> None:
+    """What options take has a name of its own, the same for the same thing; a default of nothing is not shown."""
+    said = runner.invoke(command, ["--help"]).output
+    assert '[default: ""]' not in said and "[default: 0]" not in said.partition("--verbose")[2]
+    for option in (p for p in command.params if isinstance(p, click.Option)):
+        if isinstance(option.type, click.Path):
+            kinds = {"FILE", "REPORT", "VENDOR.ISO", "DEVICE", None} if option.type.file_okay else {"DIR", None}
+            assert option.metavar in kinds, option.name
+
+
+@pytest.mark.parametrize("words", ["net link", "net LAB link", "disk order", "disk some-lab order"])
+def test_commands_on_a_lab_explain_themselves_without_one(words: str, runner: CliRunner) -> None:
+    done = runner.invoke(root, [*words.split(), "--help"])
+    assert done.exit_code == 0
+    assert re.search(r"Usage: nestlab (net|disk) LAB (link|order) \[OPTIONS\] NODE", done.output)
+
+
 def test_an_option_comes_from_the_environment(runner: CliRunner) -> None:
     assert runner.invoke(root, ["ls", "-o", "json"]).output == "[]\n"
     assert runner.invoke(root, ["ls"], env={"NESTLAB_LS_OUTPUT": "json"}).output == "[]\n"
@@ -106,7 +124,7 @@ def test_variables_are_called_after_options(verb: Verb, command: click.Command, 
 
 def test_a_variable_called_version_is_not_the_option(runner: CliRunner) -> None:
     done = runner.invoke(root, ["ls"], env={"NESTLAB_VERSION": "1.0", "NESTLAB_HELP": "x"})
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def shelve(places: Places, key: str, size: int = 1 << 20) -> None:
 
 
 def test_an_empty_shelf(run: Run) -> None:
-    assert run("ls").output == ""
+    assert (run("ls").stdout, run("ls").stderr) == ("", "no image is in the cache\n")
     assert json.loads(run("ls", "-o", "json").output) == []
     assert json.loads(run("prune", "-o", "json").output) == []
 
@@ -57,12 +57,21 @@ def test_ls_and_prune(run: Run, places: Places) -> None:
     assert [row["key"][0] for row in json.loads(run("ls", "-o", "json").output)] == ["a", "b"]
     assert run("ls", "-o", "name").output.split() == ["a" * 64, "b" * 64]
     table = run("ls").output.splitlines()
+    assert table[0].split() == ["IMAGE", "KIND", "RELEASE", "SIZE", "AGE", "UNUSED"]
     assert table[1].split()[:3] == ["a" * 12, "initramfs", "13"]
     assert json.loads(run("prune", "--max-size", "5MiB", "-o", "json").output) == []
     assert json.loads(run("prune", "--max-size", "1.5MiB", "-o", "json").output) == ["a" * 64]
     with ImageStore(places.cache).in_use("b" * 64):
         assert json.loads(run("prune", "--max-size", "0", "-o", "json").output) == []
     assert json.loads(run("prune", "--max-size", "0", "-o", "json").output) == ["b" * 64]
+
+
+def test_a_lab_that_needs_no_image_is_told(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "metal.yaml"
+    file.write_text("name: metal\nnodes: {a: {system: netbsd, source: {medium: x.iso}}}\n")
+    done = run("build", str(file))
+    assert (done.exception, done.stdout) == (None, "")
+    assert "no node of lab metal boots from an image" in done.stderr
 
 
 @pytest.mark.parametrize("size", ["5", "5GB", "-1GiB", "all"])

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli.boundary import guarded
 from builder.cli.labs import existing, is_file_argument, lab_id
 from builder.errors import UsageError
 from builder.paths import data_dir
+
+
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place where nestlab's own folders are."""
+    for name in ("STATE", "RUNTIME", "CACHE"):
+        monkeypatch.setenv(f"NESTLAB_{name}", str(tmp_path / name))
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -61,4 +70,36 @@ def test_a_missing_file_is_looked_for_among_the_examples(tmp_path: Path, monkeyp
     assert str(data_dir("labs") / "tiny.yaml") in (refused.value.hint or "")
     with pytest.raises(UsageError) as refused:
         existing("labs/no-such.yaml")
-    assert "nestlab ls" in (refused.value.hint or "")
+    assert "nestlab ls" in (refused.value.hint or "") and str(data_dir("labs")) in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "-", "Lab", "a b", "demo.json", "x" * 33])
+def test_what_is_no_name_names_no_folder(text: str, private: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`nestlab down "$LAB"` with LAB unset, or `..`, would else take the folder of all labs away."""
+    precious = private / "STATE" / "labs" / "other" / "lock"
+    precious.parent.mkdir(parents=True)
+    precious.touch()
+    for verb in ("down", "status", "plan", "test"):
+        assert guarded([verb, "--", text]) == 2
+        assert f"{text!r} is neither a lab file nor the name of a lab" in capsys.readouterr().err
+    assert precious.exists()
+
+
+@pytest.mark.usefixtures("private")
+@pytest.mark.parametrize(
+    "verb", [["status"], ["test"], ["net"], ["disk"], ["console"], ["procedure", "drill", "--all"]]
+)
+def test_the_way_to_a_lab_that_is_not_up_is_told(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(data_dir("labs") / "tiny.yaml")
+    assert guarded([*verb, file]) == 1
+    assert capsys.readouterr().err == f"error: lab tiny is not up\n  hint: nestlab up {file}\n"
+    assert guarded([*verb, "tiny"]) == 1
+    assert capsys.readouterr().err == "error: lab tiny is not up\n  hint: `nestlab ls` lists the labs that are\n"
+
+
+@pytest.mark.usefixtures("private")
+@pytest.mark.parametrize(("verb", "said"), [("ls", "no lab is up"), ("reap", "nothing was left behind")])
+def test_nothing_is_said_to_people_alone(verb: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, out, err in (([verb], "", f"{said}\n"), (["-q", verb], "", ""), ([verb, "-o", "json"], "[]\n", "")):
+        assert guarded(words) == 0
+        assert capsys.readouterr() == (out, err)

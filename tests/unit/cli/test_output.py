@@ -44,8 +44,32 @@ def test_columns_line_up_and_are_never_cut() -> None:
     ]
 
 
+def test_texts_go_on_below_on_a_narrow_terminal() -> None:
+    rows = [["a.long.setting", "one|two", "What it means, in a few words."], ["b", "-", "-"]]
+    assert columns(["setting", "takes", "meaning"], rows, width=43).splitlines() == [
+        "SETTING         TAKES    MEANING",
+        "a.long.setting  one|two  What it means, in",
+        "                         a few words.",
+        "b               -        -",
+    ]
+    assert columns(["setting", "takes", "meaning"], rows, width=200) == columns(["setting", "takes", "meaning"], rows)
+
+
+def test_no_column_gets_too_narrow_to_be_read() -> None:
+    lines = columns(["name", "said"], [["x" * 30, "word " * 20]], width=20).splitlines()
+    assert max(map(len, lines)) == 30 + 2 + 14 and len(lines) > 5
+    assert columns(["name", "said"], [["", ""]], width=20) == "NAME  SAID\n"
+
+
 def test_fields() -> None:
     assert fields({"a": 1, "long": ""}) == "a     1\nlong"
+    told = {"setting": "memory", "source": "https://example.org/a-long-address, a section of it"}
+    assert fields(told, width=34).splitlines() == [
+        "setting  memory",
+        "source   https://example.org/a-long-address,",
+        "         a section of it",
+    ]
+    assert fields({"a": ""}, width=34) == "a"
 
 
 @pytest.mark.parametrize(

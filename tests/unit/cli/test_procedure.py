@@ -10,7 +10,9 @@ import pytest
 
 from builder.cli.boundary import guarded
 from builder.model.host import World
-from builder.procedures import PROCEDURES
+from builder.procedures import PROCEDURES, load_procedure
+from builder.procedures.api import same
+from builder.procedures.options import describe_options, parse_options, split_options
 from tests.support.fake_dom0 import FakeDom0
 from tests.support.fake_host import world
 
@@ -42,6 +44,14 @@ def test_ls_names_every_procedure_with_its_options(capsys: pytest.CaptureFixture
     assert {"name", "title", "dialects", "options", "summary", "drilled"} == set(rows[0])
     assert guarded(["procedure", "ls"]) == 0
     assert capsys.readouterr().out.startswith("PROCEDURE")
+
+
+@pytest.mark.parametrize("name", PROCEDURES)
+def test_defaults_that_ls_shows_can_be_given(name: str) -> None:
+    procedure = load_procedure(name)
+    if not any(field.is_required() for field in procedure.options.model_fields.values()):
+        words = [word for word in describe_options(procedure) if "=" in word]
+        assert parse_options(procedure, split_options(words)) == procedure.options()
 
 
 @pytest.mark.parametrize("name", PROCEDURES)
@@ -143,3 +153,25 @@ def test_a_drill_that_fails_says_where_and_ends_with_1(dom0: FakeDom0, capsys: p
 def test_a_drill_that_no_lab_can_do_says_why(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(["procedure", "drill", "here", "pci-hide"]) == 1
     assert "xen-pciback is a module" in capsys.readouterr().err
+
+
+def test_a_drill_is_left_out_where_its_packages_are_missing(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    """What dpkg says of a package that was there once is no reason to begin."""
+    dom0.answers["dpkg-query"] = "rc  logrotate\n"
+    assert guarded(["procedure", "drill", "here", "log-rotation"]) == 1
+    assert "packages: [logrotate]" in capsys.readouterr().err
+    assert dom0.changes == []
+
+
+def test_on_a_host_that_is_only_looked_at_a_drill_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, dom0: FakeDom0, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dom0.dialect = "xe"
+    fine = (same("logs", "rotated", "rotated"),)
+    monkeypatch.setattr("builder.procedures.log_rotation._Xe.check", lambda *_: fine)
+    dom0.answers["sh -c 'command -v logrotate'"] = "/usr/sbin/logrotate\n"
+    dom0.answers["xapi-wait-init-complete"] = ""
+    assert guarded(["procedure", "drill", "here", "log-rotation"]) == 0
+    (row,) = capsys.readouterr().out.splitlines()[1:]
+    assert row.split()[4:8] == ["yes", "yes", "yes", "yes"]
+    assert dom0.changes == ["reboot", "xapi-wait-init-complete 300"]

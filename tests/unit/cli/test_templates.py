@@ -97,6 +97,18 @@ def test_a_folder_of_names_that_we_do_not_have_is_refused(run: Run, tmp_path: Pa
     assert "# mine: poweroff" in run(*KICKSTART, "--templates", "mine").stdout
 
 
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_template_that_is_no_file_is_told(kind: str, run: Run, tmp_path: Path) -> None:
+    template = tmp_path / "mine/rhel/ks.cfg"
+    template.unlink()
+    if kind == "folder":
+        template.mkdir()
+    else:
+        template.symlink_to(tmp_path / "gone")
+    done = run(*KICKSTART, "--templates", "mine")
+    assert isinstance(done.exception, UsageError) and "mine/rhel/ks.cfg is no file" in done.exception.message
+
+
 @pytest.mark.parametrize("name", ["domain.cfg", "make/keys"])
 def test_templates_of_guests_are_enough(name: str, run: Run, tmp_path: Path) -> None:
     template = tmp_path / "guests-only/guests" / name

@@ -8,7 +8,7 @@ import pytest
 
 from builder.errors import UsageError
 from builder.procedures import load_procedure
-from builder.procedures.bridge import _rules_path, _unit_path
+from builder.procedures.bridge import _NO_FORWARD, _rules_path, _unit_path
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused
 from builder.procedures.options import parse_options
@@ -25,6 +25,7 @@ class Cards(FakeHost):
             "eth3": ("other", 1500, "card", []), "lo": ("-", 65536, "other", []),
         }  # fmt: skip
         self.enabled = self.nft_rules = False
+        self.forwards = "0"
         self.guests = ""
         super().__init__({
             "sh -c": self._shell,
@@ -41,11 +42,14 @@ class Cards(FakeHost):
     def _shell(self, argv: Sequence[str]) -> str | int:
         if "/brif" in argv[2] and "vif|tap" in argv[2]:
             return 1 if self.guests else ""
-        if "ip_forward" in argv[2]:
-            return "1\nchain postrouting { masquerade }\n" if self.nft_rules else "0\n"
+        if argv[2] == _NO_FORWARD:
+            self.forwards = "0"
+            return ""
+        if "nft list" in argv[2]:
+            return f"{self.forwards}\n" + "chain postrouting { masquerade }\n" * self.nft_rules
         rows = [f"link {name} {master} {mtu} {kind} {' '.join(own)}".strip()
                 for name, (master, mtu, kind, own) in self.links.items()]  # fmt: skip
-        return "\n".join([*rows, "way xenbr0", "way eth0", *(["nft"] * self.nft)]) + "\n"
+        return "\n".join([*rows, "way xenbr0", "way eth0", f"forwards {self.forwards}", *(["nft"] * self.nft)]) + "\n"
 
     def _enable(self, enabled: bool) -> str:
         self.enabled = enabled
@@ -58,6 +62,8 @@ class Cards(FakeHost):
                 self._ip(line.split()[1:])
             elif line.startswith("nft "):
                 self.nft_rules = line.startswith("nft -f")
+            elif line.startswith("sysctl "):
+                self.forwards = line[-1]
         return ""
 
     def _ip(self, words: list[str]) -> str:
@@ -98,8 +104,10 @@ def undo(host: FakeHost) -> Outcome:
         {},
     ],
 )
-def test_it_is_made_once_and_goes_again(options: dict[str, str]) -> None:
+@pytest.mark.parametrize("forwards", ["0", "1"])
+def test_it_is_made_once_and_goes_again(options: dict[str, str], forwards: str) -> None:
     host = Cards()
+    host.forwards = forwards
     before = {name: (*link[:3], [*link[3]]) for name, link in host.links.items()}
     done = do(host, **options)
     assert done.result == "applied" and all(each.ok for each in done.evidence)
@@ -107,7 +115,7 @@ def test_it_is_made_once_and_goes_again(options: dict[str, str]) -> None:
     host.changes.clear()
     assert (do(host, **options).result, host.changes) == ("unchanged", [])
     assert undo(host).result == "undone"
-    assert (host.links, host.enabled, host.nft_rules) == (before, False, False)
+    assert (host.links, host.enabled, host.nft_rules, host.forwards) == (before, False, False, forwards)
     assert _unit_path("xenbr9") not in host.files and _rules_path("xenbr9") not in host.files
 
 

@@ -13,7 +13,9 @@ from builder.errors import UsageError
 from builder.procedures import load_procedure, xlconf
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Refused, Unproven
+from builder.procedures.log_rotation import TIMER
 from builder.procedures.options import parse_options
+from builder.procedures.remote_syslog import JOURNAL, PATH
 from tests.support.fake_host import FakeHost, world
 
 INFO = "free_memory : 2700\nxen_commandline : placeholder dom0_mem=1024M,max:1024M\n"
@@ -92,10 +94,16 @@ class Vifs(FakeHost):
             {
                 "sh -c 'command -v ethtool'": "/usr/sbin/ethtool\n",
                 "ethtool -K": self._switch,
-                "sh -c": lambda _: "".join(f"{vif} {now}\n" for vif, now in self.vifs.items()),
+                "sh -c": self._sh,
             },
             {xlconf.PATH: conf},
         )
+
+    def _sh(self, argv: Sequence[str]) -> str:
+        if "hotplug-status" in argv[2]:
+            assert argv[4].endswith("/vif-nestlab-tx-off") and argv[-2:] == ["bridge", "xenbr0"]
+            return "status=connected\nerror=\ntx=off\n"
+        return "".join(f"{vif} {now}\n" for vif, now in self.vifs.items())
 
     def _switch(self, argv: Sequence[str]) -> str:
         assert argv[3] == "tx"
@@ -130,6 +138,9 @@ def test_the_script_runs_the_one_below_and_then_ethtool(tmp_path: Path) -> None:
     for name in ("vif-nestlab-tx-off", "vif-bridge", "ethtool"):
         (tmp_path / name).chmod(0o755)
 
+    (tmp_path / "xenstore-read").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "xenstore-read").chmod(0o755)
+
     def xl(word: str) -> tuple[str, int]:
         done = subprocess.run([script, word, "type_if=vif"], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "vif": "vif7.0"},
                               capture_output=True, text=True, check=False)  # fmt: skip
@@ -151,18 +162,70 @@ def test_reasons_against_it_on_plain_xen() -> None:
 
 
 def test_the_log_goes_to_another_machine_until_that_is_undone() -> None:
-    host = FakeHost({"sh -c 'command -v rsyslogd'": "", "rsyslogd -N1": "", "systemctl restart": "", "sh -c": "yes\n"})
+    host = FakeHost({"sh -c 'command -v rsyslogd'": "", "rsyslogd -N1": "", "systemctl restart": "", "sh -c": "23\n",
+                     "mkdir -p": ""})  # fmt: skip
     assert do(host, "remote-syslog", server="192.0.2.7").result == "applied"
-    assert host.files["/etc/rsyslog.d/zz-nestlab-remote.conf"].endswith(b"*.* @192.0.2.7:514\n")
-    assert host.changes[-2:] == ["rsyslogd -N1", "systemctl restart rsyslog"]
+    assert b'*.* action(type="omfwd" target="192.0.2.7" port="514" ' in host.files[PATH]
+    assert host.changes[2:5] == [f"write {PATH}", "rsyslogd -N1", "systemctl restart rsyslog"]
+    assert host.files[JOURNAL].endswith(b"ForwardToSyslog=yes\n")
+    assert host.changes[-1] == "systemctl restart systemd-journald"
     assert do(host, "remote-syslog", server="192.0.2.7").result == "unchanged"
     assert undo(host, "remote-syslog").result == "undone"
-    assert "/etc/rsyslog.d/zz-nestlab-remote.conf" not in host.files
-    host.answers["sh -c"] = "no\n"
-    with pytest.raises(Unproven, match="seen no"):
+    assert not {PATH, JOURNAL} & set(host.files)
+    assert host.changes.count("systemctl restart systemd-journald") == 2
+    host.answers["sh -c"] = "19\n"
+    with pytest.raises(Unproven, match="expected 20 or more, seen 19"):
         do(host, "remote-syslog", server="192.0.2.7")
 
 
 def test_a_host_without_rsyslogd_is_told() -> None:
     with pytest.raises(Refused, match="no-rsyslog"):
         do(FakeHost({}), "remote-syslog", server="192.0.2.7")
+
+
+class Logs(FakeHost):
+    """A host whose logrotate does what its rule says; `timer` is what systemd says of logrotate's own."""
+
+    def __init__(self, timer: str, *, sticky: bool = False) -> None:
+        self.timer, self.sticky = timer, sticky
+        rounds = ("large.log.1 small.log", "large.log.1 large.log.2.gz small.log",
+                  "large.log.1 large.log.2.gz large.log.3.gz small.log")  # fmt: skip
+        super().__init__({
+            "sh -c 'command -v logrotate'": "/usr/sbin/logrotate\n",
+            "logrotate -d": "",
+            "sh -c 'grep -ls": "",
+            "sh -c": lambda argv: "".join(f"{n}: {files}\n" for n, files in enumerate(rounds, 1))
+            if "truncate" in argv[2] else self._when(),
+            f"systemctl is-enabled {TIMER}": lambda _: self.timer,
+            f"systemctl unmask {TIMER}": lambda _: self._set("disabled"),
+            f"systemctl mask {TIMER}": lambda _: self._set("masked"),
+            f"systemctl enable --now {TIMER}": lambda _: self._set("enabled"),
+            f"systemctl disable --now {TIMER}": lambda _: self._set("disabled"),
+        })  # fmt: skip
+
+    QUESTIONS = (*FakeHost.QUESTIONS, "systemctl is-enabled", "logrotate -d")
+
+    def _set(self, timer: str) -> str:
+        self.timer = self.timer if self.sticky else timer
+        return ""
+
+    def _when(self) -> str:
+        return "Sun 2026-11-22 00:00:00 UTC\n" if self.timer == "enabled" else ""
+
+
+@pytest.mark.parametrize("timer", ["enabled", "disabled", "masked"])
+def test_logs_are_rotated_each_day_until_undone(timer: str) -> None:
+    """A timer that is masked, as in the images of labs, rotates nothing whatever the rule says."""
+    host = Logs(timer)
+    assert do(host, "log-rotation").result == "applied"
+    assert host.timer == "enabled" and b"maxsize 100M" in host.files["/etc/logrotate.d/nestlab-xen"]
+    assert do(host, "log-rotation").result == "unchanged"
+    assert undo(host, "log-rotation").result == "undone"
+    assert host.timer == timer and "/etc/logrotate.d/nestlab-xen" not in host.files
+
+
+def test_a_rule_that_nobody_runs_is_disproven() -> None:
+    with pytest.raises(Unproven, match="when it is run next: expected a time, or by cron, seen never"):
+        do(Logs("masked", sticky=True), "log-rotation")
+    with pytest.raises(Refused, match="no-logrotate"):
+        do(FakeHost({}), "log-rotation")

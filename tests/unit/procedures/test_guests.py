@@ -41,7 +41,7 @@ class XlHost(FakeHost):
             "systemctl enable": lambda _: self._enable(True),
             "systemctl disable": lambda _: self._enable(False),
             "sh -c 'set -- /etc/xen/*": lambda _: self._configurations(),
-            "sh -c '. /etc/default/xendomains": "/etc/xen/auto\n",
+            "sh -c '[ ! -r": "/etc/xen/auto\n",
             "sh -c 'for i in $(seq 60); do [": lambda _: self._clear_away(),
             "sh -c 'for i in $(seq 90)": lambda argv: "" if argv[4] in self.running else 1,
             "sh -c 'for i in $(seq 60)": lambda argv: f"{self.running[argv[4]]}\n",
@@ -176,7 +176,7 @@ def test_a_guest_starts_with_its_host_until_that_is_undone() -> None:
 ])  # fmt: skip
 def test_what_could_not_start_a_guest_is_refused(guest: str, folder: str, codes: list[str]) -> None:
     host = XlHost({})
-    host.answers["sh -c '. /etc/default/xendomains"] = f"{folder}\n"
+    host.answers["sh -c '[ ! -r"] = f"{folder}\n"
     with pytest.raises(Refused) as caught:
         do(host, "guest-autostart", guest=guest)
     assert [refusal.code for refusal in caught.value.refusals] == codes

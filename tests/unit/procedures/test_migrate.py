@@ -11,6 +11,7 @@ import pytest
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
+from builder.procedures.guest_migrate import RESULT
 from builder.procedures.migration import AUTHORIZED, FOLDER, GATE
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
@@ -169,6 +170,7 @@ def test_it_goes_live_and_comes_back_the_same_run(disk: str) -> None:
     assert (alpha.guests, beta.guests) == ({"web": (256, "first")}, {})
     assert "/etc/xen/auto/web.cfg" in alpha.files and closed(hosts)
     assert not {CONFIG, "/etc/xen/auto/web.cfg"} & set(beta.files)
+    assert not [path for host in hosts for path in host.files if path.startswith(RESULT)]
 
 
 def test_without_shared_storage_its_disks_go_and_what_was_written_there_comes_back() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from builder.procedures import load_procedure
 from builder.procedures.api import steps
 from builder.procedures.options import parse_options
-from builder.procedures.raid_storage import Disk, RaidState, examined, mismatches, with_array
+from builder.procedures.raid_storage import _MEMBER, Disk, RaidState, examined, mismatches, with_array
 
 PROCEDURE = load_procedure("raid-storage")
 XL: Any = PROCEDURE.ways["xl"]
@@ -73,6 +75,10 @@ def test_the_array_is_made_as_asked(options: dict[str, str], words: list[str]) -
         ({"disks": "sdb"}, {"disks": disks("ext4")}, ["too-few", "not-empty"]),
         ({}, {"array": OTHER, "level": "raid1"}, ["other-array"]),
         ({}, {"array": OTHER, "level": "raid5"}, []),
+        ({}, {"array": OTHER, "level": "raid5", "version": "1.0"}, []),
+        ({}, {"array": OTHER, "level": "raid5", "version": "0.90"}, ["old-metadata"]),
+        ({}, {"dracut": 'add_drivers+=" raid1\n'}, ["broken-quote"]),
+        ({}, {"array": OTHER, "level": "raid5", "dracut": with_array("", "/dev/md0", OTHER)[:-2]}, ["broken-quote"]),
     ],
 )
 def test_nothing_is_overwritten(options: dict[str, str], changes: dict[str, object], codes: list[str]) -> None:
@@ -110,6 +116,7 @@ def test_an_array_that_is_there_is_only_made_lasting() -> None:
     assert done == [f"write /etc/mdadm/mdadm.conf, mode 0644:\n    {config}", "update-initramfs -u"]
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
     assert XL.actions(state(array=OTHER, level="raid5", line=line, config=line), asked()) == ()
+    assert "metadata=1.0 UUID" in steps(XL.actions(state(array=OTHER, level="raid5", version="1.0"), asked()))[0]
 
 
 def test_an_array_that_was_put_together_but_not_started_is_started() -> None:
@@ -123,13 +130,40 @@ def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
     dracut = None if before.dracut is None else with_array("", "/dev/md0", UUID)
     now = before.model_copy(
-        update={"array": UUID, "line": line, "config": f"MAILADDR root\n{line}\n", "dracut": dracut}
+        update={
+            "array": UUID,
+            "line": line,
+            "config": f"MAILADDR root\n{line}\n",
+            "dracut": dracut,
+            "members": ("/dev/sdc", "/dev/sdd", "/dev/sdh"),
+        }
     )
     done = steps(way.undo(now, before, asked()))
-    assert done[:2] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdb /dev/sdc /dev/sdd"]
+    assert done[:2] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdc /dev/sdd /dev/sdh"]
     assert done[2].endswith("mode 0644:\n    MAILADDR root")
     assert ("rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" in done) == (way is XE)
     assert way.undo(before, before, asked()) == ()
+
+
+DETAIL = """\
+/dev/md0:
+           Version : 1.2
+        Raid Level : raid5
+     Total Devices : 3
+              UUID : 53461f34:2414371e:820f9514:008b6458
+
+    Number   Major   Minor   RaidDevice State
+       0       8       32        0      active sync   /dev/sdc
+       3       8      112        1      spare rebuilding   /dev/sdh
+       -       0        0        2      removed
+
+       4       8       64        -      journal   /dev/disk/by-id/wwn-0x5
+"""
+
+
+def test_disks_are_those_that_the_array_has_now() -> None:
+    """Names change between starts: what is cleared afterwards is what mdadm says, not what was asked for once."""
+    assert _MEMBER.findall(DETAIL) == ["/dev/sdc", "/dev/sdh", "/dev/disk/by-id/wwn-0x5"]
 
 
 def test_a_second_array_keeps_the_first_ones_lines() -> None:
@@ -152,3 +186,21 @@ def test_each_disagreement_is_named() -> None:
     assert told[3] == f"dracut's settings ask for an array with UUID {wrong}, which no disk has"
     good = with_array("", "/dev/md0", UUID)
     assert mismatches(state(found=found, config=f"ARRAY /dev/md0 UUID={UUID}\n", dracut=good)) == []
+
+
+def dracut_reads(text: str, path: Path) -> str:
+    """What bash, in which dracut is written, makes of its settings."""
+    path.write_text(text)
+    done = subprocess.run(["bash", "-c", '. "$1"; echo "[$add_device][$kernel_cmdline]"', "bash", path],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    return done.stdout
+
+
+def test_an_open_quote_takes_in_what_is_added_below_it(tmp_path: Path) -> None:
+    """Why such a file is refused, and not just added to."""
+    good = with_array('add_drivers+=" raid1 "\n', "/dev/md0", UUID)
+    assert dracut_reads(good, tmp_path / "good.conf") == f"[ /dev/md0 ][ rd.md.uuid={UUID} ]\n"
+    broken = with_array('add_drivers+=" raid1\n', "/dev/md0", UUID)
+    assert "/dev/md0 ]" not in dracut_reads(broken, tmp_path / "broken.conf")
+    refused = XE.refusals(XE.sample.model_copy(update={"dracut": broken}), asked())
+    assert [each.code for each in refused] == ["broken-quote"] and "line 1: a quote" in refused[0].message

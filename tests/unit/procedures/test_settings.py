@@ -11,10 +11,11 @@ import pytest
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Refused, Unproven
-from builder.procedures.guests_at_shutdown import _READ, with_keys
+from builder.procedures.guests_at_shutdown import _READ, LIMIT, SAVED, with_keys
 from builder.procedures.hotplug_timeout import KEY, PATH, UNIT
 from builder.procedures.options import parse_options
 from builder.procedures.vif_queue import PATH as RULE
+from builder.procedures.vifs import PROBE
 from builder.procedures.xlconf import PATH as XL_CONF
 from tests.support.fake_host import FakeHost, world
 
@@ -120,23 +121,35 @@ def test_systemd_takes_the_service(tmp_path: Path) -> None:
 
 
 class Xendomains(FakeHost):
-    """A host whose file is read by a real shell."""
+    """A host whose file is read by a real shell. systemd reads its own when it is told to."""
 
-    def __init__(self, text: str | None, folder: Path, *, there: bool = True) -> None:
-        self.folder = folder
+    def __init__(
+        self, text: str | None, folder: Path, *, there: bool = True, path: str = "/etc/default/xendomains",
+        saved: str = "", reads: bool = True,
+    ) -> None:  # fmt: skip
+        self.folder, self.limit, self.reads = folder, "5min", reads
         super().__init__(
-            {"sh -c": self._read, "systemctl cat xendomains.service": "" if there else 1},
-            {} if text is None else {"/etc/default/xendomains": text},
-        )
+            {"sh -c": self._read, "systemctl cat xendomains.service": "" if there else 1, "mkdir -p": "",
+             "systemctl daemon-reload": lambda _: self._reload(), f"ls -1 {SAVED}": saved,
+             "systemctl show -p TimeoutStopUSec": lambda _: f"TimeoutStopUSec={self.limit}\n"},
+            {} if text is None else {path: text},
+        )  # fmt: skip
 
-    QUESTIONS = (*FakeHost.QUESTIONS, "systemctl cat")
+    QUESTIONS = (*FakeHost.QUESTIONS, "systemctl cat", "systemctl show")
 
     def _read(self, argv: Sequence[str]) -> str:
         path = self.folder / "xendomains"
-        path.write_bytes(self.files.get("/etc/default/xendomains", b""))
-        script = _READ.replace("/etc/default/xendomains", str(path))
-        assert argv[2] == _READ
-        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        path.unlink(missing_ok=True)
+        if argv[4] in self.files:
+            path.write_bytes(self.files[argv[4]])
+        return subprocess.run(["sh", "-c", _READ, "sh", path], capture_output=True, text=True, check=True).stdout
+
+    def _reload(self) -> str:
+        words = self.files.get(LIMIT, b"5min").decode().strip().rpartition("=")[2]
+        minutes, seconds = divmod(int(words), 60) if words.isdigit() else (0, 0)
+        if self.reads:
+            self.limit = (f"{minutes}min" + f" {seconds}s" * bool(seconds)) if words.isdigit() else words
+        return ""
 
 
 SHIPPED = '# what is done\nXENDOMAINS_MIGRATE=""\nXENDOMAINS_SAVE=/var/lib/xen/save\n\nXENDOMAINS_RESTORE=true\n'
@@ -147,10 +160,27 @@ def test_guests_are_shut_down_and_not_saved_until_undone(tmp_path: Path, text: s
     host = Xendomains(text, tmp_path)
     assert do(host, "guests-at-shutdown").result == "applied"
     assert host.files["/etc/default/xendomains"].decode().count("XENDOMAINS_SAVE=") == 1
+    assert host.limit == "6min"  # the guests' 300 seconds, and a minute
     assert do(host, "guests-at-shutdown").result == "unchanged"
-    assert do(host, "guests-at-shutdown", guests="save", wait="60").result == "applied"
+    assert do(host, "guests-at-shutdown", guests="save", wait="40").result == "applied"
+    assert host.limit == "infinity"  # guests are saved one after the other
     assert undo(host, "guests-at-shutdown").result == "undone"
     assert host.files.get("/etc/default/xendomains", b"").decode() == (text or "")
+    assert host.limit == "5min" and LIMIT not in host.files
+
+
+def test_suse_keeps_it_elsewhere(tmp_path: Path) -> None:
+    host = Xendomains(SHIPPED, tmp_path, path="/etc/sysconfig/xendomains")
+    assert do(host, "guests-at-shutdown", wait="95").result == "applied"
+    assert b"MAXWAIT=95" in host.files["/etc/sysconfig/xendomains"] and host.limit == "2min 35s"
+    assert "/etc/default/xendomains" not in host.files
+
+
+def test_a_limit_that_systemd_does_not_read_and_guests_that_lie_saved_are_told(tmp_path: Path) -> None:
+    with pytest.raises(Unproven, match="expected 460, seen 300"):
+        do(Xendomains(SHIPPED, tmp_path, reads=False), "guests-at-shutdown", wait="400")
+    with pytest.raises(Unproven, match="expected none, seen web, db"):
+        do(Xendomains(SHIPPED, tmp_path, saved="web\ndb\n"), "guests-at-shutdown")
 
 
 def test_what_is_not_ours_stays() -> None:
@@ -164,13 +194,20 @@ def test_a_host_whose_guests_nothing_stops_is_told(tmp_path: Path) -> None:
 
 
 class Router(FakeHost):
-    """A kernel with settings that sysctl changes."""
+    """A kernel with settings that sysctl changes. Its script for interfaces routes by what it is given."""
 
-    def __init__(self, conf: str | None = None, *, proxy: str = "0") -> None:
+    def __init__(self, conf: str | None = None, *, proxy: str = "0", routes: bool = True) -> None:
         kernel = {"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/net/ipv4/conf/xenbr0/proxy_arp": f"{proxy}\n"}
         there = {"/sys/class/net/xenbr0": "", "/etc/xen/scripts/vif-route": ""}
+        self.routes = routes
         super().__init__(
-            {"cat ": lambda argv: self.files[argv[1]].decode(), "sysctl -q -w": self._set},
+            {
+                "cat ": lambda argv: self.files[argv[1]].decode(),
+                "sysctl -q -w": self._set,
+                "ip -4 -o address show dev xenbr0": "2: xenbr0    inet 198.51.100.1/24 scope global xenbr0\n",
+                "sh -c 'command -v ifconfig'": "/usr/sbin/ifconfig\n",
+                "sh -c": self._try,
+            },
             {**kernel, **there, **({} if conf is None else {XL_CONF: conf})},
         )
 
@@ -179,6 +216,12 @@ class Router(FakeHost):
         self.files[f"/proc/sys/{name.replace('.', '/')}"] = f"{value}\n".encode()
         return ""
 
+    def _try(self, argv: Sequence[str]) -> str:
+        if "hotplug-status" not in argv[2]:
+            return ""
+        assert argv[4:6] == ["/etc/xen/scripts/vif-route", "xenbr0"]
+        return f"status=connected\nerror=\nway={PROBE}\n" if self.routes else "status=error\nerror=no ifconfig\n"
+
 
 @pytest.mark.parametrize(("conf", "proxy"), [(None, "0"), ("autoballoon=0\nvif.default.script='vif-bridge'\n", "1")])
 def test_guests_are_routed_until_undone(conf: str | None, proxy: str) -> None:
@@ -186,16 +229,28 @@ def test_guests_are_routed_until_undone(conf: str | None, proxy: str) -> None:
     before = dict(host.files)
     assert do(host, "guest-routed").result == "applied"
     assert host.files["/proc/sys/net/ipv4/conf/xenbr0/proxy_arp"] == b"1\n"
+    text = host.files[XL_CONF].decode()
+    assert 'vif.default.script="vif-route"\n' in text and 'vif.default.gatewaydev="xenbr0"\n' in text
     assert do(host, "guest-routed").result == "unchanged"
     assert do(host, "guest-routed", proxy_arp="false").result == "applied"
     assert undo(host, "guest-routed").result == "undone"
     assert host.files == before
 
 
+def test_a_script_that_does_not_route_disproves_it() -> None:
+    with pytest.raises(Unproven, match="expected connected, seen no ifconfig"):
+        do(Router(routes=False), "guest-routed")
+
+
 def test_what_routing_needs() -> None:
-    host = Router("vif.default.script=vif-nestlab-tx-off\n")
+    host = Router("vif.default.script=vif-nestlab-tx-off\nvif.default.gatewaydev=eth0\n")
     del host.files["/etc/xen/scripts/vif-route"]
+    host.answers |= {"sh -c 'command -v ifconfig'": 1}
     with pytest.raises(Refused) as caught:
         do(host, "guest-routed", card="eth9")
-    assert [refusal.code for refusal in caught.value.refusals] == ["no-card", "no-script", "other-script"]
+    codes = [refusal.code for refusal in caught.value.refusals]
+    assert codes == ["no-card", "no-script", "no-ifconfig", "other-script", "other-gateway"]
+    host.answers |= {"ip -4 -o address show dev xenbr0": ""}
+    with pytest.raises(Refused, match="no-address"):
+        do(host, "guest-routed")
     assert host.changes == []

@@ -120,7 +120,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("small disks", {"small": 1}, "leave 0 MB for guests"),
     ("array of data disks", {"disks": 3, "raid": (RaidArray(name="data", level=1, disks=("disk1", "disk2")),)},
      "does not hold the first disk"),
-    ("one of two disks", {"disks": 2}, "depends on which one answers first"),
+    ("one of two disks", {"disks": 2}, "depends on which one answers first .NLD073."),
     ("unknown disk", {"install": {"devices": {"disk9": "/dev/sdz"}}}, "names the disk 'disk9'"),
     ("a dot in an array", {"disks": 2, "level": 1, "install": {"devices": {"disk0": "/dev/disk/by-id/ata-1.5"}}},
      "ends an array's description at a dot"),

@@ -3,6 +3,7 @@ it was made from. Each case changes one thing in right answers; what is found be
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -68,17 +69,25 @@ RIGHT_RAID = (
 ) + ARRAYS + "d-i partman-md/confirm boolean true\nd-i partman-md/confirm_nooverwrite boolean true\n"  # fmt: skip
 
 
-def machine(firmware: str = "bios", *, size: int = 100 * GIB, sectors: str = "5555") -> Machine:
+def machine(firmware: str = "bios", *, size: int = 100 * GIB, sectors: str = "5") -> Machine:
+    """A disk for each of `sectors`: 5 of 512 bytes, 4 of 4096."""
     disks = tuple(
         MachineDisk(f"d{letter}", f"sd{letter}", size, 512 if sector == "5" else 4096)
-        for letter, sector in zip("abcd", sectors, strict=True)
+        for letter, sector in zip("abcd", sectors, strict=False)
     )
     cards = (Card(0, "eth0", "52:54:00:00:00:01"), Card(1, "eth1", "52:54:00:00:00:02"))
     return Machine("uefi" if firmware == "uefi" else "bios", disks, cards, cards_in_order=True)
 
 
+def of_paths(*paths: str) -> Machine:
+    """A machine with disks of these names."""
+    return dataclasses.replace(machine(), disks=tuple(MachineDisk(path, path, 100 * GIB, 512) for path in paths))
+
+
 def codes(text: str, release: str = "13", target: Machine | None = None) -> list[str]:
-    return sorted(finding.code for finding in judge_preseed(text, release, target or machine()))
+    """Without a target: one with as many disks as are there for."""
+    fitting = machine(sectors="5555" if "method string raid" in text else "5")
+    return sorted(finding.code for finding in judge_preseed(text, release, target or fitting))
 
 
 # Code, what stands there, what is put in its place, and what else that brings.
@@ -102,7 +111,6 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "d-i netcfg/choose_interface select auto\n", "d-i partman/choose_partition select finish\n",
         "d-i partman/confirm_nooverwrite boolean true\n", "d-i partman-lvm/confirm_nooverwrite boolean true\n",
         "d-i finish-install/reboot_in_progress note\n", "d-i passwd/root-password-crypted password $6$salt$hash\n")),
-    ("NLD010", "d-i partman-auto/disk string /dev/sda\n", "", ()),
     ("NLD010", "passwd/make-user boolean false", "passwd/make-user boolean true", ("NLD010", "NLD010")),
     ("NLD010", "time/zone string UTC\n",
      "time/zone string UTC\nd-i netcfg/get_ipaddress string 192.0.2.9\nd-i netcfg/disable_autoconfig boolean true\n",
@@ -136,6 +144,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD032", "$primary{ } $bootable{ }", "$lvmok{ }", ("NLD040",)),
     ("NLD032", "mountpoint{ /boot }", "mountpoint{ /srv }", ()),
     ("NLD033", "1024 1024 1024", "250 250 250", ()),
+    ("NLD044", "1024 1024 1024", "99 99 99", ()),
+    ("NLD044", "4000 4000 4000", "1499 1499 1499", ()),
     ("NLD038", "1024 1024 1024", "1024 1024 1024 free . 999999 999999 999999", ("NLD028",)),
     ("NLD039", "guided_size string 5 GB", "guided_size string max", ()),
     ("NLD039", "d-i partman-auto-lvm/guided_size string 5 GB\n", "", ()),
@@ -146,7 +156,7 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD051", "disk string /dev/sda\n", "disk string /dev/sda1\n", ("NLD050", "NLD054")),
     ("NLD051", "disk string /dev/sda\n", "disk string sda\n", ("NLD054",)),
     ("NLD053", "d-i grub-installer/bootdev string /dev/sda\n", "", ()),
-    ("NLD054", "bootdev string /dev/sda\n", "bootdev string /dev/sdb\n", ()),
+    ("NLD054", "bootdev string /dev/sda\n", "bootdev string /dev/sdb\n", ("NLD050",)),
     ("NLD054", "bootdev string /dev/sda\n", "bootdev string /dev/sda1\n", ("NLD050",)),
     ("NLD059", "choose_interface select auto", "choose_interface select eth7", ()),
     ("NLD059", "choose_interface select auto", "choose_interface select 52:54:00:00:00:99", ()),
@@ -159,6 +169,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 RAID_CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLD042", RIGHT_RAID[RIGHT_RAID.index("d-i partman-auto/expert") : RIGHT_RAID.index("d-i partman-auto-lvm/g")],
      "", ()),
+    ("NLD033", "1024 1024 1024 raid", "500 500 500 raid", ()),
+    ("NLD044", "1024 1024 1024 raid", "50 50 50 raid", ()),
     ("NLD043", "linux-swap $lvmok{ } $defaultignore{ }", "linux-swap $lvmok{ }", ()),
     ("NLD055", "bootdev string /dev/sda /dev/sdb /dev/sdc /dev/sdd", "bootdev string /dev/sda /dev/sdb /dev/sdc", ()),
     ("NLD060", ARRAYS, "", ()),
@@ -207,8 +219,10 @@ def test_what_the_firmware_starts_from() -> None:
 
 
 def test_what_depends_on_the_disks() -> None:
-    assert codes(RIGHT, target=machine(sectors="4555")) == ["NLD056"]
-    assert codes(RIGHT_EFI, target=machine("uefi", sectors="4444")) == []
+    nowhere = RIGHT.replace("d-i partman-auto/disk string /dev/sda\n", "")
+    assert (codes(nowhere), codes(nowhere, target=machine(sectors="55"))) == ([], ["NLD010"])
+    assert codes(RIGHT, target=machine(sectors="4")) == ["NLD056"]
+    assert codes(RIGHT_EFI, target=machine("uefi", sectors="4")) == []
     assert codes(RIGHT_RAID, target=machine(sectors="5545")) == ["NLD056", "NLD057"]
     assert codes(RIGHT, target=machine(size=3 * TIB)) == ["NLD034"]
     label = "d-i partman-partitioning/default_label string msdos\n"
@@ -224,7 +238,35 @@ def test_cards_that_are_there_or_that_nobody_can_tell(card: str) -> None:
 def test_a_second_disk_with_method_regular() -> None:
     text = RIGHT.replace("method string lvm", "method string regular").replace("$lvmok{ }", "")
     assert codes(text) == []
-    assert codes(text.replace("disk string /dev/sda", "disk string /dev/sda /dev/sdb")) == ["NLD052"]
+    two = text.replace("disk string /dev/sda", "disk string /dev/sda /dev/sdb")
+    assert codes(two, target=machine(sectors="55")) == ["NLD052", "NLD073"]
+    assert codes(two.replace("/dev/sd", "/dev/vd"), target=of_paths("vda", "vdb")) == ["NLD052"]
+
+
+BY_ID = "/dev/disk/by-id/ata-QEMU_HARDDISK_disk1"
+NAMES: tuple[tuple[str, tuple[str, ...], str, list[str]], ...] = (
+    ("all of the disks there are", ("sda",), "/dev/sda", []),
+    ("one of two", ("sda", "sdb"), "/dev/sda", ["NLD073"]),
+    ("one of two, the other by its identity", ("sda", BY_ID), "/dev/sda", ["NLD073"]),
+    ("by its identity", ("sda", BY_ID), BY_ID, []),
+    ("its place on the bus is its name", ("vda", "vdb"), "/dev/vda", []),
+    ("none of the others can be sda", ("sda", "vda", "nvme0n1"), "/dev/sda", []),
+)
+
+
+@pytest.mark.parametrize(("there", "used", "found"), [row[1:] for row in NAMES], ids=[row[0] for row in NAMES])
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_name_is_good_for_all_disks_or_for_none(
+    release: str, there: tuple[str, ...], used: str, found: list[str]
+) -> None:
+    assert codes(RIGHT.replace("/dev/sda", used), release, of_paths(*there)) == found
+
+
+def test_arrays_over_some_of_the_disks() -> None:
+    assert codes(RIGHT_RAID, target=of_paths("sda", "sdb", "sdc", "sdd", "sde")) == ["NLD073"]
+    (finding,) = judge_preseed(RIGHT_RAID, "13", of_paths("sda", "sdb", "sdc", "sdd", "sde"))
+    assert (finding.severity, finding.hint.partition(",")[0]) == ("error", "install.disk_names: by-id")
+    assert finding.where == f"preseed.cfg:{RIGHT_RAID[: RIGHT_RAID.index('d-i partman-auto/disk')].count(chr(10)) + 1}"
 
 
 def test_releases_differ() -> None:

@@ -169,7 +169,9 @@ def test_nobody_gets_in_with_a_password() -> None:
 def test_hidden_devices_are_told_to_the_module_and_the_kernel_and_loaded_first() -> None:
     node = debian_node(xen=xen(pciback_hide=("03:00.0", "0001:04:00.1")))
     hidden = "(0000:03:00.0)(0001:04:00.1)"
-    assert f"options xen-pciback hide={hidden}\n" in image_file(node, "/etc/modprobe.d/xen-pciback.conf")
+    settings = image_file(node, "/etc/modprobe.d/xen-pciback.conf").splitlines()
+    assert f"options xen-pciback hide={hidden}" in settings
+    assert {"softdep ahci pre: xen-pciback", "softdep xhci_pci pre: xen-pciback"} <= set(settings)
     assert f"xen-pciback.hide={hidden}" in plan(node).boot_args.kernel
     assert not [a for a in plan(node).boot_args.hypervisor if "pciback" in a]
     recipe = plan(node).recipe

@@ -77,6 +77,13 @@ def test_the_host_gets_what_its_guests_need(guests: tuple[Guest, ...], packages:
     assert guest_packages(host(*guests)) == packages
 
 
+def test_suses_grub_for_guests_is_where_its_package_puts_it() -> None:
+    node = host(guest(boot="pvgrub2", disks=(volume(),)), system="suse", release="15.6")
+    (config,) = [file.content for file in guest_files(node) if file.path.endswith(".cfg")]
+    assert 'kernel = "/usr/share/grub2/x86_64-xen/grub.xen"\n' in config
+    assert guest_packages(node) == ("grub2-x86_64-xen", "lvm2")
+
+
 def test_every_package_belongs_to_something_that_can_be_asked_for() -> None:
     words = {"pvgrub2", "volume", "libvirt"}
     for row in HOSTS.values():
@@ -89,7 +96,7 @@ def test_every_package_belongs_to_something_that_can_be_asked_for() -> None:
         (guest(), "tiny", "13", "has no guests from files"),
         (guest(), "xcpng", "8.3", "has no guests from files"),
         (guest(made=made("xen-tools"), disks=(volume(),)), "debian", "13", "has no package xen-tools"),
-        (guest(boot="pvgrub2"), "suse", "15.6", "no package of this host brings a GRUB for PV guests"),
+        (guest(boot="pvgrub2", type="pvh"), "suse", "15.6", "no package of this host brings a GRUB for PVH guests"),
         (guest(boot="pygrub", type="pvh", manager="libvirt"), "debian", "13", "runs pygrub for PV guests only"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from builder.model.units import GIB, MIB, TIB
 from builder.systems.machine import Card, Machine, MachineDisk
 from builder.systems.netbsd.judge import CODES, judge_end, judge_host, judge_host_files, judge_script
+from tests.support.domains import guest
 from tests.support.netbsd import dom0, netbsd_node
 from tests.support.nodes import disk, nic
 
@@ -174,6 +175,9 @@ def test_the_machine() -> None:
     assert found(disks=large) == ["NLN092"]
     assert found("disk0", "disk1", disks=large) == ["NLN092", "NLN092", "NLN094"]
     assert found(xen=dom0(dom0_memory=256 * MIB)) == ["NLN093"]
+    assert found(xen=dom0(pciback_hide=("03:00.0",))) == ["NLN095"]
+    given = (guest(os="netbsd", pci=("03:00.0",)), guest("b", pci=("04:00.0",)), guest("c", os="netbsd"))
+    assert found(guests=given) == ["NLN096"]
 
 
 def test_every_code_is_found_somewhere_and_explained() -> None:

@@ -211,6 +211,8 @@ NAMES: tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...] = (
     (("sda", "vda"), ("sda",), False),
     (("sda", "nvme0n1", "/dev/disk/by-id/virtio-disk2"), ("sda",), False),
     (("vda", "vdb"), ("vda",), False),
+    (("sda", "mmcblk0", "xvda"), ("sda",), False),
+    (("sda", "/dev/mapper/mpatha"), ("sda",), True),
 )
 
 
@@ -227,6 +229,15 @@ def test_a_name_is_good_for_all_disks_or_for_none(
     found = codes(f"ignoredisk --only-use={','.join(used)}\nautopart\n", release,
                   dataclasses.replace(machine(), disks=disks))  # fmt: skip
     assert ("NLK064" in found) == (by_chance and release not in ("el6", "el7", "el8"))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_controllers_of_several_kinds_are_left_to_chance_by_every_kernel(release: str) -> None:
+    disks = tuple(MachineDisk(path, path, 100 * GIB, 512, bus) for path, bus in (("sda", "ide"), ("sdb", "lsilogic")))
+    two = dataclasses.replace(machine(), disks=disks)
+    assert "NLK064" in codes("part pv.0 --size=1 --ondisk=sda\n", release, two)
+    both = "part pv.0 --size=1 --ondisk=sda\npart pv.1 --size=1 --ondisk=sdb\n"
+    assert "NLK064" not in codes(both, release, two)
 
 
 def test_a_command_that_is_misspelt_has_a_neighbour() -> None:

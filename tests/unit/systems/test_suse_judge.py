@@ -80,6 +80,8 @@ CHANGES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("NLS040", "autoballoon=", "# xen2libvirt\nautoballoon=", ()),
     ("NLS041", "<service>xen-LIBXL_HOTPLUG_TIMEOUT.service</service>", "", ()),
     ("NLS042", "<file_contents>[Unit]</file_contents>", "<file_contents/>", ()),
+    ("NLS043", "dom0_mem=2048M,max:2048M", "dom0_mem=1023M,max:2048M", ()),
+    ("NLS043", "dom0_mem=2048M,max:2048M", "dom0_mem=min:2G,512000,max:2048M", ()),
     ("NLS050", "<mount>/</mount>", "<mount>/srv</mount>", ()),
     ("NLS051", "<device>/dev/sdb", "<device>/dev/sdz", ("NLS074",)),
     ("NLS051", "<device>/dev/sdb</device>", "", ("NLS074",)),
@@ -132,6 +134,8 @@ def test_one_wrong_thing_is_found(code: str, old: str, new: str, besides: tuple[
 def test_nothing_is_found_in_what_is_right() -> None:
     assert codes(RIGHT) == []
     assert codes(EFI, machine("uefi")) == []
+    for size in ("1G,max:1G", "1048576,max:2G", "min:512M,2048M,max:2048M", "-512M,max:4G"):
+        assert codes(RIGHT.replace("2048M,max:2048M", size)) == []
     for line in ("<xen_append>", "<xen_kernel_append>"):
         assert codes(RIGHT.replace(line, f"{line}iommu=on crashkernel=128M ")) == []
     assert judge_autoyast(RIGHT.replace("sdb", "sdx").replace("eth0", "eth9"), "15.6") == ()

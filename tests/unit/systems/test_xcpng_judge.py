@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -57,6 +58,12 @@ RESTORE = "<restore><backup-disk>sda</backup-disk></restore>"
 def machine(*, size: int = 100 * GIB, sectors: tuple[int, ...] = (512, 512, 512)) -> Machine:
     disks = tuple(MachineDisk(f"d{n}", f"sd{'abc'[n]}", size, sector) for n, sector in enumerate(sectors))
     return Machine("bios", disks, (Card(0, "eth0", "52:54:00:00:00:01"),), cards_in_order=True)
+
+
+def on(**buses: str) -> Machine:
+    """A machine with disks of these names on controllers of these kinds."""
+    disks = tuple(MachineDisk(name, name, 100 * GIB, 512, bus) for name, bus in buses.items())
+    return dataclasses.replace(machine(), disks=disks)
 
 
 def right(release: str) -> str:
@@ -152,6 +159,21 @@ def test_arrays() -> None:
     assert codes(eight_two, "8.2") == []
     assert codes(RIGHT_RAID.replace("<disk>sdb</disk>", "")) == ["NLX033"]
     assert "NLX005" in codes(RIGHT_RAID, "xs8")
+
+
+def test_names_are_left_to_chance_where_controllers_are_of_several_kinds() -> None:
+    alike, mixed = on(sda="sata", sdb="sata", sdc="sata"), on(sda="ide", sdb="lsilogic", sdc="lsilogic")
+    assert codes(RIGHT, target=alike) == codes(RIGHT_RAID, target=alike) == []
+    assert codes(RIGHT, target=mixed) == ["NLX039", "NLX039"]
+    assert codes(RIGHT_RAID, target=mixed) == ["NLX039", "NLX039"]
+    assert codes(RIGHT_RAID.replace("  <guest-disk>sdc</guest-disk>\n", ""), target=on(sda="ide", sdb="sata")) == []
+    by_id = RIGHT.replace("/dev/sda", "/dev/disk/by-id/a").replace(">sdb<", ">disk/by-id/b<")
+    assert codes(by_id, target=on(**{"/dev/disk/by-id/a": "ide", "/dev/disk/by-id/b": "lsilogic"})) == []
+    for text in (UPGRADE, RESTORE):
+        assert codes(text, target=alike) == []
+        assert codes(text, target=mixed) == ["NLX039"]
+        assert codes(text.replace("sda", "vda"), target=alike) == ["NLX030"]
+        assert codes(text.replace("sda", "md127"), target=mixed) == []
 
 
 def test_sizes_and_sectors() -> None:

@@ -102,6 +102,10 @@ CODES: Mapping[str, Code] = {
         True, "With method raid an entry for a volume is also made as a partition, unless it is $defaultignore{ }.",
         f"{_RECIPES}; {_AUTO_RAID}",
     ),
+    "NLD044": _code(
+        True, "The host does not fit: no room for its packages in /, or for one kernel with its initrd in /boot.",
+        "measured: Debian 13 with Xen, as it was installed",
+    ),
     "NLD050": _code(True, "The machine has no such disk under this bus and firmware.", _LAB),
     "NLD051": _code(True, "partman-auto/disk names whole disks, by paths below /dev.", "partman-auto, initial_auto"),
     "NLD052": _code(False, "Method regular takes the first of the disks.", "partman-auto, initial_auto"),
@@ -136,6 +140,12 @@ CODES: Mapping[str, Code] = {
         False, "/boot on RAID1 can be read from each disk alone; on other levels GRUB needs most of them.", "GRUB, md"
     ),
     "NLD072": _code(True, "Two members of one array are on one disk: its loss takes both.", "md"),
+    "NLD073": _code(
+        True,
+        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, on "
+        "one controller as well: they are good for all of the disks, not for some.",
+        "Linux 5.3, commit f049cf1a7b67; seen with four disks on one controller",
+    ),
     "NLD080": _code(True, "The command is given to sh -c as it stands: an open quote ends it.", "preseed_command"),
     "NLD081": _code(
         False, "Long commands in one line are quoted twice and checked by nothing.", "Debian Installation Guide, B.5.1"

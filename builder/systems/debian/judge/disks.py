@@ -6,7 +6,7 @@ import re
 
 from builder.systems.debian.judge.reading import Answers
 from builder.systems.debian.judge.report import Report
-from builder.systems.target import Target, TargetDisk
+from builder.systems.target import Target, TargetDisk, named_by_chance, target_path
 
 _TWO_TIB = 2 << 40
 _PARTITION = re.compile(
@@ -41,6 +41,7 @@ def judge_disks(answers: Answers, report: Report, target: Target | None) -> None
     _loader(answers, report, target, disks)
     if target is not None:
         _machine(answers, report, target, disks)
+        _names(report, target, disks[:1] if method == "regular" else disks, line)
 
 
 def _loader(answers: Answers, report: Report, target: Target | None, disks: tuple[str, ...]) -> None:
@@ -61,6 +62,13 @@ def _loader(answers: Answers, report: Report, target: Target | None, disks: tupl
             if disk not in loaders:
                 report.add("NLD055", line, f"{disk} gets no boot loader, and its array may be all that is left",
                            f"{' '.join(disks)}")  # fmt: skip
+
+
+def _names(report: Report, target: Target, used: tuple[str, ...], line: int) -> None:
+    """`used` are the disks that the host is put on."""
+    for disk in named_by_chance(target, [target_path(said) for said in used])[:1]:
+        report.add("NLD073", line, f"which of the disks is {disk} depends on which one answers first",
+                   "install.disk_names: by-id, or the paths of the machine itself in install.devices")  # fmt: skip
 
 
 def _machine(answers: Answers, report: Report, target: Target, disks: tuple[str, ...]) -> None:

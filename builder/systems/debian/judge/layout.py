@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from builder.systems.debian.judge.disks import device
+from builder.systems.debian.judge.disks import device, split_partition
 from builder.systems.debian.judge.plan import DiskPlan, disk_plan
 from builder.systems.debian.judge.reading import Answers
 from builder.systems.debian.judge.recipe import METHODS, Entry
@@ -16,6 +16,9 @@ _MB = 1000 * 1000
 # The least of /boot in the installer's own recipes, and of an EFI system partition (partman-efi, check.d/07efi).
 _BOOT_LEAST = {"12": 512, "13": 768}
 _EFI_LEAST = 35
+# In use on a host that was installed, in MB: 890 of /, beside 220 of packages while they are unpacked, and 77 of /boot
+# with one kernel.
+_HOST_LEAST = {"/": 1500, "/boot": 100}
 _UNITS = {"": 1e9, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
 
 
@@ -51,9 +54,9 @@ def _entries(entries: Sequence[Entry], plan: DiskPlan, report: Report) -> None:
 
 def _mounts(answers: Answers, entries: Sequence[Entry], plan: DiskPlan, report: Report) -> None:
     raid = answers.value("partman-auto-raid/recipe") if plan.method == "raid" else ""
-    arrays = [piece.split()[4] for piece in raid.split(" .") if len(piece.split()) > 5]
+    arrays = [piece.split() for piece in raid.split(" .") if len(piece.split()) > 5]
     mounted = [entry.mountpoint for entry in entries if entry.mountpoint]
-    mounted += [place for place in arrays if place.startswith("/")]
+    mounted += [words[4] for words in arrays if words[4].startswith("/")]
     if "/" not in mounted:
         report.add("NLD026", plan.line, "nothing is mounted at /", "mountpoint{ / }")
     for place in dict.fromkeys(mounted):
@@ -63,10 +66,24 @@ def _mounts(answers: Answers, entries: Sequence[Entry], plan: DiskPlan, report: 
     if not swap and answers.value("partman-basicfilesystems/no_swap") != "false":
         report.add("NLD030", plan.line, "the installer would ask what is to become of a host without swap",
                    "add an entry for swap, or: d-i partman-basicfilesystems/no_swap boolean false")  # fmt: skip
+    for place, size in _sized(entries, arrays, plan):
+        if size < _HOST_LEAST.get(place, 0):
+            report.add("NLD044", plan.line, f"{place} has {size} MB", f"{_HOST_LEAST[place]} MB at least")
+        elif place == "/boot" and size < _BOOT_LEAST[report.release]:
+            report.add("NLD033", plan.line, f"/boot has {size} MB", f"{_BOOT_LEAST[report.release]} MB at least")
+
+
+def _sized(entries: Sequence[Entry], arrays: Sequence[Sequence[str]], plan: DiskPlan) -> Iterator[tuple[str, int]]:
+    """(mount point, MB) of what has a size of its own: entries, and arrays that are as large as one member."""
     for entry in entries:
-        least = _BOOT_LEAST[report.release]
-        if entry.mountpoint == "/boot" and entry.most != -1 and entry.most < least:
-            report.add("NLD033", plan.line, f"/boot has {entry.most} MB", f"{least} MB at least")
+        if entry.mountpoint and entry.most != -1:
+            yield entry.mountpoint, entry.most
+    numbered = dict(plan.partitions)
+    for level, _, _, _, place, members, *_ in arrays:
+        found = [numbered.get(split_partition(member)[1]) for member in members.split("#")]
+        sizes = [entry.most for entry in found if entry is not None and entry.most != -1]
+        if level == "1" and sizes and len(sizes) == len(found):
+            yield place, min(sizes)
 
 
 def _volumes(answers: Answers, plan: DiskPlan, report: Report) -> None:

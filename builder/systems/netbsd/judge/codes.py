@@ -161,6 +161,20 @@ _INSTALLATION: Mapping[str, Code] = {
         _ALL,
         "sys/arch/i386/stand/lib: BIOSDISK_DEFAULT_SECSIZE",
     ),
+    "NLN095": Code(
+        False,
+        "NetBSD's dom0 hides PCI devices (pciback.hide), and its document knows of guests that got them with Xen 3.1 "
+        "alone; with later ones it was tried by nobody here.",
+        _ALL,
+        _HOWTO,
+    ),
+    "NLN096": Code(
+        False,
+        "NetBSD's kernels for guests have no xpci and none of the drivers behind it: a guest that is given a PCI "
+        "device needs a kernel of its own, with `xpci* at xenbus?` and `pci* at xpci?`.",
+        _ALL,
+        _HOWTO,
+    ),
 }
 
 CODES: Mapping[str, Code] = {**_BOOT_CFG, **_FILES, **_INSTALLATION}

@@ -27,4 +27,9 @@ def judge_host(node: Node, system_disks: tuple[str, ...]) -> tuple[Finding, ...]
             report.add("NLN091", "cards: dom0's kernel has no driver for virtio", "model: e1000")
     if node.xen.dom0_memory < 512 * MIB:
         report.add("NLN093", f"dom0 has {show_size(node.xen.dom0_memory)}", "xen: {dom0_memory: 512MiB}")
+    if node.xen.pciback_hide:
+        report.add("NLN095", "PCI devices are kept for guests", "give PCI devices to guests of a Linux host")
+    for guest in node.guests:
+        if guest.os == "netbsd" and guest.pci:
+            report.add("NLN096", f"guest {guest.name} is given a PCI device", "guests: kernel: one built with xpci")
     return tuple(report.found)

@@ -169,9 +169,10 @@ CODES: Mapping[str, Code] = {
     "NLK063": Code(True, "The partitions of a disk are larger than the disk.", _ALL, "the lab file"),
     "NLK064": Code(
         True,
-        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, on "
-        "one controller as well: they are good for all of the disks, not for some.",
-        "el9 and later",
+        "Names such as sda are given in the order in which disks answer, which differs from one start to the next, "
+        "where controllers are of several kinds, and from release 9 on one controller as well: they are good for all "
+        "of the disks, not for some.",
+        _ALL,
         "Linux 5.3, commit f049cf1a7b67; Red Hat's solution 3962551; seen with four disks on one controller",
     ),
     "NLK070": Code(

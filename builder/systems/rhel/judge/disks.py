@@ -13,7 +13,7 @@ _TABLES = ("msdos", "gpt")
 _MIB = 1 << 20
 _TWO_TIB = 2 << 40
 _EACH_DISK = 10  # first generation that looks at every disk with a boot loader
-_BY_CHANCE = 9  # first generation whose kernel looks for disks side by side
+_SIDE_BY_SIDE = 9  # first generation whose kernel looks for disks side by side
 _GPT_FIRST = 10  # first generation that prefers GPT when nothing is said, with a BIOS as well
 
 
@@ -132,7 +132,7 @@ def _machine(script: Script, report: Report, target: Target, used: dict[str, Com
     for disk, command in {**listed, **used}.items():
         if not any(fnmatch(path, disk) for path in known):
             report.add("NLK062", command.line, f"the machine has no disk {disk}", f"its disks: {', '.join(known)}")
-    by_chance = named_by_chance(target, used or listed) if report.generation >= _BY_CHANCE else ()
+    by_chance = named_by_chance(target, used or listed, in_order=report.generation < _SIDE_BY_SIDE)
     if by_chance:
         report.add("NLK064", (used or listed)[by_chance[0]].line,
                    f"which of the disks is {by_chance[0]} depends on which one answers first",

@@ -49,7 +49,8 @@ def _passwords(script: Script, report: Report) -> None:
         elif password.startswith("$y$") and report.generation <= 7:
             report.add("NLK075", command.line, f"{command.name}: hashes with $y$ came with release 8",
                        "make one with `openssl passwd -6`")  # fmt: skip
-    if root is not None and root.options.get("lock") and not any(map(_is_admin, script.all("user"))):
+    locked = root is not None and root.options.get("lock") and report.generation >= 7
+    if root is not None and locked and not any(map(_is_admin, script.all("user"))):
         report.add("NLK073", root.line, "root is locked and nobody else may administer the host",
                    "add a user of group wheel, or give root a hash that no password has")  # fmt: skip
 

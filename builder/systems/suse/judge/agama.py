@@ -10,7 +10,7 @@ from typing import Any
 from builder.model.plan import Finding
 from builder.systems.suse.judge.agama_storage import judge_storage
 from builder.systems.suse.judge.report import Report
-from builder.systems.suse.judge.xen import HYPERVISORS
+from builder.systems.suse.judge.xen import HYPERVISORS, judge_dom0_memory
 from builder.systems.target import Target
 
 PRODUCTS = {"16.0": ("Leap_16.0", "openSUSE_Leap"), "sles16": ("SLES",)}
@@ -115,6 +115,7 @@ def _scripts(profile: Mapping[str, Any], report: Report) -> None:
         elif "url" not in script and not content.startswith("#!"):
             report.add("NLS109", place, "the script's first line does not say what runs it", "begin it with #!/bin/sh")
         inside = place.startswith("scripts.post[") and script.get("chroot", True) is True
+        judge_dom0_memory(content, report, place)
         makes_menu |= inside and "GRUB_CMDLINE_XEN_DEFAULT" in content and "grub2-mkconfig" in content
     if not makes_menu:
         report.add("NLS110", "scripts.post", "Xen is given no arguments: Agama has no word for them",

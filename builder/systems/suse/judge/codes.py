@@ -185,6 +185,13 @@ CODES: Mapping[str, Code] = {
         _YAST,
         f"{_AY} AutoinstFile.rb, Write",
     ),
+    "NLS043": Code(
+        False,
+        "dom0 has less memory than the distribution is meant to have without Xen: 1 GiB. It may run out of it before "
+        "any guest does.",
+        _ALL,
+        "README.SUSE of the package xen, Dom0 Memory Ballooning; SLES 15, Deployment Guide, x86_64",
+    ),
     **STORAGE_CODES,
     "NLS080": Code(True, "The machine has no card of that name.", _ALL, f"{_NET} autoinst/interfaces_reader.rb"),
     "NLS081": Code(

@@ -21,6 +21,10 @@ LINUXS = re.compile(
     r"quiet|splash|root|ro|rw|resume|rd\.\S+|net\.ifnames|biosdevname|mitigations|xen-pciback\.\w+|pciback\.\w+"
     r"|earlyprintk|loglevel|systemd\.\S+|security|apparmor|selinux|ipv6\.\w+|elevator|init"
 )
+_DOM0_MEMORY = re.compile(r"\bdom0_mem=([^\s\"']+)")
+_SIZE = re.compile(r"([0-9]+)([bkmgt]?)", re.IGNORECASE)
+_UNITS = {"b": 1, "": 1 << 10, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DOM0_LEAST = 1 << 30
 _PATTERNS = ("xen_server",)
 _PACKAGES = ("xen", "xen-tools")
 _XL_CONF = "/etc/xen/xl.conf"
@@ -40,6 +44,7 @@ def judge_xen(root: Element, report: Report, target: Target | None) -> None:
         assert hypervisor is not None
         if not re.search(r"(^|\s)dom0_mem=\S*\bmax:", hypervisor.text):
             report.add("NLS034", hypervisor.line, "dom0's memory is not fixed", "dom0_mem=2048M,max:2048M")
+        judge_dom0_memory(hypervisor.text, report, hypervisor.line)
     for name, wrong, code in (("xen_append", HYPERVISORS, "NLS030"), ("xen_kernel_append", LINUXS, "NLS031")):
         line = settings.first(name) if settings is not None else None
         for word in line.text.split() if line is not None else ():
@@ -50,6 +55,14 @@ def judge_xen(root: Element, report: Report, target: Target | None) -> None:
     _software(root, report)
     _files(root, report)
     _dead(root, report)
+
+
+def judge_dom0_memory(text: str, report: Report, place: int | str) -> None:
+    """Where a text tells Xen what dom0 has at the start. A size without a unit is KiB."""
+    for match in _DOM0_MEMORY.finditer(text):
+        for size in filter(None, map(_SIZE.fullmatch, match[1].split(","))):
+            if int(size[1]) * _UNITS[size[2].lower()] < _DOM0_LEAST:
+                report.add("NLS043", place, f"dom0 has {size[0]} of memory", "xen: {dom0_memory: 2GiB}")
 
 
 def _loader(root: Element, report: Report, target: Target | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from builder.model.plan import Finding
 from builder.systems.target import Target
-from builder.systems.xcpng.judge.disks import judge_disks
+from builder.systems.xcpng.judge.disks import judge_disks, judge_taken_over
 from builder.systems.xcpng.judge.grammar import ELEMENTS, ELSEWHERE, FRESH, RESTORE, ROOT, UPGRADE, Attribute
 from builder.systems.xcpng.judge.report import Report
 
@@ -41,6 +41,8 @@ def judge_answers(text: str, release: str, target: Target | None = None) -> tupl
         judge_disks(root, report, target)
         _interface(root, report, target)
         _host(root, report)
+    else:
+        judge_taken_over(root, report, target)
     _scripts(root, report)
     return tuple(report.found)
 

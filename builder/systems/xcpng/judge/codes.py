@@ -101,12 +101,19 @@ CODES: Mapping[str, Code] = {
     ),
     "NLX036": Code(
         True,
-        "ext and lvm repositories cannot be on disks with sectors of 4096 bytes; largeblock can.",
-        "8.3",
+        "ext and lvm repositories cannot be on disks with sectors of 4096 bytes; largeblock, which 8.3 has, can.",
+        _ALL,
         "host-installer parseDisks, tried with its parser",
     ),
     "NLX037": Code(False, "The disks of the local storage differ in logical sector size.", _ALL, "lvm"),
     "NLX038": Code(False, "An array is made, and the system goes elsewhere.", _ALL, "read from the file"),
+    "NLX039": Code(
+        True,
+        "Disks on controllers of two kinds are all called sda, sdb, ..., in an order that depends on which of them "
+        "answers first.",
+        _ALL,
+        "Linux 4.19 of the installer and of dom0: each driver looks for its own disks",
+    ),
     "NLX040": Code(
         True,
         "The machine has no such network card. The installer takes the name, and the host comes up unmanaged.",
@@ -141,19 +148,19 @@ CODES: Mapping[str, Code] = {
     "NLX053": Code(
         True,
         "ntp source none makes the installer set a time that nobody gave, and it fails.",
-        "8.3",
+        "8.3, xs8",
         "backend.py setTimeManually",
     ),
     "NLX054": Code(
         True,
         "Time servers go with the source manual only.",
-        "8.3",
+        "8.3, xs8",
         "host-installer parseTimeConfig, tried with its parser",
     ),
     "NLX055": Code(
         False,
         "The source manual without a server leaves the clock alone.",
-        "8.3",
+        "8.3, xs8",
         "host-installer, tried with its parser",
     ),
     "NLX056": Code(

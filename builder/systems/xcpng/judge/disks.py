@@ -1,10 +1,11 @@
-"""Disks of a fresh installation: there, large enough, used once, and in an order that the installer can follow."""
+"""Disks: there, and surely those that are meant; those of a fresh installation large enough, used once, and in an order
+that the installer can follow."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from builder.systems.target import Target, TargetDisk
+from builder.systems.target import Target, TargetDisk, named_by_chance
 from builder.systems.xcpng.judge.report import Report
 
 SYSTEM_LEAST = 46 << 30
@@ -48,6 +49,9 @@ def _target(
         if disk not in known and disk not in arrays and not disk.startswith("iscsi:"):
             tag = "<primary-disk>" if disk == system else "<guest-disk>"
             report.add("NLX030", tag, f"the machine has no disk {disk}", f"its disks: {', '.join(known)}")
+    # Names are good where all disks have one role.
+    for tag, role in (("<primary-disk>", arrays.get(system, [system])), ("<guest-disk>", guests)):
+        _names(report, target, tag, [known[disk].path for disk in role if disk in known])
     of_system = [known[disk] for disk in arrays.get(system, [system]) if disk in known]
     for found in of_system:
         if found.size < SYSTEM_LEAST:
@@ -55,6 +59,24 @@ def _target(
         if found.sector > 512:
             report.add("NLX035", "<primary-disk>", f"{found.path} has sectors of {found.sector} bytes", "use 512e")
     _sectors(root, report, [known[disk] for disk in guests if disk in known] + (of_system if storage else []))
+
+
+def judge_taken_over(root: ET.Element, report: Report, target: Target | None) -> None:
+    """The disks of an upgrade, and of a restore: of what is there already only arrays have names of their own."""
+    if target is None:
+        return
+    known = {_plain(disk.path): disk for disk in target.disks}
+    for tag in ("existing-installation", "backup-disk"):
+        for disk in [_path(element) for element in root.iter(tag)]:
+            if disk not in known and not disk.startswith("md"):
+                report.add("NLX030", f"<{tag}>", f"the machine has no disk {disk}", f"its disks: {', '.join(known)}")
+            _names(report, target, f"<{tag}>", [known[disk].path] if disk in known else [])
+
+
+def _names(report: Report, target: Target, tag: str, disks: list[str]) -> None:
+    for disk in named_by_chance(target, disks, in_order=True)[:1]:
+        report.add("NLX039", tag, f"which of the disks is {disk} depends on which controller answers first",
+                   "install.disk_names: by-id, or the paths of the machine itself in install.devices")  # fmt: skip
 
 
 def _sectors(root: ET.Element, report: Report, disks: list[TargetDisk]) -> None:

@@ -7,7 +7,6 @@ All of them, with the restart after and everything undone, are the nightly part 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,19 +14,10 @@ import pytest
 from builder.lifecycle.world import LabWorld
 from builder.procedures.guests import DRILL_GUEST, drill_guest
 from builder.procedures.xlconf import PATH as XL_CONF
-from tests.support.lab import ROOT, Bench, bench
+from tests.e2e.debian_dom0.conftest import NAME
+from tests.support.lab import Bench
 
 pytestmark = pytest.mark.e2e
-
-LAB = ROOT / "labs/debian-dom0.yaml"
-NAME = "debian-dom0"
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[Bench]:
-    with bench() as made:
-        made.run("up", LAB, timeout=900, check=True)
-        yield made
 
 
 def procedure(here: Bench, verb: str, *words: str, timeout: float = 900) -> dict[str, Any]:

@@ -7,26 +7,16 @@ a check that was not run is a failure too.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from builder.events import read_events
 from builder.lifecycle.world import LabWorld
-from tests.support.lab import ROOT, Bench, bench
+from tests.e2e.debian_dom0.conftest import LAB, NAME
+from tests.support.lab import Bench
 
 pytestmark = pytest.mark.e2e
-
-LAB = ROOT / "labs/debian-dom0.yaml"
-NAME = "debian-dom0"
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[Bench]:
-    with bench() as made:
-        made.run("up", LAB, timeout=900, check=True)
-        yield made
 
 
 def test_every_check_of_the_lab_passes(here: Bench, tmp_path: Path) -> None:
@@ -65,7 +55,10 @@ def test_up_again_finds_everything_done(here: Bench) -> None:
 
 
 def test_a_reboot_is_proven_by_another_boot_id(here: Bench) -> None:
-    """Last in this file: the host handle waits until the host answers with another boot id."""
+    """Last of all here, for a host that was restarted is slow for a while.
+
+    The handle waits until the host answers with another boot id.
+    """
     host = LabWorld(NAME, here.places).host("dom0")
     before = host.read("/proc/sys/kernel/random/boot_id")
     host.reboot(wait=600)
