@@ -90,6 +90,22 @@ def about(
     return tell
 
 
+def transfer(emit: Emit, phase: str) -> Callable[[int, int], None]:
+    """To be called with (bytes done, bytes to do) while they are on their way: progress of that phase, once a second,
+    with `left`: seconds to its end."""
+    began = told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= 1 and done:
+            told = now
+            left = round((now - began) * (total - done) / done, 1)
+            emit("progress", phase=phase, done=done, total=total, left=left)
+
+    return tell
+
+
 class EventLog:
     """Numbers events, appends them to a file (if one is given) and hands them to listeners. Thread-safe.
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,30 @@ def stream(
     if timed_out.is_set():
         raise TimedOut(f"the end of '{args[0]}'", seconds=timeout)
     return process.returncode
+
+
+def outliving(
+    argv: Sequence[str], name: str, hold: Callable[[subprocess.Popen[bytes]], None]
+) -> subprocess.Popen[bytes]:
+    """Start a program that lives on when the calling thread ends, and dies with this process: a thread of its own
+    starts it, and is in `hold` for as long as it runs. All three streams are pipes. Raises MissingTool."""
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def keep() -> None:
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
+            )  # fmt: skip
+        except FileNotFoundError:
+            started.set_exception(MissingTool(argv[0], why="go on", package=argv[0]))
+            return
+        started.set_result(process)
+        hold(process)
+        process.wait()
+
+    threading.Thread(target=keep, name=name, daemon=True).start()
+    return started.result()
 
 
 def end_group(process: subprocess.Popen[bytes], *, grace: float = 5) -> None:

@@ -53,14 +53,15 @@ run_part() {
   case "$1" in
   lint) lint ;;
   unit) tests unit 900 "${side_by_side[@]}" tests/unit tests/meta ;;
-  integration) tests integration 1800 "${side_by_side[@]}" tests/integration ;;
+  integration) tests integration 1800 -n "$waiting" --dist loadfile tests/integration ;;
   e2e) tests e2e 1800 tests/e2e ;;
   esac
 }
 
 pytest_args=("$@")
-# These wait more than they work. Tests of one file stay together: they share what is dear to make.
+# Tests of one file stay together: they share what is dear to make. Those of integration wait for guests, too.
 side_by_side=(-n auto --maxprocesses 4 --dist loadfile)
+waiting=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
 require_known_os /etc/os-release
 cd "$ROOT"
 must packages prepare_system run test

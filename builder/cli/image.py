@@ -10,7 +10,7 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, load_lab, planned
-from builder.cli.options import mirror_option, templates_option
+from builder.cli.options import far_uri, mirror_option, templates_option, there_option
 from builder.cli.output import bytes_text, columns, output_option, show, span_text
 from builder.cli.progress import listening
 from builder.images.store import Image, ImageStore
@@ -80,11 +80,22 @@ def build(app: App, lab: str, mirror: str | None, templates: Path | None, how: s
     "--max-size", callback=_size, default=DEFAULT_CAP, metavar="SIZE",
     help="What the images may take together; 0 removes all that are not in use.",
 )  # fmt: skip
+@there_option
 @output_option()
 @pass_app
-def prune(app: App, max_size: int, how: str) -> None:
-    """Remove images, the longest unused first, until the rest fits. An image that a lab uses stays."""
-    gone = list(ImageStore(app.places.cache).prune(max_size))
+def prune(app: App, max_size: int, connect: str | None, how: str) -> None:
+    """Remove images, the longest unused first, until the rest fits. An image that a lab uses stays.
+
+    With --connect what was sent to that machine is removed, media too; its names are the sha256 of the files.
+    """
+    uri = far_uri(connect)
+    if uri is None:
+        gone = list(ImageStore(app.places.cache).prune(max_size))
+    else:
+        from builder.lifecycle.far import visiting
+
+        with visiting(uri, app.places) as far:
+            gone = far.outpost.ask("prune", limit=max_size)
     show(gone, how, lambda: "\n".join(gone), empty="" if app.quiet else "nothing was removed")
 
 

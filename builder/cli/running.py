@@ -12,7 +12,7 @@ import click
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, lab_id, load_lab, planned, running_lab, up_names
 from builder.cli.meter import meter
-from builder.cli.options import connect_option, mirror_option, refuse_remote, templates_option
+from builder.cli.options import connect_option, far_uri, mirror_option, templates_option, there_option
 from builder.cli.output import columns, left_text, output_option, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
@@ -60,8 +60,8 @@ def up(
     from builder.lifecycle.up import UpOptions
     from builder.lifecycle.up import up as bring_up
 
-    refuse_remote(connect)
-    loaded = load_lab(app, lab)
+    elsewhere = far_uri(connect) is not None
+    loaded = load_lab(app, lab, limits=not elsewhere)
     unknown = sorted({*recreate, *reinstall} - {node.name for node in loaded.nodes})
     if unknown:
         raise UsageError(
@@ -166,17 +166,26 @@ def ls(app: App, how: str) -> None:
 
 
 @click.command()
+@there_option
 @output_option()
 @pass_app
-def reap(app: App, how: str) -> None:
+def reap(app: App, connect: str | None, how: str) -> None:
     """Take down every lab whose keeper is gone, and what killed proofs of media left.
 
-    Labs that run are never touched; expired ones end by themselves.
+    Labs that run are never touched; expired ones end by themselves. With --connect what such labs left on that machine
+    is removed: of this user's that are gone here too, and of anybody's whose time is up.
     """
     from builder.lifecycle.down import reap as take_away
     from builder.lifecycle.media_proof_machine import reap_proofs
 
-    names = [*take_away(app.places), *reap_proofs(app.places)]
+    uri = far_uri(connect)
+    if uri is None:
+        names = [*take_away(app.places), *reap_proofs(app.places)]
+    else:
+        from builder.lifecycle.far import visiting
+
+        with visiting(uri, app.places) as far:
+            names = list(far.reap(app.places))
     show(names, how, lambda: "\n".join(names), empty="" if app.quiet else "nothing was left behind")
 
 

@@ -54,6 +54,12 @@ _CAUSES = (
     ),
     Cause(
         pattern="",
+        name="l0-lost",
+        message="the machine that the node runs on cannot be reached any more",
+        cure="look at it and at the network between; what runs there is removed by: nestlab down LAB",
+    ),
+    Cause(
+        pattern="",
         name="no-space",
         message="this machine has no room left for the node's disks, so that the node was stopped",
         cure="free space where labs are kept (nestlab doctor shows where), and start again: nestlab up",

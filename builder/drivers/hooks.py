@@ -79,9 +79,10 @@ class HookListener:
     def port(self) -> int:
         return int(self._server.server_address[1])
 
-    def argument(self, host: str) -> str:
-        """What the installer's kernel is told; `host` is this machine's address as the guest sees it."""
-        return f"{ARGUMENT}=http://{host}:{self.port}/{self._token}"
+    def argument(self, host: str, port: int | None = None) -> str:
+        """What the installer's kernel is told; `host` is this machine's address as the guest sees it, `port` another
+        than ours, that leads to it."""
+        return f"{ARGUMENT}=http://{host}:{port or self.port}/{self._token}"
 
     def allows(self, token: str) -> bool:
         return hmac.compare_digest(token, self._token)

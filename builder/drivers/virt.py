@@ -272,6 +272,18 @@ class Domain:
             return to.exists()
         return False
 
+    def fetch_screen(self, to: Path) -> bool:
+        """The same by a stream of libvirt's, from whatever machine it runs on; where that gives a PPM, `to` ends so."""
+        with contextlib.suppress(DomainError, import_libvirt().libvirtError):
+            stream = self._connection.newStream(0)
+            kind, parts = self._handle().screenshot(stream, 0, 0), bytearray()
+            while data := stream.recv(1 << 16):
+                parts += data
+            stream.finish()
+            to.with_suffix(".png" if kind == "image/png" else ".ppm").write_bytes(parts)
+            return True
+        return False
+
     def destroy(self) -> None:
         """Pull the plug. A domain that is gone already is fine."""
         self._call("destroy", "cannot be destroyed", gone_is_fine=True)
@@ -289,6 +301,14 @@ class Domain:
 
     def resume(self) -> None:
         self._call("resume", "cannot be resumed")
+
+    def console(self) -> Any:
+        """The serial console as a stream of libvirt's. Raises DomainError."""
+        libvirt = import_libvirt()
+        stream = self._connection.newStream(0)
+        force = libvirt.VIR_DOMAIN_CONSOLE_FORCE  # of a connection that was lost
+        self.change("its console cannot be opened", lambda it: it.openConsole(None, stream, force))
+        return stream
 
     def xml(self) -> ET.Element:
         """The definition as libvirt has it now, with the names that it gave to devices. Raises DomainError."""

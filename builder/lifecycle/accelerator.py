@@ -15,7 +15,7 @@ import platform
 import re
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from builder.errors import LabError, TimedOut
@@ -27,6 +27,9 @@ from builder.run import need, run, stream
 
 VERSION = 1
 PROBE_SECONDS = 30
+MEMORY = 256
+"""MiB of the probe guest."""
+ARGUMENTS = "console=ttyS0 panic=-1 loglevel=4"
 _MARK = "nestlab-probe:"
 _KVM_GET_API_VERSION = 0xAE00
 _INIT = f"""#!/bin/busybox sh
@@ -62,16 +65,20 @@ def verdict(
     refused = _not_usable(kvm)
     if refused is not None:
         return refused
-    cache = places.cache / "accelerator.json"
-    key = _host_key()
+    probing = (lambda: _probe(kernels, stop)) if probe else None
+    return remembered(places.cache / "accelerator.json", _host_key(), probing)
+
+
+def remembered(cache: Path, key: str, probe: Callable[[], AcceleratorVerdict] | None) -> AcceleratorVerdict:
+    """What was proven under that key, else what `probe` finds, if it may be made."""
     with contextlib.suppress(OSError, ValueError):
         known = _Cached.model_validate_json(cache.read_bytes())
         if known.v == VERSION and known.key == key:
             return known.verdict
-    if not probe:
+    if probe is None:
         return AcceleratorVerdict(accelerator="tcg", proven=False, reason="KVM was not probed yet")
-    with locked(places.cache / "accelerator.lock"):
-        found = _probe(kernels, stop)
+    with locked(cache.with_suffix(".lock")):
+        found = probe()
         if found.proven:
             write_atomic(cache, _Cached(v=VERSION, key=key, verdict=found).model_dump_json() + "\n")
     return found
@@ -123,6 +130,31 @@ def _host_key() -> str:
 
 
 def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> AcceleratorVerdict:
+    with tempfile.TemporaryDirectory(prefix="nestlab-probe-") as scratch:
+        made = guest(kernels, Path(scratch) / "initrd")
+        if isinstance(made, AcceleratorVerdict):
+            return made
+        kernel, initrd = made
+        lines: list[str] = []
+        qemu = need("qemu-system-x86_64", why="run guests", package="qemu-system-x86")
+        argv = [
+            qemu, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", str(MEMORY), "-nodefaults", "-no-reboot",
+            "-display", "none", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd),
+            "-append", ARGUMENTS,
+        ]  # fmt: skip
+        try:
+            status = stream(argv, on_line=lines.append, timeout=PROBE_SECONDS, stop=stop)
+        except TimedOut:
+            return broken(f"the probe guest did not reach user space in {PROBE_SECONDS} s", lines)
+        except LabError as error:
+            return AcceleratorVerdict(accelerator="tcg", proven=False, reason=error.message, fix=error.hint or "")
+    if stop is not None and stop.is_set():
+        return AcceleratorVerdict(accelerator="tcg", proven=False, reason="the probe was interrupted")
+    return judged(lines) or broken(f"the probe guest ended with status {status} before user space", lines)
+
+
+def guest(kernels: Sequence[Path], initrd: Path) -> tuple[Path, Path] | AcceleratorVerdict:
+    """The probe guest's kernel and its initrd, written to that path; or that there is none of the one or the other."""
     kernel = next((k for k in (*kernels, *_boot_kernels()) if os.access(k, os.R_OK)), None)
     busybox = next((b for b in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if os.access(b, os.R_OK)), None)
     if kernel is None or busybox is None:
@@ -131,27 +163,15 @@ def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> Accelerator
             accelerator="tcg", proven=False, reason=f"KVM could not be probed: {lack} is missing",
             fix="nestlab image build labs/tiny.yaml" if kernel is None else "apt-get install busybox-static",
         )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="nestlab-probe-") as scratch:
-        initrd = Path(scratch) / "initrd"
-        initrd.write_bytes(_initrd(busybox))
-        lines: list[str] = []
-        qemu = need("qemu-system-x86_64", why="run guests", package="qemu-system-x86")
-        argv = [
-            qemu, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "256", "-nodefaults", "-no-reboot",
-            "-display", "none", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd),
-            "-append", "console=ttyS0 panic=-1 loglevel=4",
-        ]  # fmt: skip
-        try:
-            status = stream(argv, on_line=lines.append, timeout=PROBE_SECONDS, stop=stop)
-        except TimedOut:
-            return _broken(f"the probe guest did not reach user space in {PROBE_SECONDS} s", lines)
-        except LabError as error:
-            return AcceleratorVerdict(accelerator="tcg", proven=False, reason=error.message, fix=error.hint or "")
-    if stop is not None and stop.is_set():
-        return AcceleratorVerdict(accelerator="tcg", proven=False, reason="the probe was interrupted")
+    initrd.write_bytes(_initrd(busybox))
+    return kernel, initrd
+
+
+def judged(lines: Sequence[str]) -> AcceleratorVerdict | None:
+    """What the probe guest said; None when it came not so far."""
     said = next((line.partition(_MARK)[2].split() for line in lines if _MARK in line), None)
-    if said is None:
-        return _broken(f"the probe guest ended with status {status} before user space", lines)
+    if not said:
+        return None
     if said[-1] not in ("vmx", "svm"):
         return AcceleratorVerdict(
             accelerator="tcg", proven=True, reason="KVM works, but guests do not see vmx or svm: nesting is off",
@@ -160,7 +180,8 @@ def _probe(kernels: Sequence[Path], stop: threading.Event | None) -> Accelerator
     return AcceleratorVerdict(accelerator="kvm", proven=True, reason=f"a probe guest ran on KVM and saw {said[-1]}")
 
 
-def _broken(what: str, lines: Sequence[str]) -> AcceleratorVerdict:
+def broken(what: str, lines: Sequence[str]) -> AcceleratorVerdict:
+    """KVM that is offered and fails its proof, with the last word of the guest."""
     said = [line.strip() for line in lines if line.strip() and not line.startswith("qemu-system")]
     # QEMU follows its reason with a dump of registers; a kernel that hangs said its last word last.
     last = next((line for line in said if re.search(r"\berror\b", line, re.IGNORECASE)), said[-1] if said else "")

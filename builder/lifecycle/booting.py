@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from builder.drivers.boot import BootFollower
-from builder.drivers.ports import PortTable
-from builder.drivers.switch import Switch
-from builder.drivers.virt import Domain, Libvirt, embed_uri, prepare_root, share_capabilities
+from builder.drivers.virt import Domain
 from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
 from builder.events import Emit, about
-from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
 from builder.lifecycle.install import Inserted
 from builder.lifecycle.plan import NodePlan
 from builder.lifecycle.request import UpOptions
+from builder.lifecycle.site import Site
 from builder.lifecycle.state import FIRMWARE, LabFolder
 from builder.lifecycle.steps import Json, Step, digest
 from builder.lifecycle.watching import End, watched
@@ -32,7 +30,8 @@ from builder.paths import Places, locked, write_atomic
 
 @dataclass
 class _Running:
-    """A node that was wired: what it holds until it is stopped."""
+    """A node that was wired: what it holds until it is stopped. The paths of `wiring` are ours, those of `powered` are
+    the site's."""
 
     plan: NodePlan
     wiring: Wiring
@@ -53,26 +52,28 @@ class Powered(NamedTuple):
 
 
 class Boots:
-    """The lab's domains. Thread-safe per node: two nodes may boot at once, one node boots once at a time."""
+    """The lab's domains. Thread-safe per node: two nodes may boot at once, one node boots once at a time.
 
-    def __init__(self, places: Places, lab_id: str, folder: LabFolder, emit: Emit, switch: Switch) -> None:
+    `use` is called before anything is booted: it tells the site that the guests run at."""
+
+    def __init__(self, places: Places, lab_id: str, folder: LabFolder, emit: Emit) -> None:
         self._places = places
         self._lab_id = lab_id
         self._folder = folder
         self._emit = emit
-        self._switch = switch
-        self._ports = PortTable()
-        self._guard = threading.Lock()
-        self._libvirt: Libvirt | None = None
+        self._site: Site | None = None
         self._running: dict[str, _Running] = {}
         self._orders: dict[str, tuple[str, ...]] = {}
         self._options = UpOptions.model_validate({})
 
-    def use(self, options: UpOptions) -> None:
+    def use(self, options: UpOptions, site: Site) -> None:
         self._options = options
+        self._site = site
 
-    def domain_name(self, node: str) -> str:
-        return f"nestlab-{self._lab_id}-{node}"
+    @property
+    def site(self) -> Site:
+        assert self._site is not None
+        return self._site
 
     def target(self, node: str) -> SshTarget | None:
         running = self._running.get(node)
@@ -107,11 +108,11 @@ class Boots:
         node = plan.name
         console = Path(running.wiring.console_log)
         start = console.stat().st_size if console.exists() else 0
-        running.powered = self._in_order(plan.node, running.wiring)
-        xml = domain_xml(*running.powered)
+        tell = about(self._emit, node=node, step=step.id)
+        running.powered = self._in_order(plan.node, self.site.settle(running.wiring, tell, stop))
+        xml = self.site.definition(*running.powered)
         write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
-        running.domain = self._open().start(xml)
-        self._share()
+        running.domain = self.site.start(xml, running.wiring)
         known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,
                          plan.system.release, plan.node.cpus, boot.name, accelerator]))  # fmt: skip
         several = len(plan.system.boots) > 1
@@ -120,7 +121,7 @@ class Boots:
             running.phase = f"{boot.name}: {phase}" if several else phase
 
         try:
-            with watched(running.domain, running.target, running.ends_by, inserted) as signals:
+            with watched(running.domain, running.target, running.ends_by, inserted, self.site.is_reached) as signals:
                 seconds = BootFollower(
                     console,
                     boot.phases,
@@ -135,7 +136,7 @@ class Boots:
                     least=60 * self._options.timeout_scale,
                 ).follow(stop)
         except (NodeFailed, TimedOut):
-            running.domain.screenshot(self._folder.node(node) / "screen.png")
+            self.site.screenshot(running.domain, self._folder.node(node) / "screen.png")
             raise
         known.write(seconds)
         if boot.on_reboot == "end":
@@ -166,7 +167,8 @@ class Boots:
         return Powered(*running.powered, running.domain)
 
     def disk_path(self, node: str, disk: str) -> str:
-        return str(self._folder.disk(node, disk))
+        """The file that the node's QEMU has it in."""
+        return self.site.path(self._folder.disk(node, disk))
 
     def order_disks(self, node: str, disks: Sequence[str]) -> None:
         """In which order the node's disks are plugged in from its next power-on."""
@@ -200,63 +202,43 @@ class Boots:
         if running.domain is not None:
             running.domain.destroy()
         for ports in running.wiring.nics:
-            self._switch.remove(ports.switch)
-        self._ports.release([running.wiring.ssh_port, *(p for n in running.wiring.nics for p in (n.qemu, n.switch))])
+            self.site.cables.remove(ports.switch)
+        self.site.release([running.wiring.ssh_port, *(p for n in running.wiring.nics for p in (n.qemu, n.switch))])
         del self._running[node]
 
     def close(self) -> None:
         for node in list(self._running):
             self.stop(node)
-        self._ports.release()
-        if self._libvirt is not None:
-            self._libvirt.close()
-            self._libvirt = None
-
-    def _open(self) -> Libvirt:
-        with self._guard:
-            if self._libvirt is None:
-                uri = self._options.connect
-                if uri is None:
-                    root = self._places.run(self._lab_id) / "l"
-                    prepare_root(root, self._places.cache / "qemu-caps")
-                    uri = embed_uri(root)
-                self._libvirt = Libvirt.open(uri)
-            return self._libvirt
-
-    def _share(self) -> None:
-        """What libvirt learned of QEMU spares the next lab four seconds."""
-        if self._options.connect is None:
-            share_capabilities(self._places.run(self._lab_id) / "l", self._places.cache / "qemu-caps")
 
     def _wire(
         self, plan: NodePlan, accelerator: Accelerator, boot: Boot, direct: Image | None, inserted: Inserted | None
     ) -> _Running:
         """Ports, paths and identity of one start. A second boot of the same `up` keeps its ports."""
         node = plan.node
-        machine = self._open().machine_type(node.machine)
+        machine = self.site.machine_type(node.machine)
         before = self._running.get(plan.name)
         if before is not None:
             ssh_port, nics = before.wiring.ssh_port, before.wiring.nics
         else:
-            ssh_port, *rest = self._ports.claim(1 + 2 * len(node.nics))
+            ssh_port, *rest = self.site.claim(1 + 2 * len(node.nics))
             nics = tuple(NicPorts(qemu=a, switch=b) for a, b in zip(rest[::2], rest[1::2], strict=True))
             for nic, ports in zip(node.nics, nics, strict=True):
-                self._switch.add(ports.switch, qemu=ports.qemu, network=nic.network, vlan=nic.vlan, trunk=nic.trunk)
+                self.site.cables.add(ports.switch, qemu=ports.qemu, network=nic.network, vlan=nic.vlan, trunk=nic.trunk)
         folder = self._folder.node(plan.name)
         run_dir = self._places.run(self._lab_id)
         wiring = Wiring(
             lab=self._lab_id,
-            domain=self.domain_name(plan.name),
+            domain=self.site.domain_name(plan.name),
             uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, str(folder))),
             accelerator=accelerator,
             machine_type=machine,
-            disks=tuple(self.disk_path(node.name, disk.name) for disk in node.disks),
+            disks=tuple(str(self._folder.disk(node.name, disk.name)) for disk in node.disks),
             console_log=str(folder / "console.log"),
             console_socket=str(run_dir / f"c{_short(plan.name)}"),
             ssh_port=ssh_port,
             nics=nics,
             direct=_direct(direct, plan, self._folder.disks(plan.name)),
-            uefi=ovmf(self._folder.disks(node.name)) if node.firmware == "uefi" else None,
+            uefi=ovmf(self._folder.disks(node.name), self.site.has_file) if node.firmware == "uefi" else None,
             install=None if inserted is None else inserted.media,
             screen=isinstance(node.source, MediumSource),
             on_reboot=boot.on_reboot,
@@ -264,12 +246,12 @@ class Boots:
         keys = folder / "ssh"
         target = SshTarget(
             host="127.0.0.1",
-            port=ssh_port,
+            port=self.site.reach(ssh_port),
             user=plan.system.ssh_user,
             identity_file=str(keys / "id_ed25519"),
             known_hosts=str(keys / "known_hosts"),
             control_path=str(run_dir / f"s{_short(plan.name)}"),
-            host_key_alias=self.domain_name(plan.name),
+            host_key_alias=self.site.domain_name(plan.name),
         )
         running = _Running(plan=plan, wiring=wiring, target=target)
         self._running[plan.name] = running
@@ -283,14 +265,18 @@ def _direct(image: Image | None, plan: NodePlan, disks: Path) -> DirectBoot | No
     return DirectBoot(kernel=str(image.kernel), initrd=str(disks / "initrd"), arguments=" ".join(arguments))
 
 
-def ovmf(disks: Path) -> UefiFirmware:
-    """The host's OVMF, without Secure Boot (GRUB's multiboot2, which Xen needs, is not signed), with its variables in
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
+
+
+def ovmf(disks: Path, is_there: Callable[[str], bool] = _is_file) -> UefiFirmware:
+    """The site's OVMF, without Secure Boot (GRUB's multiboot2, which Xen needs, is not signed), with its variables in
     this folder.
 
     Raises HostLacks when it is not installed.
     """
     for code, variables in _OVMF:
-        if Path(code).is_file() and Path(variables).is_file():
+        if is_there(code) and is_there(variables):
             return UefiFirmware(code=code, variables=str(disks / FIRMWARE), template=variables)
     raise HostLacks("UEFI firmware for guests is not installed", hint="apt-get install ovmf")
 

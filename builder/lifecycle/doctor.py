@@ -7,8 +7,9 @@ KVM probe boots a guest for some seconds once per boot of the host.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from builder.drivers.ssh_l0 import FarUri
 from builder.errors import LabError
 from builder.lifecycle import doctor_kvm as kvm
 from builder.lifecycle import doctor_room as room
@@ -16,6 +17,7 @@ from builder.lifecycle import doctor_tools as tools
 from builder.lifecycle.accelerator import verdict
 from builder.lifecycle.doctor_ground import Finding, Ground, Needs, Status
 from builder.lifecycle.doctor_needs import needs_of
+from builder.lifecycle.doctor_there import rows_there
 from builder.model.lab import Lab
 from builder.paths import Places
 
@@ -76,7 +78,7 @@ CHECKS: tuple[Check, ...] = (
     Check("qemu", "is the hypervisor (L0)", tools.qemu, _here),
     Check("machine types", "the machine that each node asks for", tools.machine_types, _here),
     *(Check(tool.name, tool.why, tool.look, tool.when) for tool in tools.TOOLS),
-    Check("ovmf", "firmware of UEFI nodes", tools.ovmf, lambda needs: needs.uefi),
+    Check("ovmf", "firmware of UEFI nodes", tools.ovmf, lambda needs: needs.uefi and _here(needs)),
     Check("package sources", "an image is made of Debian packages", tools.package_sources, _builds),
     Check("archive keyring", "verifies Debian packages", tools.keyring, _builds_disk),
     Check("disk-image-create", "builds disk images", tools.disk_image_create, _builds_disk),
@@ -114,14 +116,17 @@ def examine(
     """All rows that matter for the lab, or for every lab when there is none.
 
     `connect` and `mirror` are as for `up`; `probe` allows the KVM probe, which takes seconds the first time after a
-    boot. `ground` is the host, for tests. Raises LabError when the lab's systems cannot plan it.
+    boot. `ground` is the host, for tests. Raises LabError when the lab's systems cannot plan it, or no lab can run at
+    `connect`.
     """
     ground = ground or Ground(places)
     needs = needs_of(lab, places, ground.environ, connect=connect, mirror=mirror)
-    rows = [row(check, ground, needs) for check in CHECKS if check.when(needs)]
-    if _here(needs):
-        rows.append(_proof(places, probe))
-    return tuple(rows)
+    if _here(needs) or connect is None:
+        return (*(row(check, ground, needs) for check in CHECKS if check.when(needs)), _proof(places, probe))
+    uri = FarUri.parse(connect)
+    here = replace(needs, footprint=0)  # what nodes write is there
+    rows = [row(check, ground, here) for check in CHECKS if check.when(here)]
+    return (*rows, *(Row(*found) for found in rows_there(uri, places, needs, probe=probe)))
 
 
 def row(check: Check, ground: Ground, needs: Needs) -> Row:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from builder.errors import LabError
 from builder.events import Event
+from builder.lifecycle.far import take_away
 from builder.lifecycle.protocol import KeeperGone, RemoteError, ask, connect
 from builder.lifecycle.state import read_owner
 from builder.lifecycle.sweep import sweep
@@ -18,13 +19,16 @@ from builder.paths import Busy, Places, is_locked, locked
 
 
 def down(lab_id: str, places: Places, *, listener: Callable[[Event], None]) -> bool:
-    """Returns False when there was nothing to take down. Works for a lab of any version, with a dead keeper too."""
+    """Returns False when there was nothing to take down. Works for a lab of any version, with a dead keeper too.
+
+    Raises LabError when something of it is on another machine that cannot be reached now: it can be repeated."""
     lab, run_dir = places.lab(lab_id), places.run(lab_id)
     if not lab.exists() and not run_dir.exists():
         return False
     _ask_keeper(places, lab_id, listener)
     with _the_lock(places, lab_id):
         sweep(run_dir)
+        take_away(places, lab_id)
         shutil.rmtree(run_dir, ignore_errors=True)
         shutil.rmtree(lab, ignore_errors=True)
     for path in (run_dir, lab):
@@ -39,11 +43,17 @@ def down(lab_id: str, places: Places, *, listener: Callable[[Event], None]) -> b
 def reap(places: Places) -> tuple[str, ...]:
     """Take down every lab whose keeper is gone; returns their names. Running labs are never touched."""
     reaped = []
+    failed: LabError | None = None
     folder = places.labs()
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir() and not is_locked(path / "lock") and connect(places.run(path.name)) is None:
-            down(path.name, places, listener=lambda _event: None)
-            reaped.append(path.name)
+            try:
+                down(path.name, places, listener=lambda _event: None)
+                reaped.append(path.name)
+            except LabError as error:  # the others are reaped all the same
+                failed = error
+    if failed is not None:
+        raise failed
     return tuple(reaped)
 
 

@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 
 from builder.drivers.ssh import LabKeys, generate_keys
-from builder.drivers.switch import Switch
-from builder.errors import HostLacks, LabError, NodeFailed, TimedOut
+from builder.drivers.ssh_l0 import FarUri
+from builder.errors import HostLacks, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, about
 from builder.images.build import build
 from builder.images.hosts import HostInputs, read_host
@@ -22,8 +22,10 @@ from builder.images.keys import image_key
 from builder.images.overlays import create_disk, create_overlay, write_seed
 from builder.images.store import Image, ImageStore
 from builder.images.tiny import MANAGEMENT, seed_initrd
-from builder.lifecycle import accelerator
+from builder.lifecycle.accelerator import AcceleratorVerdict
 from builder.lifecycle.booting import Boots
+from builder.lifecycle.doctor_ground import connection_of
+from builder.lifecycle.far import read_record
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.install import Installs
 from builder.lifecycle.naming import Naming
@@ -31,8 +33,10 @@ from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.session import Session
+from builder.lifecycle.site import Here, Site
 from builder.lifecycle.state import LabFolder
 from builder.lifecycle.steps import Json, Step, Work
+from builder.lifecycle.there import There
 from builder.model.lab import MediumSource
 from builder.model.plan import Boot, File
 from builder.model.runtime import Accelerator, SshTarget
@@ -59,14 +63,14 @@ class Effects:
         self._images: dict[str, Image] = {}
         self._leases: dict[str, int] = {}
         self._host_inputs: dict[bool, HostInputs] = {}
-        self._verdict: accelerator.AcceleratorVerdict | None = None
+        self._verdict: AcceleratorVerdict | None = None
         self._guard = threading.RLock()
-        self._switch = Switch()
-        self._boots = Boots(places, lab_id, folder, emit, self._switch)
+        self._site: Site | None = None
+        self._boots = Boots(places, lab_id, folder, emit)
         self._installs = Installs(places, folder, self._store)
         self._sessions: dict[str, Session] = {}
         self._naming = Naming()
-        self.faults = Faults(self._boots, self._switch, self._hang_up)
+        self.faults = Faults(self._boots, self._hang_up)
         self._works = {
             "image": Work(do=self._do_image, undo=_nothing, is_done=self._has_image),
             "own-image": Work(do=self._do_own_image, undo=_nothing, is_done=_never),
@@ -88,10 +92,14 @@ class Effects:
     def use(self, plan: LabPlan, options: UpOptions) -> None:
         self._plan = plan
         self._options = options
-        self._boots.use(options)
+        self._boots.use(options, self._at(options.connect, plan.lab.expires))
         self._installs.use(options.reinstall)
         self.faults.use(plan.lab)
-        self._switch.networks({network.name: network.mtu for network in plan.lab.networks})
+        self._boots.site.cables.networks({network.name: network.mtu for network in plan.lab.networks})
+
+    def memory(self) -> int | None:
+        """Bytes that are free for guests where they run; None when that is not told."""
+        return self._boots.site.memory()
 
     def work(self, step: Step) -> Work:
         return self._works[step.name]
@@ -113,14 +121,34 @@ class Effects:
         return self._boots.console_socket(node)
 
     def close(self) -> None:
-        """Let go of libvirt, the switch, ports and image leases. Guests must be gone already."""
-        self._boots.close()
-        self._switch.close()
-        self._installs.close()
-        for lease in self._leases.values():
-            with contextlib.suppress(OSError):
-                os.close(lease)
-        self._leases.clear()
+        """Let go of libvirt, the switch, ports and image leases. Guests must be gone already. Raises LabError where
+        another machine does not let us clean it."""
+        try:
+            self._boots.close()
+        finally:
+            self._installs.close()
+            for lease in self._leases.values():
+                with contextlib.suppress(OSError):
+                    os.close(lease)
+            self._leases.clear()
+            if self._site is not None:
+                self._site.close()
+
+    def _at(self, connect: str | None, lifetime: int) -> Site:
+        """Where the lab's guests run: the same for as long as anything of it is there, also after a killed keeper."""
+        known = read_record(self._places, self._lab_id)
+        asked = FarUri.parse(connect) if connect is not None and connection_of(connect) == "remote" else None
+        if (known is not None and connect is not None and asked != known) or (self._site and asked and known is None):
+            where = known.text if known is not None else "this machine"
+            raise UsageError(f"lab {self._lab_id} runs on {where}", hint=f"nestlab down {self._lab_id} first")
+        if self._site is None:
+            uri = known or asked
+            self._site = (
+                Here(self._places, self._lab_id, connect)
+                if uri is None
+                else There(self._places, self._lab_id, uri, lifetime=lifetime)
+            )
+        return self._site
 
     def tell_names(self) -> None:
         """See that all running nodes know each other by name. Raises LabError for one that cannot be told."""
@@ -176,12 +204,11 @@ class Effects:
 
     def _do_remaster(self, step: Step, _stop: threading.Event) -> Json:
         plan = self._node(step)
-        keys = generate_keys(self._keys(step), self._boots.domain_name(plan.name))
+        keys = generate_keys(self._keys(step), self._boots.site.domain_name(plan.name))
         # The volume's file takes the place of one that the answers may have made.
         known = "".join(f"{key}\n" for key in plan.node.install.get("root_keys", ()))
-        return self._installs.remaster(
-            plan, _own_keys(keys, known + keys.identity_public.read_text()), MANAGEMENT_GATEWAY
-        )
+        own = _own_keys(keys, known + keys.identity_public.read_text())
+        return self._installs.remaster(plan, own, MANAGEMENT_GATEWAY, self._boots.site.answer)
 
     def _undo_remaster(self, step: Step) -> None:
         self._installs.remove_medium(str(step.node))
@@ -192,6 +219,9 @@ class Effects:
     def _do_keep(self, step: Step, _stop: threading.Event) -> Json:
         """A host that was installed well is worth more than its image."""
         plan = self._node(step)
+        if not self._boots.site.keeps_disks:
+            self._emit("progress", node=step.node, step=step.id, not_kept="its disks are on another machine")
+            return {"image": None}
         base = next(s for s in self._need_plan().node_steps(plan.name) if s.id == plan.steps[0])
         try:
             return self._installs.keep(plan, base.key)
@@ -207,7 +237,7 @@ class Effects:
     def _do_identity(self, step: Step, _stop: threading.Event) -> Json:
         if _is_installing(self._node(step)):
             self._installs.take_keys(self._node(step), self._keys(step))
-        generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
+        generate_keys(self._keys(step), self._boots.site.domain_name(str(step.node)))
         return None
 
     def _undo_identity(self, step: Step) -> None:
@@ -242,7 +272,7 @@ class Effects:
         return None
 
     def _own_files(self, step: Step) -> tuple[File, ...]:
-        keys = generate_keys(self._keys(step), self._boots.domain_name(str(step.node)))
+        keys = generate_keys(self._keys(step), self._boots.site.domain_name(str(step.node)))
         plan = self._node(step)
         given = next((file.content for file in plan.system.seed if file.path == HOSTS), "")
         # No part of the step's key: a node that joins changes the names of all, and none has to be made anew for it.
@@ -270,7 +300,7 @@ class Effects:
         with self._guard:
             if self._verdict is None or not self._verdict.proven:
                 kernels = [image.kernel] if image and image.kernel else []
-                self._verdict = accelerator.verdict(self._places, kernels=kernels, stop=stop)
+                self._verdict = self._boots.site.accelerator(kernels, stop)
                 self._emit("progress", accelerator=self._verdict.accelerator, reason=self._verdict.reason)
         chosen = self._verdict.accelerator
 

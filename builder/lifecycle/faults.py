@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from builder.drivers.devices import insert_disk, links, plugged_disks, pull_disk, set_link
-from builder.drivers.switch import PortState, Switch
+from builder.drivers.switch import PortState
 from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.booting import Boots
@@ -32,9 +32,8 @@ _LINE = 48 << 10  # bytes
 class Faults:
     """`hang_up` ends the shared ssh connection of a node. `use` tells the lab as it is meant to be."""
 
-    def __init__(self, boots: Boots, switch: Switch, hang_up: Callable[[str], None]) -> None:
+    def __init__(self, boots: Boots, hang_up: Callable[[str], None]) -> None:
         self._boots = boots
-        self._switch = switch
         self._hang_up = hang_up
         self._lab: Lab | None = None
         self._one = threading.Lock()  # two that change the same device at once would each see the old state
@@ -68,7 +67,7 @@ class Faults:
 
     def _ports(self) -> list[dict[str, Any]]:
         """Every lab card, those of nodes that do not run among them."""
-        states = self._switch.states()
+        states = self._boots.site.cables.states()
         found = []
         for node in self._need_lab().nodes:
             wired = self._boots.wired(node.name)
@@ -88,7 +87,7 @@ class Faults:
         changed = False
         for port, state in self._states(node, network):
             changed |= state.cut != cut
-            self._switch.cut(port, cut)
+            self._boots.site.cables.cut(port, cut)
         return changed
 
     def _link(self, node: str, network: str, up: bool) -> bool:
@@ -101,14 +100,14 @@ class Faults:
         changed = False
         for port, state in self._states(node, network):
             changed |= (state.delay, state.loss) != (delay_ms / 1000, loss)
-            self._switch.impair(port, delay_ms=delay_ms, loss=loss)
+            self._boots.site.cables.impair(port, delay_ms=delay_ms, loss=loss)
         return changed
 
     def _states(self, node: str, network: str) -> list[tuple[int, PortState]]:
         """The node's ports on a network. Raises LabError: nothing of that name, or it does not run."""
         self._node(node)
         self._need_network(network)
-        states = self._switch.states()
+        states = self._boots.site.cables.states()
         return [(port, states[port]) for port in self._boots.switch_ports(node, network)]
 
     def _capture(self, network: str, seconds: float, channel: Channel, leaving: threading.Event) -> dict[str, int]:
@@ -117,14 +116,14 @@ class Faults:
         withdrawn = threading.Event()
         notice_withdrawal(channel, withdrawn)
         end = time.monotonic() + min(seconds, LONGEST_CAPTURE)
-        capture = self._switch.capture(network, limit=_PIECE)
+        capture = self._boots.site.cables.capture(network, limit=_PIECE)
         try:
             while (left := end - time.monotonic()) > 0 and not leaving.is_set():
                 _send(channel, capture.take())
                 if withdrawn.wait(min(left, _TURN)):
                     break
         finally:
-            rest = self._switch.end_capture(network, capture)
+            rest = self._boots.site.cables.end_capture(network, capture)
         _send(channel, rest)
         return {"frames": capture.frames, "missed": capture.missed}
 

@@ -13,7 +13,7 @@ import os
 import queue
 import shutil
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from typing import Literal
 from builder.drivers.boot import Signal
 from builder.drivers.hooks import HookListener
 from builder.errors import LabError, UsageError
-from builder.events import Emit
+from builder.events import Emit, transfer
 from builder.images.overlays import backing_of, create_disk, create_overlay
 from builder.images.store import Image, ImageStore
 from builder.lifecycle.isos import digest_of, download, fits
@@ -151,8 +151,9 @@ class Installs:
 
     # The medium with the node's answers, and the volume with its own files.
 
-    def remaster(self, plan: NodePlan, own: tuple[File, ...], host: str) -> Json:
-        """`host` is this machine's address as the guest sees it: its scripts report to us there.
+    def remaster(self, plan: NodePlan, own: tuple[File, ...], host: str, port: Callable[[int], int]) -> Json:
+        """`host` is the address of the machine that it runs on as the guest sees it, `port` gives the port there that
+        leads to one of ours: its scripts report to us there.
 
         Raises MediaError when the medium cannot take the answers, or there is no room.
         """
@@ -162,7 +163,7 @@ class Installs:
         self._hang_up(plan.name)
         hooks = self._hooks[plan.name] = _Hooks(self._folder.node(plan.name) / "installer.log")
         if any(isinstance(edit, Arguments) and edit.kernel for edit in edits):
-            edits = (Arguments(kernel=(hooks.listener.argument(host),)), *edits)
+            edits = (Arguments(kernel=(hooks.listener.argument(host, port(hooks.listener.port)),)), *edits)
         made = plan_edits(Path(_source(plan.node).path), edits)
         written = write_qcow2(made, folder / "medium.qcow2")
         volume = host_volume(system.volume_label, system.answers, (*system.seed, *own))
@@ -298,18 +299,8 @@ def _source(node: Node) -> MediumSource:
 
 
 def _download(node: Node, source: MediumSource, emit: Emit, stop: threading.Event) -> None:
-    began = told = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= 1:
-            told = now
-            left = round((now - began) * (total - done) / done, 1)
-            emit("progress", phase="download", done=done, total=total, left=left)
-
     emit("begin", phase="download")
-    download(node, source, progress=tell, stop=stop)
+    download(node, source, progress=transfer(emit, "download"), stop=stop)
     emit("end", phase="download", outcome="ok")
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from builder.drivers.virt import become_subreaper
 from builder.errors import Interrupted, LabError
 from builder.events import Event, EventLog
+from builder.lifecycle.far import is_elsewhere
 from builder.lifecycle.nodes import Nodes
 from builder.lifecycle.protocol import SOCKET, Channel, answer_error, never_block_on, notice_withdrawal, peer_is_us
 from builder.lifecycle.request import Request
@@ -179,7 +180,8 @@ class Keeper:
             gone()
         self.events.close()
         shutil.rmtree(self._places.run(self._lab_id), ignore_errors=True)
-        shutil.rmtree(self.folder.path, ignore_errors=True)
+        if not is_elsewhere(self._places, self._lab_id):  # else `down` comes back to what could not be reached now
+            shutil.rmtree(self.folder.path, ignore_errors=True)
 
 
 def _tell_where(error: BaseException, kept: Path) -> None:

@@ -15,8 +15,6 @@ from pathlib import Path
 from builder.drivers.ends import ENDS
 from builder.errors import HostLacks, Interrupted, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
-from builder.lifecycle.doctor_ground import Ground
-from builder.lifecycle.doctor_room import available_memory
 from builder.lifecycle.effects import Effects
 from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan
 from builder.lifecycle.request import UpOptions
@@ -60,8 +58,8 @@ class Nodes:
             self._folder.remove_node(name)
         self._plan = plan
         starting = [node.name for node in plan.nodes if not self.effects.is_running(node.name)]
-        admit(plan, starting, available_memory(Ground(self._places)))
         self.effects.use(plan, options)
+        admit(plan, starting, self.effects.memory())
         self._folder.write_plan(plan)
         self._state = "starting"
         self._node_states = {n.name: "planned" for n in plan.nodes}
@@ -123,7 +121,10 @@ class Nodes:
             with contextlib.suppress(OSError):
                 self._write_status()
             self._undo(s for s in reversed(self._plan.steps) if s.kind == "live")
-        self.effects.close()
+        try:
+            self.effects.close()
+        except LabError:  # the lab's folder says where something is left
+            log.exception("closing")
 
     def _refuse_changes(self, plan: LabPlan, recreate: tuple[str, ...]) -> None:
         old = self._plan

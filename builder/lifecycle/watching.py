@@ -12,8 +12,8 @@ from typing import Literal
 
 from builder.drivers.boot import Signal
 from builder.drivers.ssh import wait_banner
-from builder.drivers.virt import Domain, DomainError
-from builder.errors import Interrupted, TimedOut
+from builder.drivers.virt import Domain
+from builder.errors import Interrupted, LabError, TimedOut
 from builder.lifecycle.install import Inserted
 from builder.model.runtime import SshTarget
 
@@ -28,9 +28,10 @@ Watch = Callable[[queue.Queue[Signal], threading.Event], None]
 
 @contextlib.contextmanager
 def watched(
-    domain: Domain, target: SshTarget, ends_by: End, inserted: Inserted | None
+    domain: Domain, target: SshTarget, ends_by: End, inserted: Inserted | None, is_reached: Callable[[], bool]
 ) -> Iterator[queue.Queue[Signal]]:
     """Watch a machine that was just started for as long as this is entered; what is seen comes out of the queue.
+    `is_reached` tells whether the one that it runs on can still be asked.
 
     Where QEMU does not say how the machine went away, `ends_by` is believed: what was planned.
     """
@@ -38,7 +39,7 @@ def watched(
     ending = _Ending(signals, ends_by)
     watches: dict[str, Watch] = {
         "await ssh": lambda signals, over: _await_ssh(target, signals, over),
-        "await end": lambda signals, over: _await_end(domain, ending, signals, over),
+        "await end": lambda signals, over: _await_end(domain, is_reached, ending, signals, over),
     }
     if inserted is not None:
         source = inserted.source
@@ -84,13 +85,20 @@ class _Ending:
             self.by = "power-off"
 
 
-def _await_end(domain: Domain, ending: _Ending, signals: queue.Queue[Signal], over: threading.Event) -> None:
+def _await_end(
+    domain: Domain, is_reached: Callable[[], bool], ending: _Ending, signals: queue.Queue[Signal],
+    over: threading.Event,
+) -> None:  # fmt: skip
     """A guest may go away without a word on its console, and may be stopped by the machine it runs on."""
     while not over.wait(_LOOK_EVERY):
         try:
             running = domain.is_running()
-        except DomainError:
-            continue  # a busy libvirt may answer the next time; a boot that waits in vain has its own limit
+        except LabError:
+            over.wait(_LOOK_EVERY)  # for the end of a connection to be noticed
+            if is_reached():
+                continue  # a busy libvirt may answer the next time; a boot that waits in vain has its own limit
+            signals.put("l0-lost")
+            return
         if not running:
             signals.put(ending.by)
             return

@@ -213,7 +213,7 @@ def test_a_machine_that_restarts_itself_again_and_again(bench: Bench) -> None:
     assert caught.value.cause == "reset-loop"
 
 
-@pytest.mark.parametrize("name", ["medium-gone", "no-space"])
+@pytest.mark.parametrize("name", ["medium-gone", "no-space", "l0-lost"])
 def test_what_the_machine_lost_ends_the_boot_at_once(bench: Bench, name: str) -> None:
     bench.signals.put(name)
     with pytest.raises(NodeFailed) as caught:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from builder.drivers.switch import Switch
 from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.booting import Boots
 from builder.lifecycle.faults import Faults
 from builder.lifecycle.protocol import Channel
+from builder.lifecycle.request import UpOptions
+from builder.lifecycle.site import Here
 from builder.lifecycle.state import LabFolder
 from builder.model.lab import Lab, Network
 from builder.paths import Places
@@ -33,15 +34,16 @@ def _nobody(*_: Any, **__: Any) -> None:
 @pytest.fixture
 def boots(tmp_path: Path) -> Iterator[tuple[Boots, Faults]]:
     places = Places(tmp_path / "state", tmp_path / "cache", tmp_path / "run")
-    switch = Switch()
-    made = Boots(places, "x", LabFolder(places, "x"), _nobody, switch)
-    faults = Faults(made, switch, lambda _node: None)
+    site = Here(places, "x")
+    made = Boots(places, "x", LabFolder(places, "x"), _nobody)
+    made.use(UpOptions.model_validate({}), site)
+    faults = Faults(made, lambda _node: None)
     lab = Lab(name="x", description="", expires=0, networks=(Network(name="lan"),), nodes=(NODE,))
-    switch.networks({"lan": 1500})
+    site.cables.networks({"lan": 1500})
     faults.use(lab)
     yield made, faults
     made.close()
-    switch.close()
+    site.close()
 
 
 def ask(faults: Faults, op: str, **arguments: Any) -> Any:
@@ -108,12 +110,8 @@ def test_nodes_that_are_off_are_in_the_tables(boots: tuple[Boots, Faults]) -> No
 
 def test_a_keeper_that_has_no_lab_yet_says_so(boots: tuple[Boots, Faults]) -> None:
     made, _ = boots
-    switch = Switch()
-    try:
-        with pytest.raises(LabError, match="only just starting"):
-            ask(Faults(made, switch, lambda _node: None), "ports")
-    finally:
-        switch.close()
+    with pytest.raises(LabError, match="only just starting"):
+        ask(Faults(made, lambda _node: None), "ports")
 
 
 def test_a_capture_of_a_quiet_network_is_an_empty_file(boots: tuple[Boots, Faults]) -> None:
