@@ -19,6 +19,7 @@ import pytest
 
 from builder.drivers.embed import leftovers, share_capabilities
 from builder.drivers.virt import Domain, DomainError, DomainEvent, Libvirt
+from builder.drivers.virt_errors import DomainGone
 from builder.hypervisors.kvm import domain_xml
 from builder.images.store import Image
 from builder.run import process_start_time
@@ -126,6 +127,8 @@ def test_a_guest_that_powers_off_or_reboots_is_noticed(embedded: Libvirt, tiny_i
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             one.domain.destroy()  # a domain that is gone is fine
+            with pytest.raises(DomainGone, match="p: QEMU does not answer query-status"):
+                one.domain.qmp("query-status")
             assert embedded.find(one.domain.name) is None
     finally:
         stop()
