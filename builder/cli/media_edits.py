@@ -22,7 +22,7 @@ from builder.lifecycle.isos import download, fits, locate
 from builder.media.answer import answer_edits, public_key
 from builder.media.author import Volume, host_volume
 from builder.media.edits import Arguments, Edit, How, Overlay, Put, from_model
-from builder.media.errors import MediaError
+from builder.media.errors import WrongPath
 from builder.media.initrd import OverlayFile
 from builder.media.inspect import installer_of
 from builder.model.lab import Lab, MediumSource, Node
@@ -206,7 +206,10 @@ def _merged(edits: tuple[Edit, ...], how: How) -> tuple[Edit, ...]:
     overlays = [edit for edit in edits if isinstance(edit, Overlay)]
     if not overlays:
         if how != "auto":
-            raise UsageError(f"--initrd {how} says how files get into the RAM disk, and none are given")
+            raise UsageError(
+                f"--initrd {how} says how files get into the RAM disk, and none are given",
+                hint="give some with --add-initrd or --answer, or leave --initrd out",
+            )
         return edits
     files: dict[str, OverlayFile] = {}
     for overlay in overlays:
@@ -242,36 +245,36 @@ def _kind(path: Path) -> Literal["file", "folder"]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WrongPath(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
     if stat.S_ISDIR(mode):
         return "folder"
     if not stat.S_ISREG(mode):
-        raise MediaError(f"{path} is neither a file nor a folder", hint="name a regular file")
+        raise WrongPath(f"{path} is neither a file nor a folder", hint="name a regular file")
     return "file"
 
 
 def small_file(path: Path, limit: int = OVERLAY_MAX) -> bytes:
-    """A local file's bytes. Raises MediaError for what is no regular file, cannot be read or has more than `limit`."""
+    """A local file's bytes. Raises WrongPath for what is no regular file, cannot be read or has more than `limit`."""
     if _kind(path) != "file":
-        raise MediaError(f"{path} is a folder", hint="name a regular file")
+        raise WrongPath(f"{path} is a folder", hint="name a regular file")
     try:
         # It may have been exchanged for a pipe by now, on which this must not wait.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
             data = file.read(limit + 1)
     except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WrongPath(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
     if len(data) > limit:
-        raise MediaError(f"{path} has more than {limit} bytes", hint="this is not the file that is meant")
+        raise WrongPath(f"{path} has more than {limit} bytes", hint="this is not the file that is meant")
     return data
 
 
 def text_file(path: Path) -> str:
-    """A local text file: an answer, a key. Raises MediaError for what is none."""
+    """A local text file: an answer, a key. Raises WrongPath for what is none."""
     data = small_file(path, TEXT_MAX)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise MediaError(f"{path} is not text in UTF-8", hint="name the right file") from None
+        raise WrongPath(f"{path} is not text in UTF-8", hint="name the right file") from None
     if not text.strip() or "\0" in text:
-        raise MediaError(f"{path} is empty or not text", hint="name the right file")
+        raise WrongPath(f"{path} is empty or not text", hint="name the right file")
     return text

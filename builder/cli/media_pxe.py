@@ -17,6 +17,7 @@ from builder.errors import HostLacks, LabError
 from builder.media.extract import extract
 from builder.media.netboot import GRUB_FOLDER, NetBoot, for_network, plan_netboot, reads_medium
 from builder.media.plan import GraftPlan, plan_edits
+from builder.media.privacy import OWNER
 from builder.paths import write_atomic
 from builder.run import run
 
@@ -74,6 +75,8 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, so
     seeds = [] if made.volume is None else [p for p in made.volume.files if p.count("/") > 1]
     for line in (*made.remarks, *tree.notes, *(f"{path} is on the second volume only" for path in seeds)):
         click.echo(printable(f"note: {line}"), err=True)
+    if plan.mode == OWNER:
+        click.echo("warning: whoever reaches the server of this folder can read what the installer gets", err=True)
     if reads_medium(edits):
         click.echo("warning: the answer file's source is local, and here is no medium: give it a URL", err=True)
 

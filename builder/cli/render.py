@@ -28,7 +28,8 @@ MARKER = ".nestlab-render"
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; replaced as a whole.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder to write; replaced as a whole.")  # fmt: skip
 @click.option("--stdout", "one", metavar="NODE:FILE", help="Print this one file.")
 @click.option(
     "--accelerator", type=click.Choice(["kvm", "tcg"]), default="kvm", help="What domain.xml is rendered for."
@@ -51,6 +52,8 @@ def render(
         return
     if out is not None:
         write_tree(out, files)
+        if not app.quiet:
+            click.echo(f"{out} has a folder for each node", err=True)
     rows = [{"node": name.partition("/")[0], "file": name.partition("/")[2], "size": len(file.content.encode()),
              "mode": f"{file.mode:04o}"} for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["node", "file", "size", "mode"], [list(row.values()) for row in rows]))
@@ -64,7 +67,12 @@ def refuse_both(out: Path | None, one: str | None) -> None:
 def print_one(files: Mapping[str, File], name: str, *, said: str, lister: str) -> None:
     """Print one of the files. Raises UsageError when it is not there; `said` is what the user called it."""
     if name not in files:
-        raise UsageError(f"there is no file {said}", hint=f"{lister} lists the files")
+        folder, _, rest = name.partition("/")
+        alike = [each for each in files if PurePosixPath(each).name == PurePosixPath(name).name]
+        meant = [each for each in alike if not rest or each.startswith(f"{folder}/")]
+        shown = [each.replace("/", ":", 1) if ":" in said else each for each in meant]
+        there = f"there is {' and '.join(shown)}; " if shown else ""
+        raise UsageError(f"there is no file {said}", hint=f"{there}{lister} lists the files")
     click.echo(files[name].content, nl=False)
 
 

@@ -65,7 +65,9 @@ def for_network(edits: Iterable[Edit], files: Mapping[str, bytes]) -> tuple[Edit
             if named and isinstance(content, bytes):
                 wanted[path] = content
             out.append(edit)
-    inside = tuple(OverlayFile(path, content, 0o755) for path, content in wanted.items() if path.count("/") == 1)
+    inside = tuple(
+        OverlayFile(path, content, 0o755, secret=True) for path, content in wanted.items() if path.count("/") == 1
+    )
     if overlay.files or inside:
         out.append(replace(overlay, files=(*overlay.files, *inside)))
     return tuple(out)

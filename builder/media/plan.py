@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from builder.media.implanted import blanked, holds_digest, implant, implanted_md
 from builder.media.layout import lay_out
 from builder.media.medium import Medium, image_path, open_medium
 from builder.media.mend import growth, mend
+from builder.media.privacy import EVERYBODY, mode_of
 from builder.media.sums import update_manifests
 from builder.media.view import SECTOR, FilePart, Identity, Segment, Source, SourcePart, View, compose, open_readable
 from builder.media.workspace import Workspace, content_part
@@ -42,6 +43,7 @@ class GraftPlan:
 
     The image is the source up to `cut`, `size - source.size` bytes of runs and zeros, the rest of the source, and the
     patches on top. `stale`: checksum lists of the medium that this makes wrong. `bytes_read`: what planning cost.
+    `mode`: the permission bits that a file with the image may have at most.
     """
 
     source: Identity
@@ -49,10 +51,11 @@ class GraftPlan:
     size: int
     runs: tuple[Segment, ...]
     patches: Mapping[int, bytes]
-    touched: tuple[Touched, ...]
-    notes: tuple[str, ...]
-    stale: tuple[str, ...]
-    bytes_read: int
+    touched: tuple[Touched, ...] = ()
+    notes: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    bytes_read: int = 0
+    mode: int = EVERYBODY
 
     @property
     def is_noop(self) -> bool:
@@ -181,8 +184,9 @@ def plan_edits(
     """
     with Source(source) as vendor:
         medium = open_medium(vendor)
+        mode = mode_of(vendor.fd, edits)
         if not edits:
-            return GraftPlan(vendor.identity, vendor.size, vendor.size, (), {}, (), (), (), vendor.bytes_read)
+            return GraftPlan(vendor.identity, vendor.size, vendor.size, (), {}, bytes_read=vendor.bytes_read, mode=mode)
         _refuse(medium)
         view = medium.view
         for tree in medium.trees:
@@ -205,7 +209,10 @@ def plan_edits(
             notes.append("the HFS+ file system that Macs read keeps showing the old files")
         grown = growth(medium)
         mend(medium, grown)
-        plan = _assemble(vendor, view, grown, [*_touched(work, boot)], (tuple(notes), tuple(stale)))
+        plan = replace(
+            _assemble(vendor, view, grown),
+            touched=tuple(_touched(work, boot)), notes=tuple(notes), stale=tuple(stale), mode=mode,
+        )  # fmt: skip
         return _with_md5(plan, medium) if remake else plan
 
 
@@ -255,17 +262,13 @@ def _touched(work: Workspace, boot: BootEdits) -> Iterator[Touched]:
         yield Touched(f"{path} (in the boot image)", "menu edited", size)
 
 
-def _assemble(
-    vendor: Source, view: View, grown: int, touched: list[Touched], said: tuple[tuple[str, ...], tuple[str, ...]]
-) -> GraftPlan:
+def _assemble(vendor: Source, view: View, grown: int) -> GraftPlan:
+    """The image's bytes, of which nothing is told yet."""
     view.settle()
     patches = {**view.patches, **{sector + grown // SECTOR: data for sector, data in view.tail_patches.items()}}
     runs = sorted(view.runs, key=lambda run: run.offset)
     runs += _tail(view, grown)
-    return GraftPlan(
-        vendor.identity, view.cut, vendor.size + grown, tuple(runs), patches,
-        tuple(touched), said[0], said[1], vendor.bytes_read,
-    )  # fmt: skip
+    return GraftPlan(vendor.identity, view.cut, vendor.size + grown, tuple(runs), patches, bytes_read=vendor.bytes_read)
 
 
 def _tail(view: View, grown: int) -> list[Segment]:
@@ -295,7 +298,4 @@ def _with_md5(plan: GraftPlan, medium: Medium) -> GraftPlan:
         descriptor = b"".join(image.pieces(medium.primary, medium.primary + SECTOR))
         volume = int.from_bytes(descriptor[80:84], "little") * SECTOR
         new = implant(descriptor, image.pieces(0, volume), volume)
-    return GraftPlan(
-        plan.source, plan.cut, plan.size, plan.runs, {**plan.patches, sector: new},
-        plan.touched, plan.notes, plan.stale, plan.bytes_read + volume,
-    )  # fmt: skip
+    return replace(plan, patches={**plan.patches, sector: new}, bytes_read=plan.bytes_read + volume)

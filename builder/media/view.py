@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from builder.media.errors import MediaError, damaged
+from builder.media.errors import MediaError, WrongPath, damaged
 
 SECTOR = 2048
 CLONE_GRAIN = 4096
@@ -32,12 +32,12 @@ class Identity:
 
     @classmethod
     def of(cls, fd: int, path: Path) -> Identity:
-        """Raises MediaError when `fd` is neither a regular file nor a block device."""
+        """Raises WrongPath when `fd` is neither a regular file nor a block device."""
         info = os.fstat(fd)
         if stat.S_ISBLK(info.st_mode):
             return cls(path, os.lseek(fd, 0, os.SEEK_END), 0, info.st_ino, info.st_rdev)
         if not stat.S_ISREG(info.st_mode):
-            raise MediaError(f"{path} is not a file", hint="name a regular file or a block device")
+            raise WrongPath(f"{path} is not a file", hint="name a regular file or a block device")
         return cls(path, info.st_size, info.st_mtime_ns, info.st_ino, info.st_dev)
 
     def check(self, fd: int) -> None:
@@ -49,12 +49,12 @@ class Identity:
 
 
 def open_readable(path: Path) -> int:
-    """A read-only descriptor. Raises MediaError for what cannot be opened."""
+    """A read-only descriptor. Raises WrongPath for what cannot be opened."""
     try:
         # Without waiting: a named pipe has no end to wait for, and is refused by what it is.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WrongPath(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
 
 
 class Readable(Protocol):

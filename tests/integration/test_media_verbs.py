@@ -224,6 +224,9 @@ def test_a_folder_for_a_network_boot(source: Make, tmp_path: Path) -> None:
         "boot/grub/i386-pc/core.0",
     ):
         assert (out / loader).stat().st_size > 10_000
-    # Again, and another host: what is there stays.
-    nestlab("pxe", "--iso", source("isohybrid"), "--out", out, "--mac", "52:54:00:aa:bb:dd", *EDIT)
+    # Again, and another host: what is there stays. What a server gives out, it gives to all.
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n")
+    host = ("--mac", "52:54:00:aa:bb:dd", "--add-initrd", f"{tmp_path / 'key'}:/key")
+    said = nestlab("pxe", "--iso", source("isohybrid"), "--out", out, *host, *EDIT).stderr
+    assert b"whoever reaches the server" in said
     assert len(list((out / "pxelinux.cfg").iterdir())) == 2

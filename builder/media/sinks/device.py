@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import write_all
 
@@ -35,13 +35,13 @@ class Disk:
 
 
 def look_at(device: Path, *, system: Path = Path("/sys"), processes: Path = Path("/proc")) -> Disk:
-    """What a disk is. Raises MediaError for what is no whole disk."""
+    """What a disk is. Raises WrongPath for what is no whole disk."""
     try:
         info = device.stat()
     except OSError as error:
-        raise MediaError(f"cannot look at {device}: {error.strerror}", hint="lsblk shows the disks") from None
+        raise WrongPath(f"cannot look at {device}: {error.strerror}", hint="lsblk shows the disks") from None
     if not stat.S_ISBLK(info.st_mode):
-        raise MediaError(f"{device} is not a disk", hint="lsblk shows the disks; a file is made with 'media build'")
+        raise WrongPath(f"{device} is not a disk", hint="lsblk shows the disks; a file is made with 'media build'")
     return read_disk(device, f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}", system=system, processes=processes)
 
 
@@ -49,7 +49,7 @@ def read_disk(device: Path, number: str, *, system: Path, processes: Path) -> Di
     """What the kernel tells of the disk with a device number, such as 8:16."""
     folder = (system / "dev/block" / number).resolve()
     if (folder / "partition").exists():
-        raise MediaError(f"{device} is a partition", hint=f"name the whole disk: /dev/{folder.parent.name}")
+        raise WrongPath(f"{device} is a partition", hint=f"name the whole disk: /dev/{folder.parent.name}")
     parts = [folder, *sorted(p.parent for p in folder.glob("*/partition"))]
     numbers = {_line(part / "dev"): part.name for part in parts}
     used = [f"mounted at {place}" for place in _mounts(processes, set(numbers))]
