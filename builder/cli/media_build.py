@@ -15,7 +15,8 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
-from builder.cli.media_edits import ISO, Asked, Job, edit_options, job
+from builder.cli.media_edits import Asked, Job, edit_options, job
+from builder.cli.media_local import ISO
 from builder.cli.meter import meter
 from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError

@@ -11,7 +11,8 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
-from builder.cli.media_edits import ISO, Asked, edit_options, job
+from builder.cli.media_edits import Asked, edit_options, job
+from builder.cli.media_local import ISO
 from builder.cli.output import columns, printable
 from builder.errors import HostLacks, LabError
 from builder.media.extract import extract

@@ -20,7 +20,7 @@ from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.plan import File
 from builder.model.runtime import DirectBoot, NicPorts, UefiFirmware, Wiring
-from builder.paths import fsync_dir
+from builder.paths import fsync_dir, hidden_prefix
 
 # A folder that has it was written by us, and may be replaced as a whole.
 MARKER = ".nestlab-render"
@@ -128,7 +128,7 @@ def write_tree(out: Path, files: dict[str, File]) -> None:
         raise UsageError(f"{out} has files that are not ours", hint="give an empty or a new folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=hidden_prefix(out)))
     except OSError as error:
         raise LabError(f"{out.parent} cannot be written: {error.strerror}", hint="--out names another folder") from None
     try:
@@ -140,7 +140,7 @@ def write_tree(out: Path, files: dict[str, File]) -> None:
             path.chmod(file.mode)
         made.chmod(0o755)
         if out.exists():
-            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old."))
+            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f"{hidden_prefix(out)}old."))
             out.rename(old / "tree")
             made.rename(out)
             shutil.rmtree(old)

@@ -9,6 +9,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +22,22 @@ from builder.media.medium import Medium, image_path, open_medium
 from builder.media.mend import growth, mend
 from builder.media.privacy import EVERYBODY, mode_of
 from builder.media.sums import update_manifests
-from builder.media.view import SECTOR, FilePart, Identity, Segment, Source, SourcePart, View, compose, open_readable
+from builder.media.view import (
+    SECTOR,
+    FilePart,
+    Identity,
+    Segment,
+    Source,
+    SourcePart,
+    View,
+    compose,
+    in_pieces,
+    open_readable,
+    read_exactly,
+)
 from builder.media.workspace import Workspace, content_part
 
 _TAIL_READ = 512 << 10
-_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +151,14 @@ class PlannedImage:
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes between two offsets, in pieces of at most a mebibyte."""
         for segment in self.ranges(start, end):
-            place = self.locate(segment)
-            for at in range(0, segment.length, _STEP):
-                length = min(_STEP, segment.length - at)
-                if place is not None:
-                    data = os.pread(place[0], length, place[1] + at)
-                    if len(data) != length:
-                        raise MediaError("a file became shorter while it was read", hint="plan again")
-                    yield data
-                elif isinstance(segment.payload, bytes):
-                    yield segment.payload[at : at + length]
-                else:
-                    yield bytes(length)
+            place, payload = self.locate(segment), segment.payload
+            if place is not None:
+                path = payload.identity.path if isinstance(payload, FilePart) else self.path
+                yield from in_pieces(partial(read_exactly, place[0], path=path), place[1], segment.length)
+            elif isinstance(payload, bytes):
+                yield from in_pieces(partial(_slice, payload), 0, segment.length)
+            else:
+                yield from in_pieces(lambda _at, length: bytes(length), 0, segment.length)
 
     def close(self) -> None:
         for fd in self._fds.values():
@@ -162,6 +170,10 @@ class PlannedImage:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _slice(data: bytes, offset: int, length: int) -> bytes:
+    return data[offset : offset + length]
 
 
 def opened(medium: Path | GraftPlan) -> Source | PlannedImage:

@@ -18,6 +18,7 @@ from builder.media.errors import MediaError, WrongPath, damaged
 
 SECTOR = 2048
 CLONE_GRAIN = 4096
+_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,23 @@ def open_readable(path: Path) -> int:
         raise WrongPath(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
 
 
+def read_exactly(fd: int, offset: int, length: int, path: Path) -> bytes:
+    """Raises MediaError when the file is shorter than it was."""
+    data = os.pread(fd, length, offset)
+    while len(data) < length:
+        more = os.pread(fd, length - len(data), offset + len(data))
+        if not more:
+            raise MediaError(f"{path} became shorter while it was read", hint="let nothing write to it")
+        data += more
+    return data
+
+
+def in_pieces(read: Callable[[int, int], bytes], offset: int, length: int) -> Iterator[bytes]:
+    """What `read(offset, length)` gives, a mebibyte at a time."""
+    for at in range(offset, offset + length, _STEP):
+        yield read(at, min(_STEP, offset + length - at))
+
+
 class Readable(Protocol):
     """What a medium is read from: a file, or an image that exists only as a plan."""
 
@@ -90,13 +108,7 @@ class Source:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise damaged(f"{self.path}: bytes {offset} to {offset + length} are past the end ({self.size})")
         self.bytes_read += length
-        data = os.pread(self.fd, length, offset)
-        while len(data) < length:
-            more = os.pread(self.fd, length - len(data), offset + len(data))
-            if not more:
-                raise MediaError(f"{self.path} became shorter while it was read", hint="let nothing write to it")
-            data += more
-        return data
+        return read_exactly(self.fd, offset, length, self.path)
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -19,7 +19,7 @@ from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import clone_range, copy_range, write_all
 from builder.media.view import FilePart, Identity, SourcePart
-from builder.paths import fsync_dir
+from builder.paths import fsync_dir, hidden_prefix
 
 _TOLD_EVERY = 64 << 20
 Progress = Callable[[int, int], None]
@@ -83,7 +83,7 @@ def plain_target(target: Path) -> Path:
 def check_target(plan: GraftPlan, target: Path) -> Path:
     """As `plain_target`; raises WrongPath too when the target is a file that the plan is made from."""
     real = plain_target(target)
-    for used in _sources(plan):
+    for used in sources(plan):
         with contextlib.suppress(OSError):
             info = real.stat()
             if (info.st_ino, info.st_dev) == (used.inode, used.device):
@@ -92,7 +92,8 @@ def check_target(plan: GraftPlan, target: Path) -> Path:
     return real
 
 
-def _sources(plan: GraftPlan) -> Iterator[Identity]:
+def sources(plan: GraftPlan) -> Iterator[Identity]:
+    """The files that the image is made from: the vendor's medium first."""
     yield plan.source
     for run in plan.runs:
         if isinstance(run.payload, FilePart):
@@ -109,7 +110,8 @@ def no_room(error: OSError, target: Path, size: int) -> MediaError:
     """The message for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MediaError(f"no room for {target} ({size} bytes)", hint="free some space, or use a qcow2 overlay")
-    return MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its permissions")
+    hint = "shorten its name" if error.errno == errno.ENAMETOOLONG else "check the folder and its permissions"
+    return MediaError(f"cannot write {target}: {error.strerror}", hint=hint)
 
 
 def _fill(plan: GraftPlan, image: PlannedImage, fd: int, progress: Progress | None) -> Literal["reflink", "copy"]:
@@ -144,7 +146,7 @@ def unnamed(target: Path, mode: int) -> Iterator[tuple[int, Publish]]:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
             raise no_room(error, target, 0) from None
         try:
-            fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            fd, name = tempfile.mkstemp(dir=target.parent, prefix=hidden_prefix(target), suffix=".part")
             os.fchmod(fd, mode)
         except OSError as second:
             raise no_room(second, target, 0) from None
@@ -172,7 +174,7 @@ class Publish:
                     return
             if not self.name:
                 # A link cannot replace a file; a rename can.
-                name = str(self.target.with_name(f".{self.target.name}.{os.getpid()}.part"))
+                name = str(self.target.with_name(f"{hidden_prefix(self.target)}{os.getpid()}.part"))
                 with contextlib.suppress(FileNotFoundError):
                     Path(name).unlink()
                 self._link(name)

@@ -52,6 +52,8 @@ CALLS: list[tuple[tuple[str, ...], str]] = [
     ((*BUILD, "-o", "x", "--add", "absent:/x"), "No such file"),
     ((*BUILD, "-o", "x", "--add", "pipe:/x"), "neither a file nor a folder"),
     ((*BUILD, "-o", "x", "--add", "links:/x"), "neither a file nor a folder"),
+    ((*BUILD, "-o", "x", "--add", "loop:/x"), "neither a file nor a folder"),
+    (("volume", "-o", "v.iso", "--add", "many:/x"), "more than 67108864 bytes in all"),
     ((*BUILD, "-o", "x", "--add-initrd", "pipe:/x"), "neither a file nor a folder"),
     ((*BUILD, "-o", "x", "--answer", "empty"), "empty or not text"),
     ((*BUILD, "-o", "x", "--answer", "garbage"), "not text in UTF-8"),
@@ -116,6 +118,12 @@ def clutter(here: Path) -> Path:
     (here / "link").symlink_to("ks.cfg")
     (here / "links").mkdir()
     (here / "links/out").symlink_to("/etc/hostname")
+    (here / "loop").mkdir()
+    (here / "loop/again").symlink_to(".")
+    (here / "many").mkdir()
+    for name in ("a", "b"):
+        (here / "many" / name).touch()
+        os.truncate(here / "many" / name, 40 << 20)
     (here / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
     (here / "spoilt.iso").write_bytes(b"x")
     (here / "spoilt.iso.undo").write_bytes(b"junk")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from builder.cli.boundary import guarded
 from builder.cli.frame import root
+from builder.cli.media_edits import Asked, by_hand
 from builder.media.edits import Arguments
 from builder.media.plan import plan_edits
 from builder.media.sinks.inplace import journal_of
@@ -204,6 +205,14 @@ def test_an_answer_and_a_key_by_hand(run: Run, here: Path) -> None:
 
 
 # -- volumes and boot trees
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("my iso (1).iso", "my-iso-1"), ("el9.4.iso", "el9.4"), ("\u4e2d.iso", "medium")],
+)
+def test_media_by_hand_have_names_that_menus_and_addresses_take(file: str, name: str) -> None:
+    assert by_hand(Path(file), Asked()).name == name
 
 
 @pytest.mark.parametrize(
