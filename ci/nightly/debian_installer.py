@@ -23,7 +23,10 @@ from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.proof import Claim, inputs_digest, system_inputs, today
 
 SYSTEM, RELEASE = "debian", "13"
-INSTALL_SECONDS = 2400.0
+INSTALL_SECONDS = 6000.0
+"""An installation alone keeps the emulator busy for 2000 seconds (measured), and other work makes it longer."""
+START_SECONDS = 1800.0
+CHECKS_SECONDS = 2400.0
 _PORT = 2299
 _DISKS = {
     "install-lvm": "    disks: [{size: 8GiB}]\n",
@@ -82,7 +85,7 @@ def by_hand(name: str, desk: Desk) -> Figures:
         phases = load_system(SYSTEM).plan(node).boots[0].phases
         with mirror.serve(suite(RELEASE).archive) as served:
             took = bare.install(machine, [folder / "medium.iso"], folder, phases, seconds=INSTALL_SECONDS)
-        boot = bare.first_boot(machine, folder / "key", folder, seconds=900)
+        boot = bare.first_boot(machine, folder / "key", folder, seconds=START_SECONDS)
         return {"phases": took, "install_seconds": round(sum(each["seconds"] for each in took.values())),
                 "boot_seconds": boot["seconds"],
                 "mirror": served.figures(), "not_there": served.failed}  # fmt: skip
@@ -91,28 +94,37 @@ def by_hand(name: str, desk: Desk) -> Figures:
 
 
 def by_nestlab(name: str, desk: Desk) -> Figures:
-    """`up`, every check, `down`; and `up` again, which clones what was installed."""
+    """`up` from the medium, every check, `down`."""
     lab, node = _lab(name, desk)
     with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive) as served:
         try:
-            if nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS):
+            if nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS + START_SECONDS):
                 return {"ok": False, "reached": "rendered", "inputs": _inputs()}
             phases = nestlab.boot_phases(name)
             facts = {
                 "accelerator": nestlab.ask("status", lab)["accelerator"],
                 **xen_facts(nestlab, str(lab), node.name),
             }
-            verified = nestlab.run("test", lab, timeout=1200) == 0
-            nestlab.run("down", lab, timeout=120)
-            began = time.monotonic()
-            again = nestlab.run("up", lab, timeout=900)
-            clone = round(time.monotonic() - began, 1)
+            verified = nestlab.run("test", lab, timeout=CHECKS_SECONDS) == 0
             return {
-                "ok": verified and again == 0, "reached": "verified" if verified else "installed", "inputs": _inputs(),
+                "ok": verified, "reached": "verified" if verified else "installed", "inputs": _inputs(),
                 "phases": phases, "install_seconds": round(sum(phases.get("install", {}).values())),
-                "boot_seconds": round(sum(phases.get("disk", {}).values()), 1), "clone_seconds": clone,
+                "boot_seconds": round(sum(phases.get("disk", {}).values()), 1),
                 "mirror": served.figures(), "not_there": served.failed, **facts,
             }  # fmt: skip
+        finally:
+            nestlab.run("down", lab, timeout=120)
+
+
+def cloned(name: str, desk: Desk) -> Figures:
+    """`up` again, without a mirror: what was installed is cloned, and nothing is installed."""
+    lab, _ = _lab(name, desk)
+    with command(desk.log) as nestlab:
+        try:
+            began = time.monotonic()
+            up = nestlab.run("up", lab, timeout=START_SECONDS)
+            boots = nestlab.boot_phases(name)
+            return {"ok": up == 0 and list(boots) == ["disk"], "up_seconds": round(time.monotonic() - began, 1)}
         finally:
             nestlab.run("down", lab, timeout=120)
 
@@ -124,8 +136,9 @@ def _inputs() -> str:
 def units(name: str) -> Sequence[Unit]:
     return [
         Unit("medium", partial(prepare, name), 60),
-        Unit("by-hand", partial(by_hand, name), INSTALL_SECONDS * 0.7),
-        Unit("nestlab", partial(by_nestlab, name), INSTALL_SECONDS * 0.9),
+        Unit("nestlab", partial(by_nestlab, name), 2600),
+        Unit("clone", partial(cloned, name), 300),
+        Unit("by-hand", partial(by_hand, name), 2300),
     ]
 
 
