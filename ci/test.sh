@@ -49,19 +49,12 @@ tests() {
   return "$status"
 }
 
-# Hosts of e2e tests side by side: two where there are two processors and memory for both (4 GiB each, and the tests).
-hosts_at_once() {
-  local free
-  free=$(awk '$1 == "MemAvailable:" { print int($2 / 1048576) }' /proc/meminfo)
-  if [ "$(nproc)" -ge 2 ] && [ "$free" -ge 12 ]; then echo 2; else echo 1; fi
-}
-
 run_part() {
   case "$1" in
   lint) lint ;;
   unit) tests unit 900 -n "$waiting" --dist loadfile tests/unit tests/meta ;;
-  integration) tests integration 1800 -n "$waiting" --dist loadfile tests/integration ;;
-  e2e) tests e2e 1800 -n "$(hosts_at_once)" --dist loadgroup tests/e2e ;;
+  integration) tests integration 1800 -n "$waiting" --dist loadfile --no-loadscope-reorder tests/integration ;;
+  e2e) tests e2e 1800 tests/e2e ;;
   esac
 }
 
