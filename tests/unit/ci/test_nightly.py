@@ -20,6 +20,7 @@ from ci.nightly.__main__ import PARTS, main
 from ci.nightly.boots import CASES, lab_text
 from ci.nightly.kill9 import BATCH
 from ci.nightly.kill9 import judge as judge_kill9
+from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict, run_part
 from ci.nightly.programs import FAULTS
 from tests.support.repo import ROOT
@@ -163,6 +164,25 @@ def test_a_real_installation_has_the_time_that_it_was_seen_to_take(name: str, tm
     install, disk = load_system("debian").plan(node).boots
     assert 3 * sum(phase.weight for phase in install.phases) < debian_installer.INSTALL_SECONDS
     assert 3 * sum(phase.weight for phase in disk.phases) < debian_installer.START_SECONDS
+
+
+def test_what_a_command_kept_of_a_failure_outlives_its_state(tmp_path: Path) -> None:
+    for round_ in ("first", "second"):
+        with command(tmp_path / "output.log") as nestlab:
+            folder = nestlab.base / "state/failures/lab"
+            folder.mkdir(parents=True)
+            (folder / "console.log").write_text(round_)
+    assert not nestlab.base.exists()
+    assert (tmp_path / "failures/lab/console.log").read_text() == "second"
+
+
+def test_an_installation_that_failed_is_not_checked(tmp_path: Path) -> None:
+    desk = Desk("install-lvm", tmp_path, tmp_path / "output.log", {"install": {"ok": False}})
+    figures = debian_installer.checked("install-lvm", desk)
+    assert (figures["ok"], figures["reached"]) == (False, "rendered")
+    done = {"medium": {"ok": True}, "install": {"ok": False}, "checks": figures, "by-hand": {"ok": True}}
+    verdict = debian_installer.judge(done)
+    assert (verdict.ok, verdict.claims) == (False, ())
 
 
 def test_an_unknown_part_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
