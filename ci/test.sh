@@ -52,15 +52,14 @@ tests() {
 run_part() {
   case "$1" in
   lint) lint ;;
-  unit) tests unit 900 "${side_by_side[@]}" tests/unit tests/meta ;;
-  integration) tests integration 1800 -n "$waiting" --dist loadfile tests/integration ;;
+  unit) tests unit 900 -n "$waiting" --dist loadfile tests/unit tests/meta ;;
+  integration) tests integration 1800 -n "$waiting" --dist loadfile --no-loadscope-reorder tests/integration ;;
   e2e) tests e2e 1800 tests/e2e ;;
   esac
 }
 
 pytest_args=("$@")
-# Tests of one file stay together: they share what is dear to make. Those of integration wait for guests, too.
-side_by_side=(-n auto --maxprocesses 4 --dist loadfile)
+# Tests of one file stay together: they share what is dear to make. One more than processors, for some always wait.
 waiting=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
 require_known_os /etc/os-release
 cd "$ROOT"

@@ -111,7 +111,7 @@ class Engine:
             self._perform(at, [action for action in actions if not isinstance(action, Shutdown)])
         evidence = self._checked(at, "check", lambda: at.way.check(self.world, at.host, asked))
         if not all(each.ok for each in evidence):
-            raise Unproven(node, procedure.name, evidence)
+            raise Unproven(node, procedure.name, evidence, changed=bool(actions))
         if isinstance(last := actions[-1] if actions else None, Shutdown):
             self._perform(at, [last])
             evidence += (same("the host answers", False, False),)

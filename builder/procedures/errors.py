@@ -33,17 +33,23 @@ class Failed(LabError):
 
 
 class Unproven(LabError):
-    """Everything was done, and the effect is not what it should be."""
+    """Everything was done, now or earlier (`changed`), and the effect is not what it should be."""
 
-    def __init__(self, node: str, procedure: str, evidence: Sequence[Evidence], *, undone: bool = False) -> None:
+    def __init__(
+        self, node: str, procedure: str, evidence: Sequence[Evidence], *, undone: bool = False, changed: bool = True
+    ) -> None:
         self.evidence = tuple(evidence)
         lines = "".join(f"\n  {e.what}: expected {e.expected}, seen {e.seen}" for e in evidence if not e.ok)
-        what = "was undone, but the host is not as it was" if undone else "was done, but its effect is not there"
+        what = "was done, but its effect is not there" if changed else "is set up, but its effect is not there"
+        what = "was undone, but the host is not as it was" if undone else what
+        back = f"nestlab procedure undo LAB {node} {procedure} brings back what was before"
         super().__init__(
             f"{node}: {procedure} {what}:{lines}",
             hint="the journal was kept: look at the host, then run the same command again"
             if undone
-            else f"nestlab procedure undo LAB {node} {procedure} brings back what was before",
+            else back
+            if changed
+            else f"nothing was changed now: look at the host; {back}",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from builder.model.host import Host, World
 from builder.model.lab import Value
+from builder.procedures import raid
 from builder.procedures.api import (
     Action,
     Dead,
@@ -26,7 +26,8 @@ from builder.procedures.api import (
     run,
     same,
 )  # fmt: skip
-from builder.procedures.asking import ask, fields, listed, read_text
+from builder.procedures.asking import ask, listed, read_text
+from builder.procedures.raid_policy import switch
 
 LEAST: Mapping[str, int] = {"1": 2, "5": 3, "6": 4, "10": 2}
 PARITY: Mapping[str, int] = {"5": 1, "6": 2}
@@ -44,8 +45,8 @@ for disk in "$@"; do
   echo "$disk $size ${mounted:+mounted:}${marks}${marks:+ }${below}"
 done
 """
-# A row of `mdadm --detail` for a disk: number, major, minor, place in the array, what it does, its name.
-_MEMBER = re.compile(r"^ +(?:\d+|-) +\d+ +\d+ +(?:\d+|-) .*?(/dev/\S+)$", re.MULTILINE)
+# Fails with what lies on the array: a file system, a volume group.
+_EMPTY = 'found=$(wipefs -n -p "$1" | sed "/^#/d"); [ -z "$found" ] || { echo "$1 holds: $found" >&2; exit 1; }'
 # Whether a disk holds nothing but zeroes: all of it is read.
 _ZERO = r"""
 for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/zero || echo "$disk"; done
@@ -55,8 +56,8 @@ for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/ze
 class Asked(Options):
     level: Literal["1", "5", "6", "10"] = Field(description="RAID level")
     disks: Words = Field(description="disks or partitions, empty ones: sdb,sdc,sdd or /dev/disk/by-id/...")
-    array: str = Field("md0", pattern=r"^md[0-9]{1,3}$", description="name of the array")
-    policy: Literal["bitmap", "ppl", "journal"] = Field(
+    array: str = Field("md0", pattern=raid.NAME, description="name of the array")
+    policy: Literal["resync", "bitmap", "ppl", "journal"] = Field(
         "bitmap", description="what keeps data and parity consistent over a crash; ppl is for level 5, journal for 5, 6"
     )
     journal: str = Field("", pattern=rf"{DISK}|^$", description="the fast disk (or RAID1) of policy=journal")
@@ -73,13 +74,15 @@ class Disk(Value):
 
 
 class RaidState(State):
-    """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members`
-    its disks as they are called now. `config` is mdadm.conf, `dracut` the file of the initial memory file system's
-    settings (None where the host has no dracut). `uuid` is a fresh one."""
+    """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members` its disks as
+    they are called now; `lost` were of it and are not now, while it lacks one. `config` is mdadm.conf, `line` what it
+    says of the array; `dracut` the file of the initial memory file system's settings (None where the host has no
+    dracut), `asks` its line. `uuid` is a fresh one."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "members"}
-    )
+        {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "policy", "members",
+         "lost"}
+    )  # fmt: skip
 
     array: str
     line: str
@@ -92,7 +95,10 @@ class RaidState(State):
     level: str
     found: Mapping[str, str]
     version: str = ""
+    policy: str = ""
     members: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    asks: str = ""
 
 
 class _Raid(Way[Asked, RaidState]):
@@ -111,16 +117,21 @@ class _Raid(Way[Asked, RaidState]):
     def look(self, host: Host, asked: Asked) -> RaidState:
         node = f"/dev/{asked.array}"
         paths = [*map(device, asked.disks), *([device(asked.journal)] if asked.journal else [])]
-        detail = host.run(["mdadm", "--detail", node])
-        array = fields(detail.stdout) if detail.ok else {}
+        array, members = raid.detail(host, node)
+        scanned = host.run(["mdadm", "--examine", "--brief", "--scan", "--verbose"]).stdout
+        lacks = "degraded" in array.get("State", "")
+        now = raid.running(host).get(asked.array)
         config = read_text(host, self.config_path) or ""
+        dracut = (read_text(host, self.dracut_path) or "") if self.dracut_path else None
         fresh = host.read("/proc/sys/kernel/random/uuid").decode().strip().replace("-", "")
         not_zero = ask(host, "sh", "-c", _ZERO, "sh", *paths, timeout=3600).split() if asked.clean and not array else ()
         return RaidState(
             array=array.get("UUID", ""),
             level=array.get("Raid Level", ""),
             version=array.get("Version", ""),
-            members=tuple(_MEMBER.findall(detail.stdout)) if array else (),
+            policy=array.get("Consistency Policy", ""),
+            members=members,
+            lost=tuple(each for each in raid.carriers(scanned, array["UUID"]) if each not in members) if lacks else (),
             line=next((line for line in config.splitlines() if line.startswith(f"ARRAY {node} ")), ""),
             disks=()
             if array
@@ -128,27 +139,33 @@ class _Raid(Way[Asked, RaidState]):
             uuid=":".join(fresh[at : at + 8] for at in range(0, 32, 8)),
             not_zero=tuple(not_zero),
             config=config,
-            dracut=(read_text(host, self.dracut_path) or "") if self.dracut_path else None,
-            inactive=re.search(rf"^{asked.array} : inactive", host.run(["cat", "/proc/mdstat"]).stdout, re.MULTILINE)
-            is not None,
-            found=examined(host.run(["mdadm", "--examine", "--brief", "--scan"]).stdout),
+            dracut=dracut,
+            asks=next((line for line in (dracut or "").splitlines() if f" {node} " in line), ""),
+            inactive=now is not None and now.state == "inactive",
+            found=raid.examined(scanned),
         )
 
     def refusals(self, state: RaidState, asked: Asked) -> tuple[Refusal, ...]:
-        if state.array and state.level != f"raid{asked.level}":
+        if state.array and not state.inactive and state.level != f"raid{asked.level}":
             return (Refusal(code="other-array", message=f"{asked.array} is there already, and is {state.level}",
                             hint="give the new one another name: array=md1"),)  # fmt: skip
-        found = _broken(state)
+        found = [Refusal(code="broken-quote", message=told, hint="close it: with the space inside, as "
+                         "add_device+=\" /dev/md0 \"") for told in raid.broken_quotes(state.dracut)]  # fmt: skip
         if state.version.startswith("0"):
             found.append(Refusal(code="old-metadata", message=f"{asked.array} has metadata of version {state.version}, "
                                  "which lies where disks are taken for something else",
                                  hint="save what is on it, and make the array anew"))  # fmt: skip
+        if state.policy not in {"", asked.policy}:
+            found.append(Refusal(code="other-policy", message=f"{asked.array} is there already, and its policy is "
+                                 f"{state.policy}",
+                                 hint=f"policy={state.policy}; nestlab procedure run LAB NODE raid-policy changes it "
+                                 "while the array is in use"))  # fmt: skip
         if state.array or state.inactive:
             return tuple(found)
         return (*found, *_shape(asked), *_emptiness(state), *_fitness(state))
 
     def advice(self, state: RaidState, asked: Asked) -> tuple[str, ...]:
-        told = [*mismatches(state)]
+        told = raid.mismatches(state.config, state.dracut, dict(state.found))
         data = len(asked.disks) - PARITY.get(asked.level, 0)
         if asked.level in PARITY and data & (data - 1):
             told.append(f"level {asked.level} does best with 2, 4 or 8 disks of data: here are {data}")
@@ -167,14 +184,19 @@ class _Raid(Way[Asked, RaidState]):
             todo.append(run("mdadm", "--run", node, hint="too few of its disks are there to start it"))
         elif not state.array:
             todo.append(_create(asked, state.uuid))
+        elif state.policy and state.policy != asked.policy:
+            todo += switch(node, state.policy, asked.policy)
+        todo += [run("mdadm", node, "--add", disk, seconds=120) for disk in state.lost]
+        if state.inactive and not state.array:
+            return tuple(todo)
         uuid = state.array or state.uuid
         line = f"ARRAY {node} metadata={state.version or '1.2'} UUID={uuid}"
-        changed = state.line != line and not state.inactive
+        changed = state.line != line
         if changed:
             rest = "".join(f"{each}\n" for each in state.config.splitlines() if each != state.line)
             todo.append(Write(self.config_path, f"{rest}{line}\n"))
         if state.dracut is not None and f"rd.md.uuid={uuid} " not in state.dracut:
-            todo.append(Write(self.dracut_path, with_array(state.dracut, node, uuid)))
+            todo.append(Write(self.dracut_path, raid.with_array(state.dracut, node, uuid)))
             changed = True
         return (*todo, *self.rebuild) if changed else tuple(todo)
 
@@ -182,36 +204,50 @@ class _Raid(Way[Asked, RaidState]):
         node = f"/dev/{asked.array}"
         todo: list[Action] = []
         if state.array and not before.array:
+            hint = f"something lies on the array: if it may go, take its storage repository away, or wipefs -a {node}"
+            todo.append(run("sh", "-c", _EMPTY, "sh", node, hint=hint))
             hint = "something uses the array: unmount it, or take its volume group or storage repository away first"
             todo.append(run("mdadm", "--stop", node, seconds=120, hint=hint))
             todo.append(run("mdadm", "--zero-superblock", *state.members))
-        if state.line == before.line:
-            return tuple(todo)
-        lines = [each for each in state.config.splitlines() if each != state.line]
-        lines += [before.line] if before.line else []
-        todo.append(
-            Write(self.config_path, "".join(f"{each}\n" for each in lines)) if lines else Remove(self.config_path)
-        )
+        files = self._files_back(state, before, node)
+        return (*todo, *files, *self.rebuild) if files else tuple(todo)
+
+    def _files_back(self, state: RaidState, before: RaidState, node: str) -> list[Action]:
+        """What other arrays have in these files meanwhile stays."""
+        todo: list[Action] = []
+        if state.line != before.line:
+            lines = [each for each in state.config.splitlines() if each != state.line]
+            lines += [before.line] if before.line else []
+            todo.append(_lines(self.config_path, lines))
         if state.dracut is not None and before.dracut is not None:
-            todo.append(Write(self.dracut_path, before.dracut) if before.dracut else Remove(self.dracut_path))
-        return (*todo, *self.rebuild)
+            uuid = state.array or state.line.rpartition("=")[2]
+            text = raid.without_array(state.dracut, node, uuid, keep=before.dracut)
+            if text.splitlines() != state.dracut.splitlines():
+                todo.append(_lines(self.dracut_path, text.splitlines()))
+        return todo
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        array = fields(ask(host, "mdadm", "--detail", f"/dev/{asked.array}"))
-        policy = array.get("Consistency Policy", "")
-        mdstat = host.run(["cat", "/proc/mdstat"]).stdout
-        state = re.search(rf"^{asked.array} : (\w+) ", mdstat, re.MULTILINE)
+        array, _ = raid.detail(host, f"/dev/{asked.array}")
+        now = raid.running(host).get(asked.array)
         line = next((each for each in (read_text(host, self.config_path) or "").splitlines()
                      if each.startswith(f"ARRAY /dev/{asked.array} ")), "")  # fmt: skip
+        uuid = array.get("UUID", "")
         return (
-            same(f"{asked.array} in /proc/mdstat", "active", state[1] if state else "not there"),
+            same(f"{asked.array} in /proc/mdstat", "active", now.state if now else "not there"),
             same("level", f"raid{asked.level}", array.get("Raid Level", "")),
             same("disks that work", str(len(asked.disks) + bool(asked.journal)), array.get("Working Devices", "")),
-            same("consistency policy", asked.policy, policy),
-            same(
-                "the array that mdadm.conf names is the one that runs", array.get("UUID", ""), line.rpartition("=")[2]
-            ),
+            same("consistency policy", asked.policy, array.get("Consistency Policy", "")),
+            same("the array that mdadm.conf names is the one that runs", uuid, line.rpartition("=")[2]),
+            *self._at_start(host, uuid),
         )
+
+    def _at_start(self, host: Host, uuid: str) -> tuple[Evidence, ...]:  # noqa: ARG002
+        """What the initial memory file system knows, where that can be read out."""
+        return ()
+
+
+def _lines(path: str, lines: list[str]) -> Action:
+    return Write(path, "".join(f"{each}\n" for each in lines)) if lines else Remove(path)
 
 
 def device(name: str) -> str:
@@ -228,6 +264,7 @@ def _disk(line: str) -> Disk:
 def _create(asked: Asked, uuid: str) -> Action:
     """The array gets the identity that the files are written for."""
     policy = {
+        "resync": "--bitmap=none",
         "bitmap": "--bitmap=internal",
         "ppl": "--consistency-policy=ppl",
         "journal": f"--write-journal={device(asked.journal)}",
@@ -235,15 +272,6 @@ def _create(asked: Asked, uuid: str) -> Action:
     words = ["mdadm", "--create", f"/dev/{asked.array}", f"--uuid={uuid}", "--run", f"--level={asked.level}"]
     words += ["--metadata=1.2", policy[asked.policy], *(["--assume-clean"] if asked.clean else [])]
     return run(*words, f"--raid-devices={len(asked.disks)}", *map(device, asked.disks), seconds=120)
-
-
-def _broken(state: RaidState) -> list[Refusal]:
-    """A quote that is not closed takes in all that stands below it, whatever is added there."""
-    return [
-        Refusal(code="broken-quote", message=f"dracut's settings, line {number}: a quote is not closed: {line}",
-                hint="close it: with the space inside, as add_device+=\" /dev/md0 \"")
-        for number, line in enumerate((state.dracut or "").splitlines(), 1) if line.count('"') % 2
-    ]  # fmt: skip
 
 
 def _shape(asked: Asked) -> list[Refusal]:
@@ -289,70 +317,34 @@ def _fitness(state: RaidState) -> list[Refusal]:
     return found
 
 
-def examined(text: str) -> dict[str, str]:
-    """Array -> UUID of what lies on the disks, by `mdadm --examine --brief --scan`."""
-    found = re.findall(r"^ARRAY (\S+).*?UUID=([0-9a-f:]{35})", text, re.MULTILINE)
-    return {re.sub(r"^/dev/md/(\d+)$", r"/dev/md\1", name): uuid for name, uuid in found}
-
-
-def mismatches(state: RaidState) -> list[str]:
-    """Where the files that start arrays say something else than the disks do; every one by name."""
-    told = []
-    named = dict(re.findall(r"^ARRAY (\S+).*?UUID=([0-9a-f:]{35})", state.config, re.MULTILINE))
-    for name, uuid in named.items():
-        if uuid not in state.found.values():
-            told.append(f"mdadm.conf names {name} with UUID {uuid}, which no disk has")
-    for number, line in enumerate((state.dracut or "").splitlines(), 1):
-        if line.count('"') % 2:
-            told.append(f"dracut's settings, line {number}: a quote is not closed: {line}")
-        elif re.match(r'\w+\+="(\S.*|.*\S)"$', line):
-            told.append(f"dracut's settings, line {number}: spaces are missing inside the quotes: {line}")
-    for uuid in re.findall(r"rd\.md\.uuid=([0-9a-f:]+)", state.dracut or ""):
-        if uuid not in state.found.values():
-            told.append(f"dracut's settings ask for an array with UUID {uuid}, which no disk has")
-    return told
-
-
-_DRACUT = """\
-add_dracutmodules+=" mdraid "
-add_drivers+=" md_mod raid0 raid1 raid456 raid10 "
-kernel_cmdline+=" rd.auto=1 "
-kernel_cmdline+=" rd.md=1 "
-kernel_cmdline+=" rd.md.conf=1 "
-"""
-
-
-def with_array(text: str, node: str, uuid: str) -> str:
-    """dracut's settings with one more array. The spaces inside the quotes keep the pieces apart."""
-    lines = [line for line in (text or _DRACUT).splitlines() if f" {node} " not in line]
-    return "".join(
-        f"{line}\n" for line in (*lines, f'add_device+=" {node} "', f'kernel_cmdline+=" rd.md.uuid={uuid} "')
-    )
-
-
 class _Xl(_Raid):
-    config_path = "/etc/mdadm/mdadm.conf"
-    rebuild = (run("update-initramfs", "-u", seconds=180),)
+    config_path = raid.XL_CONFIG
+    rebuild = raid.XL_REBUILD
 
 
 class _Xe(_Raid):
-    config_path = "/etc/mdadm.conf"
-    dracut_path = "/etc/dracut.conf.d/dracut_mdraid.conf"
-    rebuild = (run("sh", "-c", 'dracut --force "/boot/initrd-$(uname -r).img" "$(uname -r)"', seconds=600),)
     sample = _Raid.sample.model_copy(update={"dracut": ""})
+    config_path = raid.XE_CONFIG
+    dracut_path = raid.XE_DRACUT
+    rebuild = raid.XE_REBUILD
+
+    def _at_start(self, host: Host, uuid: str) -> tuple[Evidence, ...]:
+        return (same("the initrd's own mdadm.conf names it", True, uuid in raid.initrd_names(host)),)
 
 
 PROCEDURE = Procedure(
     name="raid-storage",
     title="Software RAID for storage",
     summary="An array over empty disks, named to mdadm and to the initial memory file system by its UUID, so that it "
-    "is put together at every start whatever its disks are called then. On XCP-ng a storage repository is made on it "
-    "afterwards: xe sr-create type=ext device-config:device=/dev/md0 shared=false content-type=user name-label=NAME.",
+    "is put together at every start whatever its disks are called then. One that was not started is started, and a "
+    "disk that was away and has come back is taken in again. On XCP-ng raid-sr makes a storage repository on it; "
+    "raid-policy changes what keeps it in step over a crash.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=("XCP-ng guide: Software RAID Storage Repository", "mdadm(8)", "mdadm.conf(5)", "dracut.conf(5)"),
     refuses={
         "other-array": "an array of that name is there, of another level",
+        "other-policy": "the array that is there has another consistency policy",
         "old-metadata": "the array that is there has metadata of version 0.90",
         "broken-quote": "a quote in dracut's settings is not closed (XCP-ng)",
         "too-few": "the level needs more disks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +49,21 @@ class Machine:
             "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22",
             "-device", f"e1000,netdev=n,mac={self.mac},romfile=",
         ]  # fmt: skip
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """The folder, empty. Only logs stay in it: disks and media are large."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".log":
+                path.unlink()
 
 
 @contextmanager

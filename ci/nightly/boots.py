@@ -50,7 +50,7 @@ def _inputs() -> str:
 
 def xen_facts(nestlab: Command, lab: str, node: str = "dom0") -> dict[str, str]:
     """Version of the hypervisor and of the dom0 kernel, as the host itself says."""
-    info = nestlab.output("exec", lab, node, "--", "xl", "info")
+    info = nestlab.output("exec", lab, node, "--", "xl", "info", timeout=300)
     wanted = {"xen_version": "xen", "release": "dom0_kernel"}
     pairs = (re.match(r"(\w+)\s*: (.*)", line) for line in info.splitlines())
     return {wanted[pair[1]]: pair[2].strip() for pair in pairs if pair and pair[1] in wanted}

@@ -3,7 +3,6 @@ verified host, beside a bare run of the same medium in QEMU by hand."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +22,10 @@ from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.proof import Claim, inputs_digest, system_inputs, today
 
 SYSTEM, RELEASE = "debian", "13"
-INSTALL_SECONDS = 2400.0
+INSTALL_SECONDS = 6000.0
+"""An installation alone keeps the emulator busy for 2000 seconds (measured), and other work makes it longer."""
+START_SECONDS = 1800.0
+CHECKS_SECONDS = 2400.0
 _PORT = 2299
 _DISKS = {
     "install-lvm": "    disks: [{size: 8GiB}]\n",
@@ -63,10 +65,7 @@ def prepare(name: str, desk: Desk) -> Figures:
 def by_hand(name: str, desk: Desk) -> Figures:
     """The medium of `media build` in a bare QEMU, and the disks' first start."""
     lab, node = _lab(name, desk)
-    folder = desk.folder / "bare"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
+    with bare.workplace(desk.folder / "bare") as folder:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
         key = folder / "key.pub"
         with command(desk.log) as nestlab:
@@ -82,36 +81,49 @@ def by_hand(name: str, desk: Desk) -> Figures:
         phases = load_system(SYSTEM).plan(node).boots[0].phases
         with mirror.serve(suite(RELEASE).archive) as served:
             took = bare.install(machine, [folder / "medium.iso"], folder, phases, seconds=INSTALL_SECONDS)
-        boot = bare.first_boot(machine, folder / "key", folder, seconds=900)
+        boot = bare.first_boot(machine, folder / "key", folder, seconds=START_SECONDS)
         return {"phases": took, "install_seconds": round(sum(each["seconds"] for each in took.values())),
                 "boot_seconds": boot["seconds"],
                 "mirror": served.figures(), "not_there": served.failed}  # fmt: skip
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def by_nestlab(name: str, desk: Desk) -> Figures:
-    """`up`, every check, `down`; and `up` again, which clones what was installed."""
+    """`up` from the medium to the host that lets us in."""
     lab, node = _lab(name, desk)
     with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive) as served:
         try:
-            if nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS):
-                return {"ok": False, "reached": "rendered", "inputs": _inputs()}
-            phases = nestlab.boot_phases(name)
+            ended = nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS + START_SECONDS)
+            phases = {} if ended else nestlab.boot_phases(name)
+            return {
+                "ok": ended == 0, "status": ended, "phases": phases,
+                "install_seconds": round(sum(phases.get("install", {}).values())),
+                "boot_seconds": round(sum(phases.get("disk", {}).values()), 1),
+                "mirror": served.figures(), "not_there": served.failed,
+            }  # fmt: skip
+        finally:
+            nestlab.run("down", lab, timeout=120)
+
+
+def checked(name: str, desk: Desk) -> Figures:
+    """`up` again, without a mirror: what was installed is cloned, and nothing installed. Every check, on the clone."""
+    if not desk.done["install"]["ok"]:
+        return {"ok": False, "reached": "rendered", "inputs": _inputs()}
+    lab, node = _lab(name, desk)
+    with command(desk.log) as nestlab:
+        try:
+            began = time.monotonic()
+            if nestlab.run("up", lab, timeout=START_SECONDS):
+                return {"ok": False, "reached": "installed", "inputs": _inputs()}
+            clone = round(time.monotonic() - began, 1)
+            boots = list(nestlab.boot_phases(name))
             facts = {
                 "accelerator": nestlab.ask("status", lab)["accelerator"],
                 **xen_facts(nestlab, str(lab), node.name),
             }
-            verified = nestlab.run("test", lab, timeout=1200) == 0
-            nestlab.run("down", lab, timeout=120)
-            began = time.monotonic()
-            again = nestlab.run("up", lab, timeout=900)
-            clone = round(time.monotonic() - began, 1)
+            verified = nestlab.run("test", lab, timeout=CHECKS_SECONDS) == 0
             return {
-                "ok": verified and again == 0, "reached": "verified" if verified else "installed", "inputs": _inputs(),
-                "phases": phases, "install_seconds": round(sum(phases.get("install", {}).values())),
-                "boot_seconds": round(sum(phases.get("disk", {}).values()), 1), "clone_seconds": clone,
-                "mirror": served.figures(), "not_there": served.failed, **facts,
+                "ok": verified and boots == ["disk"], "reached": "verified" if verified else "installed",
+                "inputs": _inputs(), "boots": boots, "clone_seconds": clone, **facts,
             }  # fmt: skip
         finally:
             nestlab.run("down", lab, timeout=120)
@@ -124,19 +136,20 @@ def _inputs() -> str:
 def units(name: str) -> Sequence[Unit]:
     return [
         Unit("medium", partial(prepare, name), 60),
-        Unit("by-hand", partial(by_hand, name), INSTALL_SECONDS * 0.7),
-        Unit("nestlab", partial(by_nestlab, name), INSTALL_SECONDS * 0.9),
+        Unit("install", partial(by_nestlab, name), 2500),
+        Unit("checks", partial(checked, name), 1200),
+        Unit("by-hand", partial(by_hand, name), 2300),
     ]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:
-    ours = done["nestlab"]
+    ours = done["checks"]
     claims = (
         Claim(
             system=SYSTEM, release=RELEASE, l0="kvm", accelerator=ours["accelerator"], path="medium", firmware="bios",
             proof=ours["reached"], inputs=ours["inputs"], date=today(),
         ),
-    ) if ours["reached"] in ("installed", "verified") else ()  # fmt: skip
+    ) if "accelerator" in ours and ours["reached"] in ("installed", "verified") else ()  # fmt: skip
     versions = {what: str(ours[what]) for what in ("xen", "dom0_kernel") if what in ours}
     return Verdict(all(figures["ok"] for figures in done.values()), dict(done), claims, versions)
 

@@ -65,9 +65,13 @@ class Command:
 
 @contextmanager
 def command(log: Path, **more: str) -> Iterator[Command]:
-    """A `nestlab` whose state is gone afterwards. The folder is short: sockets below it have 40 bytes."""
+    """A `nestlab` whose state is gone afterwards, but for what it kept of failures: that goes into the folder of `log`.
+    Its own folder is short: sockets below it have 40 bytes."""
     base = Path(tempfile.mkdtemp(prefix="nl-"))
     try:
         yield Command(base, log, more)
     finally:
+        kept = base / "state/failures"
+        if kept.is_dir():
+            shutil.copytree(kept, log.parent / "failures", dirs_exist_ok=True)
         shutil.rmtree(base, ignore_errors=True)

@@ -84,9 +84,13 @@ def passed(file: str, desk: Desk) -> Figures:
     return {"ok": status == 0, "status": status}
 
 
-def tests_part(name: str, file: str, about: str) -> Part:
+def tests_part(name: str, file: str, about: str, tests: Sequence[str] = ()) -> Part:
+    """`tests` are those of the file, a unit each; without them the file is one."""
+
     def units() -> Sequence[Unit]:
-        return [Unit(file, partial(passed, file), 600)]
+        return [
+            Unit(each or file, partial(passed, f"{file}::{each}" if each else file), 600) for each in tests or ("",)
+        ]
 
     return Part(name, about, units, all_ok)
 
@@ -95,6 +99,14 @@ def all_ok(done: Mapping[str, Figures]) -> Verdict:
     return Verdict(all(figures["ok"] for figures in done.values()), dict(done))
 
 
+FAULTS = (
+    "test_what_debians_installer_cannot_fetch",
+    "test_xcp_ngs_installer_misses_the_disk",
+    "test_a_medium_that_goes_away_in_the_middle",
+    "test_up_killed_in_each_phase_takes_the_installation_with_it",
+    "test_a_keeper_killed_in_each_phase_is_gone_on_from",
+    "test_a_keeper_killed_in_the_first_start_does_not_install_again",
+)
 PARTS: Sequence[Callable[[], Part]] = (
     partial(clean_root_part, "12"),
     partial(clean_root_part, "13"),
@@ -104,6 +116,13 @@ PARTS: Sequence[Callable[[], Part]] = (
         "installer-reports",
         "tests/nightly/test_installer_reports.py",
         "the real Debian installer reports its steps, and a mirror that is not there ends it by name",
+    ),
+    partial(
+        tests_part,
+        "installer-faults",
+        "tests/nightly/test_installer_faults.py",
+        "what goes wrong in an installation ends by its name, or is gone on from: mirror, answers, disk, medium, kills",
+        FAULTS,
     ),
     bench_media_part,
     partial(bench_part, "bench-render", "render_labs", "CPU of rendering every example lab"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.server
 import re
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -61,11 +60,11 @@ def _up_and_tested(lab: Path, desk: Desk, **environment: str) -> Figures:
     name = read_lab(lab, traits()).name
     with command(desk.log, **environment) as nestlab:
         try:
-            if nestlab.run("up", lab, "--reinstall", "host", timeout=900):
+            if nestlab.run("up", lab, "--reinstall", "host", timeout=2400):
                 return {"ok": False}
             phases = nestlab.boot_phases(name)
             junit = desk.folder / "junit.xml"
-            passed = nestlab.run("test", lab, "--", f"--junitxml={junit}", timeout=600) == 0
+            passed = nestlab.run("test", lab, "--", f"--junitxml={junit}", timeout=1200) == 0
             left_out = len(re.findall(r"<skipped", junit.read_text("utf-8"))) if junit.exists() else -1
             return {
                 "ok": passed and left_out == len(LEFT_OUT), "phases": phases, "checks_left_out": left_out,
@@ -79,13 +78,11 @@ def _up_and_tested(lab: Path, desk: Desk, **environment: str) -> Figures:
 def refused(case: str, desk: Desk) -> Figures:
     """A wrong answer file: the installer says why, runs the script for failures, and goes the way of atexit."""
     old, new, why = REFUSED[case]
-    folder = _empty(desk.folder / "refused")
-    serial = folder / "serial.log"
-    (folder / "answers.xml").write_text(_LOCAL.replace(old, new, 1), "utf-8")
-    disks = {name: folder / f"{name}.qcow2" for name in ("first", "second")}
-    for path in disks.values():
-        run(["qemu-img", "create", "-q", "-f", "qcow2", path, "45G" if case == "small-disk" else "60G"])
-    try:
+    with bare.workplace(desk.folder / f"refused-{case}") as folder:
+        (folder / "answers.xml").write_text(_LOCAL.replace(old, new, 1), "utf-8")
+        disks = {name: folder / f"{name}.qcow2" for name in ("first", "second")}
+        for path in disks.values():
+            run(["qemu-img", "create", "-q", "-f", "qcow2", path, "45G" if case == "small-disk" else "60G"])
         with command(desk.log) as nestlab:
             built = nestlab.run(
                 "media", "build", "--iso", stand_in_medium(), "-o", folder / "medium.iso", "--answer",
@@ -94,28 +91,20 @@ def refused(case: str, desk: Desk) -> Figures:
         if built:
             return {"ok": False}
         machine = bare.Machine(2048, "52:54:00:00:00:01", disks, _PORT)
-        ended = bare.until_end(machine, [folder / "medium.iso"], folder, seconds=400)
-        said = serial.read_text("utf-8", "replace")
+        ended = bare.until_end(machine, [folder / "medium.iso"], folder, seconds=900)
+        said = (folder / "serial.log").read_text("utf-8", "replace")
         return {"ok": ended and "INSTALL FAILED." in said and why in said and "completed successfully" not in said,
                 "told": why in said, "ended_by_itself": ended}  # fmt: skip
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def by_hand(desk: Desk) -> Figures:
     """The same installation in a bare QEMU, to compare with."""
-    folder = _empty(desk.folder / "bare")
-    try:
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
+    with bare.workplace(desk.folder / "bare") as folder:
         return _Bare(desk, folder).installed("8.3", "fresh", "")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def served(desk: Desk) -> Figures:
     """Answers and scripts by HTTP instead of in the installer's memory root; the installer brings a card up for it."""
-    folder = _empty(desk.folder / "served")
-    (folder / "answers").mkdir()
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -126,24 +115,22 @@ def served(desk: Desk) -> Figures:
         def log_message(self, *_: object) -> None:
             """What is asked for is in the figures."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder / "answers")))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
-        more = f"      served_at: http://10.0.2.2:{server.server_port}/\n"
-        figures = _Bare(desk, folder).installed("8.3", "fresh", "", more)
+    with bare.workplace(desk.folder / "served") as folder:
+        (folder / "answers").mkdir()
+        handler = partial(Handler, directory=str(folder / "answers"))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            try:
+                more = f"      served_at: http://10.0.2.2:{server.server_port}/\n"
+                figures = _Bare(desk, folder).installed("8.3", "fresh", "", more)
+            finally:
+                server.shutdown()
         return {**figures, "asked": asked, "ok": asked[:1] == ["/answerfile.xml"] and len(asked) == 3}
-    finally:
-        server.shutdown()
-        server.server_close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def upgraded(desk: Desk) -> Figures:
     """8.2 installed, 8.3 over it, and back: what is carried over, what is only in the backup, what comes back."""
-    folder = _empty(desk.folder / "upgrade")
-    try:
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
+    with bare.workplace(desk.folder / "upgrade") as folder:
         host = _Bare(desk, folder)
         changed = "echo ARRAY >/etc/mdadm.conf; echo x >/etc/dracut.conf.d/raid.conf; "
         first = host.installed("8.2", "fresh", changed)
@@ -156,8 +143,6 @@ def upgraded(desk: Desk) -> Figures:
             and third["dracut"] and first["memory"] == second["memory"] == third["memory"],
             "fresh": first, "upgraded": second, "restored": third,
         }  # fmt: skip
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 _LOOK = """
@@ -182,6 +167,7 @@ class _Bare:
         self._desk = desk
         self._folder = folder
         self._disk = folder / "system.qcow2"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"])
         run(["qemu-img", "create", "-q", "-f", "qcow2", self._disk, "60G"])
 
     def installed(self, release: str, mode: str, then: str, more: str = "") -> dict[str, Any]:
@@ -202,8 +188,10 @@ class _Bare:
         with command(self._desk.log) as nestlab:
             assert nestlab.run("media", "build", lab, "host", "-o", medium, timeout=120) == 0
         machine = bare.Machine(node.memory // MIB, node.management_mac, {"system": self._disk}, _PORT)
-        took = bare.install(machine, [medium], self._folder, plan.boots[0].phases, seconds=600)
-        boot = bare.first_boot(machine, self._folder / "key", self._folder, seconds=400, ready="true", ask=then + _LOOK)
+        took = bare.install(machine, [medium], self._folder, plan.boots[0].phases, seconds=1800)
+        boot = bare.first_boot(
+            machine, self._folder / "key", self._folder, seconds=1200, ready="true", ask=then + _LOOK
+        )
         told = dict(line.split(" ", 1) for line in str(boot["said"]).splitlines() if " " in line)
         return {
             "phases": took, "install_seconds": round(sum(each["seconds"] for each in took.values()), 1),
@@ -211,12 +199,6 @@ class _Bare:
             **{name: told.get(name, "") for name in ("version", "uuid", "memory")},
             **{name: name in told for name in ("mdadm", "dracut", "dracut_in_backup")},
         }  # fmt: skip
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
 
 
 def units() -> Sequence[Unit]:

@@ -18,6 +18,16 @@ from builder.images.store import Image, ImageStore
 from builder.model.plan import Recipe
 from builder.paths import Places
 
+_LONGEST = (
+    "test_installation", "test_lifecycle", "test_remote_broken", "test_plans", "test_net", "test_libvirt",
+    "test_image_tiny", "test_remote",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes are begun first, so that no processor waits for the last of them."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
 
 def nobody(*_: Any, **__: Any) -> None:
     """Nobody listens to these events."""

@@ -57,10 +57,17 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
     "host-reset-server-certificate": (set(), {"uuid"}),
     "host-emergency-reset-server-certificate": (set(), set()),
     "host-syslog-reconfigure": ({"host-uuid"}, set()),
+    "sr-create": (
+        {"name-label", "type"},
+        {"host-uuid", "device-config", "shared", "physical-size", "content-type", "sm-config"},
+    ),
+    "sr-destroy": ({"uuid"}, set()),
+    "pbd-plug": ({"uuid"}, set()),
+    "pbd-unplug": ({"uuid"}, set()),
 }
 SINCE = {"host-reset-server-certificate": "8.3"}
 """Commands that older releases lack."""
-CLASSES = ("vm", "template", "vdi", "vbd", "vif", "pif", "network", "sr", "host", "pool")
+CLASSES = ("vm", "template", "vdi", "vbd", "vif", "pif", "network", "sr", "pbd", "host", "pool")
 # Fields that lists are filtered by, and those that can be set; maps are written `map:key`.
 FIELDS = {
     "vm": {"uuid", "name-label", "other-config", "power-state", "resident-on", "is-control-domain"},
@@ -71,6 +78,7 @@ FIELDS = {
     "pif": {"uuid", "host-uuid", "device", "VLAN", "management"},
     "network": {"uuid", "name-label", "bridge", "other-config"},
     "sr": {"uuid", "name-label"},
+    "pbd": {"uuid", "host-uuid", "sr-uuid", "currently-attached"},
     "host": {"uuid", "name-label", "enabled"},
     "pool": {"uuid", "name-label", "other-config"},
 }

@@ -78,3 +78,16 @@ def test_what_a_process_used_is_known_until_it_is_gone() -> None:
         finally:
             process.kill()
     assert bare.cpu_seconds(process.pid) == 0.0
+
+
+def test_only_logs_stay_of_a_run(tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "old.log").touch()
+    with pytest.raises(TimedOut), bare.workplace(folder) as here:
+        assert list(here.iterdir()) == []
+        for name in ("serial.log", "disk0.qcow2", "answers/answerfile.xml"):
+            (here / name).parent.mkdir(exist_ok=True)
+            (here / name).touch()
+        raise TimedOut("the end", seconds=1)
+    assert [path.name for path in folder.iterdir()] == ["serial.log"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from builder.model.load import read_lab
 from builder.paths import Busy, locked
+from builder.systems import load_system, traits
+from ci.nightly import debian_installer
 from ci.nightly import part as parts
 from ci.nightly.__main__ import PARTS, main
 from ci.nightly.boots import CASES, lab_text
 from ci.nightly.kill9 import BATCH
 from ci.nightly.kill9 import judge as judge_kill9
+from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict, run_part
+from ci.nightly.programs import FAULTS
 from tests.support.repo import ROOT
 
 
@@ -134,13 +140,49 @@ def test_every_part_is_named_and_within_the_time_limit(capsys: pytest.CaptureFix
         "boots", "kill9", "reproducibility", "clean-root-12", "clean-root-13", "bench-boot", "bench-image",
         "media-boots", "media-kill", "media-fuzz", "bench-media", "bench-render", "kickstart-storage", "injection",
         "judges", "install-lvm", "install-raid10", "xcpng-install", "procedures", "several-hosts", "installer-reports",
-        "exports", "variants", "xl-in-dom0",
+        "installer-faults", "exports", "variants", "xl-in-dom0",
     }  # fmt: skip
     assert set(PARTS) == expected
     assert all(name in listed for name in expected)
     for part in PARTS.values():
         assert max(unit.seconds for unit in part.units()) < 45 * 60
         assert len({unit.name for unit in part.units()}) == len(part.units())
+
+
+def test_units_that_are_tests_name_those_that_there_are() -> None:
+    path = ROOT / "tests/nightly/test_installer_faults.py"
+    tests = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    assert list(FAULTS) == [name for name in tests if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("name", ["install-lvm", "install-raid10"])
+def test_a_real_installation_has_the_time_that_it_was_seen_to_take(name: str, tmp_path: Path) -> None:
+    """By the weights of its phases, seconds that the emulator was busy in a measured one, three times over."""
+    lab = tmp_path / "lab.yaml"
+    lab.write_text(debian_installer.lab_text(name, tmp_path / "medium.iso"))
+    node = read_lab(lab, traits()).nodes[0]
+    install, disk = load_system("debian").plan(node).boots
+    assert 3 * sum(phase.weight for phase in install.phases) < debian_installer.INSTALL_SECONDS
+    assert 3 * sum(phase.weight for phase in disk.phases) < debian_installer.START_SECONDS
+
+
+def test_what_a_command_kept_of_a_failure_outlives_its_state(tmp_path: Path) -> None:
+    for round_ in ("first", "second"):
+        with command(tmp_path / "output.log") as nestlab:
+            folder = nestlab.base / "state/failures/lab"
+            folder.mkdir(parents=True)
+            (folder / "console.log").write_text(round_)
+    assert not nestlab.base.exists()
+    assert (tmp_path / "failures/lab/console.log").read_text() == "second"
+
+
+def test_an_installation_that_failed_is_not_checked(tmp_path: Path) -> None:
+    desk = Desk("install-lvm", tmp_path, tmp_path / "output.log", {"install": {"ok": False}})
+    figures = debian_installer.checked("install-lvm", desk)
+    assert (figures["ok"], figures["reached"]) == (False, "rendered")
+    done = {"medium": {"ok": True}, "install": {"ok": False}, "checks": figures, "by-hand": {"ok": True}}
+    verdict = debian_installer.judge(done)
+    assert (verdict.ok, verdict.claims) == (False, ())
 
 
 def test_an_unknown_part_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

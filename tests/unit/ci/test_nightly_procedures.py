@@ -15,8 +15,10 @@ from builder.procedures.options import parse_options
 from builder.procedures.page import index, page
 from builder.systems import traits
 from ci.nightly.procedures import (
+    ARRAYS,
     FAILING,
     FAILURES,
+    IN_USE,
     LABS,
     OTHERWISE,
     RELEASES,
@@ -47,6 +49,8 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
     assert all(parse_options(load_procedure(name), given) for name, given in OTHERWISE)
     text = (ROOT / FAILURES).read_text()
     assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
+    tests = re.findall(r"^def (test_\w+)", (ROOT / ARRAYS).read_text(), re.MULTILINE)
+    assert list(dict.fromkeys(name.partition("[")[0] for name in IN_USE)) == tests and set(IN_USE) <= names
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
     assert "tls-certificate" not in drilled()
     for release in RELEASES:

@@ -11,7 +11,9 @@ import pytest
 from builder.procedures import load_procedure
 from builder.procedures.api import steps
 from builder.procedures.options import parse_options
-from builder.procedures.raid_storage import _MEMBER, Disk, RaidState, examined, mismatches, with_array
+from builder.procedures.raid import carriers, examined, members, mismatches, with_array, without_array
+from builder.procedures.raid_storage import Disk, RaidState
+from tests.support.fake_host import FakeHost
 
 PROCEDURE = load_procedure("raid-storage")
 XL: Any = PROCEDURE.ways["xl"]
@@ -42,6 +44,7 @@ def disks(*holds: str, size: int = 10**12, sector: int = 512) -> tuple[Disk, ...
         ({"level": "10", "disks": "sdb,sdc"}, ["--level=10", "--raid-devices=2"]),
         ({"level": "10"}, ["--level=10", "--raid-devices=3"]),
         ({"policy": "ppl"}, ["--consistency-policy=ppl"]),
+        ({"policy": "resync"}, ["--bitmap=none"]),
         ({"policy": "journal", "journal": "nvme0n1"}, ["--write-journal=/dev/nvme0n1"]),
         ({"clean": "true"}, ["--assume-clean"]),
         (
@@ -74,7 +77,9 @@ def test_the_array_is_made_as_asked(options: dict[str, str], words: list[str]) -
         ({"clean": "true"}, {"not_zero": ("/dev/sdc",)}, ["not-zero"]),
         ({"disks": "sdb"}, {"disks": disks("ext4")}, ["too-few", "not-empty"]),
         ({}, {"array": OTHER, "level": "raid1"}, ["other-array"]),
-        ({}, {"array": OTHER, "level": "raid5"}, []),
+        ({}, {"array": OTHER, "level": "raid5", "policy": "bitmap"}, []),
+        ({}, {"array": OTHER, "level": "raid5", "policy": "ppl"}, ["other-policy"]),
+        ({}, {"array": OTHER, "level": "raid0", "inactive": True}, []),
         ({}, {"array": OTHER, "level": "raid5", "version": "1.0"}, []),
         ({}, {"array": OTHER, "level": "raid5", "version": "0.90"}, ["old-metadata"]),
         ({}, {"dracut": 'add_drivers+=" raid1\n'}, ["broken-quote"]),
@@ -121,6 +126,10 @@ def test_an_array_that_is_there_is_only_made_lasting() -> None:
 
 def test_an_array_that_was_put_together_but_not_started_is_started() -> None:
     assert steps(XL.actions(state(inactive=True), asked())) == ["mdadm --run /dev/md0"]
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
+    known = XE.sample.model_copy(update={"inactive": True, "array": OTHER, "version": "1.2", "line": line})
+    done = steps(XE.actions(known, asked()))
+    assert done[0] == "mdadm --run /dev/md0" and f"rd.md.uuid={OTHER} " in done[1] and len(done) == 3
     assert XL.refusals(state(inactive=True, disks=disks("linux_raid_member")), asked()) == ()
 
 
@@ -139,8 +148,9 @@ def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
         }
     )
     done = steps(way.undo(now, before, asked()))
-    assert done[:2] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdc /dev/sdd /dev/sdh"]
-    assert done[2].endswith("mode 0644:\n    MAILADDR root")
+    assert done[0].startswith("sh -c 'found=$(wipefs -n -p ") and done[0].endswith(" sh /dev/md0")
+    assert done[1:3] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdc /dev/sdd /dev/sdh"]
+    assert done[3].endswith("mode 0644:\n    MAILADDR root")
     assert ("rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" in done) == (way is XE)
     assert way.undo(before, before, asked()) == ()
 
@@ -163,7 +173,68 @@ DETAIL = """\
 
 def test_disks_are_those_that_the_array_has_now() -> None:
     """Names change between starts: what is cleared afterwards is what mdadm says, not what was asked for once."""
-    assert _MEMBER.findall(DETAIL) == ["/dev/sdc", "/dev/sdh", "/dev/disk/by-id/wwn-0x5"]
+    assert members(DETAIL) == ("/dev/sdc", "/dev/sdh", "/dev/disk/by-id/wwn-0x5")
+
+
+SCANNED = f"""\
+ARRAY /dev/md/0  level=raid5 metadata=1.2 num-devices=3 UUID={UUID} name=dom0:0
+   spares=1   devices=/dev/sdc,/dev/sdd,/dev/sdb,/dev/sde
+ARRAY /dev/md/127  level=raid1 metadata=1.0 num-devices=2 UUID={OTHER} name=localhost:127
+   devices=/dev/sdf,/dev/sdg
+"""
+
+
+def test_a_disk_that_has_come_back_is_taken_in_again() -> None:
+    assert carriers(SCANNED, UUID) == ("/dev/sdc", "/dev/sdd", "/dev/sdb", "/dev/sde")
+    assert carriers(SCANNED, OTHER) == ("/dev/sdf", "/dev/sdg")
+    assert carriers(SCANNED, UUID.replace("5", "6")) == ()
+    assert examined(SCANNED) == {"/dev/md0": UUID, "/dev/md127": OTHER}
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
+    there = {"array": UUID, "level": "raid5", "line": line, "config": line}
+    assert steps(XL.actions(state(**there, lost=("/dev/sdb",)), asked())) == ["mdadm /dev/md0 --add /dev/sdb"]
+
+
+def look(
+    detail: str, mdstat: str = "md0 : active raid5 sdc[0] sdd[1]\n      2093056 blocks [3/2] [UU_]\n"
+) -> RaidState:
+    """What is seen of a host whose array md0 has these disks."""
+    answers = {
+        "mdadm --detail /dev/md0": detail,
+        "mdadm --examine": SCANNED,
+        "cat /proc/mdstat": mdstat,
+    }
+    host = FakeHost(answers, {"/proc/sys/kernel/random/uuid": "53461f34-2414-371e-820f-9514008b6458\n"})
+    seen: RaidState = XL.look(host, asked())
+    return seen
+
+
+@pytest.mark.parametrize(("said", "lost"), [("clean, degraded", ("/dev/sdb", "/dev/sde")), ("clean", ()),
+                                            ("clean, FAILED", ())])  # fmt: skip
+def test_only_an_array_that_lacks_a_disk_and_runs_is_given_one(said: str, lost: tuple[str, ...]) -> None:
+    """To one that has failed nothing is added: its disks may be all that is left of what was on it."""
+    rows = "       0       8       32        0      active sync   /dev/sdc\n" \
+           "       1       8       48        1      active sync   /dev/sdd\n"  # fmt: skip
+    seen = look(f"        Raid Level : raid5\n             State : {said} \n              UUID : {UUID}\n{rows}")
+    assert (seen.array, seen.members, seen.lost) == (UUID, ("/dev/sdc", "/dev/sdd"), lost)
+
+
+def test_what_other_arrays_have_in_dracuts_settings_stays() -> None:
+    both = with_array(with_array("", "/dev/md0", UUID), "/dev/md1", OTHER)
+    assert without_array(both, "/dev/md0", UUID) == with_array("", "/dev/md1", OTHER)
+    assert without_array(with_array("", "/dev/md0", UUID), "/dev/md0", UUID) == ""
+    mine = 'add_drivers+=" raid1 "\n'
+    assert without_array(with_array(mine, "/dev/md0", UUID), "/dev/md0", UUID, keep=mine) == mine
+    before = with_array("", "/dev/md0", UUID)
+    assert without_array(both, "/dev/md0", UUID, keep=before) == both
+
+
+def test_dracuts_settings_are_brought_back_when_mdadms_were_right_already() -> None:
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
+    before = XE.sample.model_copy(update={"array": UUID, "line": line, "config": line, "level": "raid5"})
+    done = XE.actions(before, asked())
+    assert steps(done)[0].partition(",")[0] == "write /etc/dracut.conf.d/dracut_mdraid.conf"
+    undone = XE.undo(before.model_copy(update={"dracut": done[0].content}), before, asked())
+    assert steps(undone)[0] == "rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" and len(undone) == 2
 
 
 def test_a_second_array_keeps_the_first_ones_lines() -> None:
@@ -178,14 +249,14 @@ def test_each_disagreement_is_named() -> None:
     assert found == {"/dev/md0": UUID}
     wrong = UUID.replace("5346", "5364")
     dracut = f'add_drivers+=" raid1\nadd_device+="/dev/md0"\nkernel_cmdline+=" rd.md.uuid={wrong} "\n'
-    told = mismatches(state(found=found, config=f"ARRAY /dev/md0 metadata=1.2 UUID={wrong}\n", dracut=dracut))
+    told = mismatches(f"ARRAY /dev/md0 metadata=1.2 UUID={wrong}\n", dracut, found)
     assert len(told) == 4
     assert told[0] == f"mdadm.conf names /dev/md0 with UUID {wrong}, which no disk has"
     assert "line 1: a quote is not closed" in told[1]
     assert "line 2: spaces are missing" in told[2]
     assert told[3] == f"dracut's settings ask for an array with UUID {wrong}, which no disk has"
     good = with_array("", "/dev/md0", UUID)
-    assert mismatches(state(found=found, config=f"ARRAY /dev/md0 UUID={UUID}\n", dracut=good)) == []
+    assert mismatches(f"ARRAY /dev/md0 UUID={UUID}\n", good, found) == []
 
 
 def dracut_reads(text: str, path: Path) -> str:

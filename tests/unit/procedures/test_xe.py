@@ -48,6 +48,10 @@ CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
     ),
     ("vif-tx-off", {"guest": "web"}, {}),
     ("raid-storage", {"level": "5", "disks": "sdb,sdc,sdd"}, {}),
+    ("raid-policy", {"policy": "ppl"}, {}),
+    ("raid-sr", {}, {}),
+    ("raid-save", {}, {}),
+    ("raid-restore", {}, {}),
     ("secure-boot", {"guest": "web"}, {}),
     ("vif-lock", {"guest": "web", "ipv4": "192.0.2.1,192.0.2.2", "ipv6": "fd00::1", "closed": "true"}, {}),
     ("vlan-trunk", {"card": "eth1"}, {}),
@@ -95,7 +99,7 @@ def test_every_call_is_one_that_xe_takes(
             assert call.argv[1] in XEN_CMDLINE
             assert len(call.argv) > 2
         else:
-            assert call.argv[0] in {"sh", "mdadm"}, call
+            assert call.argv[0] in {"sh", "mdadm", "mkdir", "rm"}, call
 
 
 def changed(name: str, before: Any) -> Any:
@@ -107,6 +111,10 @@ def changed(name: str, before: Any) -> Any:
         "guest-migrate": {"where": "TARGET-UUID", "theirs": way_of("guest-migrate").sample.mine},
         "vif-tx-off": {"vifs": {"VIF-UUID": "off"}},
         "raid-storage": {"array": "1:2:3:4", "line": "ARRAY /dev/md0 UUID=1:2:3:4"},
+        "raid-policy": {"policy": "ppl"},
+        "raid-sr": {"srs": ("SR-UUID",), "pbd": "PBD-UUID", "attached": "true", "device": "/dev/md0"},
+        "raid-save": {"copies": way_of("raid-save").sample.files},
+        "raid-restore": {"files": dict.fromkeys(way_of("raid-restore").sample.files, "ARRAY"), "detached": ()},
         "remote-syslog": {"server": "192.0.2.1"},
         "secure-boot": {"secure": "true"},
         "vif-lock": {"default": "disabled", "lock": Lock(mode="locked", ipv4=("192.0.2.1",), ipv6=("fd00::1",))},
