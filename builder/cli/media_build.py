@@ -22,11 +22,10 @@ from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
 from builder.media.author import write_volume
 from builder.media.bill import cyclonedx, digest, injected
-from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.privacy import OWNER
 from builder.media.sinks import apply_in_place, undo_in_place, write_file, write_qcow2, write_stream
-from builder.media.sinks.file import check_target
+from builder.media.sinks.file import check_target, write_failed
 from builder.paths import write_atomic
 
 Format = Literal["raw", "qcow2"]
@@ -187,7 +186,7 @@ def _put(path: Path, text: str) -> None:
     try:
         write_atomic(path, text.encode(), mode=0o644)
     except OSError as error:
-        raise MediaError(f"cannot write {path}: {error.strerror}", hint="check the folder") from None
+        raise write_failed(error, path, len(text)) from None
 
 
 def _printer(app: App, *, err: bool) -> Callable[[str], None]:

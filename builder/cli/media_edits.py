@@ -187,8 +187,8 @@ def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
 
 
 def _own(asked: Asked) -> Iterator[Edit]:
-    for path, local, _mode in local_files(asked.adds):
-        yield Put(path, local)
+    for path, local, mode in local_files(asked.adds):
+        yield Put(path, local, mode=0o444 | mode & 0o111)
     inside = small_files(asked.overlays, OVERLAY_MAX)
     if inside:
         yield Overlay(tuple(OverlayFile(path, content, mode) for path, content, mode in inside))

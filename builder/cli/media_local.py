@@ -12,6 +12,7 @@ import click
 
 from builder.errors import UsageError
 from builder.media.errors import WrongPath
+from builder.media.medium import image_path
 
 ISO = click.Path(path_type=Path, readable=False)  # what cannot be read is said by what reads it, with a hint
 TEXT_MAX = 1 << 20
@@ -19,7 +20,17 @@ TEXT_MAX = 1 << 20
 
 
 def local_files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
-    """(path in the image, local file, permission bits) of every LOCAL:/PATH."""
+    """(path in the image, local file, permission bits) of every LOCAL:/PATH. Raises UsageError for two files that go to
+    one place, of which one would be lost, and for a LOCAL that holds more than files and folders."""
+    seen: set[str] = set()
+    for path, local, mode in _local_files(given):
+        if image_path(path) in seen:
+            raise UsageError(f"two files go to {path}", hint="give each its own place")
+        seen.add(image_path(path))
+        yield path, local, mode
+
+
+def _local_files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
     for text in given:
         local, colon, target = text.rpartition(":/")
         if not colon or not local:

@@ -18,7 +18,7 @@ from pycdlib.pycdlibexception import PyCdlibException
 from builder.media.errors import MediaError
 from builder.media.iso9660 import entries
 from builder.media.medium import open_medium
-from builder.media.sinks.file import plain_target
+from builder.media.sinks.file import plain_target, write_failed
 from builder.media.tree import parts
 from builder.paths import write_atomic
 
@@ -112,7 +112,7 @@ def write_volume(volume: Volume, target: Path) -> None:
     try:
         write_atomic(plain_target(target), image, mode=0o600)
     except OSError as error:
-        raise MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its room") from None
+        raise write_failed(error, target, len(image)) from None
 
 
 def _fill(disc: pycdlib.PyCdlib, volume: Volume) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from builder.media.errors import MediaError
 from builder.media.medium import image_path, open_medium
 from builder.media.plan import GraftPlan, opened
+from builder.media.sinks.file import write_failed
 from builder.media.view import Readable, in_pieces
 from builder.paths import atomic_file
 
@@ -32,13 +33,12 @@ def extract(what: Path | GraftPlan, wanted: Mapping[str, Path]) -> int:
 
 
 def _copy(source: Readable, pieces: list[tuple[int, int]], target: Path) -> int:
+    size = sum(length for _at, length in pieces)
     try:
         with atomic_file(target) as file:
             for at, length in pieces:
                 for piece in in_pieces(source.read, at, length):
                     file.write(piece)
     except OSError as error:
-        raise MediaError(
-            f"cannot write {target}: {error.strerror}", hint="check the folder, its room and its permissions"
-        ) from None
-    return sum(length for _at, length in pieces)
+        raise write_failed(error, target, size) from None
+    return size

@@ -240,7 +240,7 @@ def test_a_full_disk(small_fs: Path, source: Make) -> None:
     for write in (write_file, write_qcow2):
         with pytest.raises(MediaError, match="no room") as caught:
             write(plan, small_fs / "out.iso")
-        assert "qcow2" in str(caught.value.hint)
+        assert ("qcow2" in str(caught.value.hint)) == (write is write_file)
         assert [p.name for p in small_fs.iterdir()] == ["out.iso"]
         assert (small_fs / "out.iso").read_bytes() == b"the old one"
     assert digest(src) == old

@@ -49,7 +49,7 @@ def write_file(plan: GraftPlan, target: Path, *, durable: bool = False, progress
             if durable:
                 os.fsync(fd)
         except OSError as error:
-            raise no_room(error, real, plan.size) from None
+            raise write_failed(error, real, plan.size, instead="write a qcow2 overlay, of some kilobytes") from None
         check_unchanged(plan)
         publish()
     if durable:
@@ -106,10 +106,12 @@ def check_unchanged(plan: GraftPlan) -> None:
         pass
 
 
-def no_room(error: OSError, target: Path, size: int) -> MediaError:
-    """The message for a write that the system refused."""
+def write_failed(error: OSError, target: Path, size: int = 0, *, instead: str = "") -> MediaError:
+    """The message for a write that the system refused: of `size` bytes, where that is known. `instead` is what takes
+    less room."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MediaError(f"no room for {target} ({size} bytes)", hint="free some space, or use a qcow2 overlay")
+        needed = f" ({size} bytes)" if size else ""
+        return MediaError(f"no room for {target}{needed}", hint=" or ".join(filter(None, ("free some space", instead))))
     hint = "shorten its name" if error.errno == errno.ENAMETOOLONG else "check the folder and its permissions"
     return MediaError(f"cannot write {target}: {error.strerror}", hint=hint)
 
@@ -144,12 +146,12 @@ def unnamed(target: Path, mode: int) -> Iterator[tuple[int, Publish]]:
         fd = os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
-            raise no_room(error, target, 0) from None
+            raise write_failed(error, target) from None
         try:
             fd, name = tempfile.mkstemp(dir=target.parent, prefix=hidden_prefix(target), suffix=".part")
             os.fchmod(fd, mode)
         except OSError as second:
-            raise no_room(second, target, 0) from None
+            raise write_failed(second, target) from None
     publish = Publish(fd, name, target)
     try:
         yield fd, publish
@@ -182,7 +184,7 @@ class Publish:
             Path(self.name).rename(self.target)
             self.name = ""
         except OSError as error:
-            raise no_room(error, self.target, 0) from None
+            raise write_failed(error, self.target) from None
 
     def _link(self, name: str) -> None:
         # Only with a folder's descriptor does Python call linkat, which can follow the link to the unnamed file.

@@ -20,7 +20,7 @@ from pathlib import Path
 from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import write_all
-from builder.media.sinks.file import Written, no_room, unnamed
+from builder.media.sinks.file import Written, unnamed, write_failed
 from builder.media.view import Segment, SourcePart
 from builder.paths import fsync_dir
 
@@ -66,7 +66,7 @@ def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
                     _restore(fd, journal)
                     journal.unlink()
                 if isinstance(error, OSError):
-                    raise no_room(error, path, plan.size) from None
+                    raise write_failed(error, path, plan.size) from None
                 raise
     return Written(path, plan.size, "in place", plan.written)
 
@@ -85,7 +85,7 @@ def undo_in_place(path: Path) -> int:
             journal.unlink()
             fsync_dir(journal.parent)
         except OSError as error:
-            raise no_room(error, path, 0) from None
+            raise write_failed(error, path) from None
     return restored
 
 
@@ -148,7 +148,7 @@ def _write_journal(journal: Path, plan: GraftPlan, mode: int, old: Iterator[tupl
                 at += len(piece)
             os.fsync(fd)
         except OSError as error:
-            raise no_room(error, journal, plan.written) from None
+            raise write_failed(error, journal, plan.written) from None
         publish()
     fsync_dir(journal.parent)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import write_all
-from builder.media.sinks.file import Written, check_target, check_unchanged, no_room, unnamed
+from builder.media.sinks.file import Written, check_target, check_unchanged, unnamed, write_failed
 from builder.media.view import Segment, SourcePart
 
 CLUSTER_BITS = 12
@@ -33,7 +33,7 @@ def write_qcow2(plan: GraftPlan, target: Path) -> Written:
         try:
             written = _Overlay(plan, image, fd).write()
         except OSError as error:
-            raise no_room(error, real, plan.written) from None
+            raise write_failed(error, real, plan.written) from None
         check_unchanged(plan)
         publish()
     return Written(real, plan.size, "overlay", written)

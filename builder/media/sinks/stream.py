@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import send, send_bytes
-from builder.media.sinks.file import no_room
+from builder.media.sinks.file import write_failed
 
 _ZEROS = bytes(1 << 16)
 _TOLD_EVERY = 64 << 20
@@ -26,7 +26,7 @@ def write_stream(plan: GraftPlan, fd: int, *, progress: Callable[[int, int], Non
             except BrokenPipeError:
                 raise
             except OSError as error:
-                raise no_room(error, Path("standard output"), image.size) from None
+                raise write_failed(error, Path("standard output"), image.size) from None
             if progress is not None:
                 progress(end, image.size)
     return plan.size

@@ -52,6 +52,8 @@ CALLS: list[tuple[tuple[str, ...], str]] = [
     ((*BUILD, "-o", "x", "--add", "absent:/x"), "No such file"),
     ((*BUILD, "-o", "x", "--add", "pipe:/x"), "neither a file nor a folder"),
     ((*BUILD, "-o", "x", "--add", "links:/x"), "neither a file nor a folder"),
+    ((*BUILD, "-o", "x", "--add", "ks.cfg:/x", "--add", "lab.yaml:/./x"), "two files go to /./x"),
+    (("volume", "-o", "v.iso", "--add", "ks.cfg:/x", "--add", "lab.yaml:/x"), "two files go to /x"),
     ((*BUILD, "-o", "x", "--add", "loop:/x"), "neither a file nor a folder"),
     (("volume", "-o", "v.iso", "--add", "many:/x"), "more than 67108864 bytes in all"),
     ((*BUILD, "-o", "x", "--add-initrd", "pipe:/x"), "neither a file nor a folder"),

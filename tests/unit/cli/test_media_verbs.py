@@ -103,6 +103,16 @@ def test_build_by_hand(run: Run, here: Path) -> None:
     assert made.contents(here / "out.iso", names) == {names[0]: KEY.encode() + b"\n", names[1]: b"A", names[2]: b"B"}
 
 
+def test_programs_stay_programs(run: Run, here: Path) -> None:
+    """Whoever may read a file on a medium, everybody may; whether it can be started is as it was."""
+    for name, mode in (("program", 0o750), ("text", 0o600)):
+        (here / name).write_text("#!/bin/sh\n")
+        (here / name).chmod(mode)
+    run("build", "--iso", "rhel.iso", "-o", "out.iso", "--add", "program:/", "--add", "text:/")
+    modes = {name: made.mode(here / "out.iso", f"/{name}") for name in ("program", "text")}
+    assert modes == {"program": 0o554, "text": 0o444}
+
+
 def test_the_sink_follows_the_options(run: Run, here: Path) -> None:
     before = (here / "rhel.iso").read_bytes()
     run("build", "--iso", "rhel.iso", "-o", "a.iso", "--append", "x")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pycdlib
+from pycdlib.dr import DirectoryRecord
 
 MENU = b"label linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n"
 FILES: dict[str, bytes] = {
@@ -66,3 +67,15 @@ def contents(path: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 def content(path: Path, name: str) -> bytes:
     return contents(path, [name])[name]
+
+
+def mode(path: Path, name: str) -> int:
+    """A file's permission bits as pycdlib reads them."""
+    disc = pycdlib.PyCdlib()
+    disc.open(str(path))
+    try:
+        record = disc.get_record(rr_path=name)
+        assert isinstance(record, DirectoryRecord) and record.rock_ridge is not None
+        return int(record.rock_ridge.get_file_mode()) & 0o777
+    finally:
+        disc.close()
