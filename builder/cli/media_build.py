@@ -20,7 +20,7 @@ from builder.cli.media_local import ISO
 from builder.cli.meter import meter
 from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
-from builder.media.author import write_volume
+from builder.media.author import Volume, write_volume
 from builder.media.bill import cyclonedx, digest, injected
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.privacy import OWNER
@@ -91,7 +91,7 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
     plan = plan_edits(made.iso, made.edits, md5=md5, checksums=checksums)
     if volume is not None and made.volume is None:
         raise UsageError("no second volume is needed", hint="leave --volume out")
-    beside = None if made.volume is None else _beside(made, goal, volume)
+    beside = None if made.volume is None else volume or _beside(goal.out or made.iso, made.volume)
     _check_targets(plan, goal, [path for path in (beside, sbom) if path is not None])
     say = _printer(app, err=goal.is_stdout)
     if not dry_run:
@@ -162,13 +162,11 @@ def _sink(app: App, plan: GraftPlan, goal: Goal) -> str:
     return "written" if done.how == "copy" else "written, sharing the vendor's blocks,"
 
 
-def _beside(made: Job, goal: Goal, volume: Path | None) -> Path:
-    if volume is not None:
-        return volume
-    if goal.is_stdout:
+def _beside(medium: Path, volume: Volume) -> Path:
+    """Where a second volume goes of which nobody said so."""
+    if medium == STDOUT:
         raise UsageError("the node also needs a second volume", hint="say where it goes with --volume FILE")
-    medium = goal.out or made.iso
-    return medium.with_name(f"{medium.stem}-{made.volume.label.lower() if made.volume else ''}.iso")
+    return medium.with_name(f"{medium.stem}-{volume.label.lower()}.iso")
 
 
 def _bill(app: App, plan: GraftPlan, goal: Goal) -> dict[str, object]:

@@ -17,7 +17,7 @@ from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
 from builder.media.author import author
 from builder.media.plan import GraftPlan, plan_edits
-from builder.media.sinks.http import ImageServer, Request
+from builder.media.sinks.http import ImageServer, OnRequest, Request
 
 
 @click.command()
@@ -80,7 +80,7 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _log(app: App) -> Any:
+def _log(app: App) -> OnRequest:
     def tell(request: Request) -> None:
         if not app.quiet:
             part = f" {request.start}-{request.end}" if request.end > request.start else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.media.errors import MediaError
 from builder.media.medium import image_path, open_medium
 from builder.media.plan import GraftPlan, opened
 from builder.media.sinks.file import write_failed
@@ -20,15 +19,7 @@ def extract(what: Path | GraftPlan, wanted: Mapping[str, Path]) -> int:
     """
     with opened(what) as source:
         medium = open_medium(source)
-        places = {}
-        for path, target in wanted.items():
-            hit = medium.find(image_path(path))
-            pieces = medium.data(image_path(path))
-            if hit is None or pieces is None:
-                raise MediaError(f"{path} is not a file on the medium", hint="look at what is there with inspect")
-            if hit.rock_ridge.zisofs:
-                raise MediaError(f"{path} is compressed by zisofs", hint="mount the medium to read it")
-            places[target] = pieces
+        places = {target: medium.file(image_path(path)) for path, target in wanted.items()}
         return sum(_copy(source, pieces, target) for target, pieces in places.items())
 
 

@@ -71,6 +71,17 @@ class Medium:
             return None
         return self.tree_of(hit).sections(hit)
 
+    def file(self, path: str) -> list[tuple[int, int]]:
+        """As `data`, of a file whose bytes are its content. Raises MediaError for what is none."""
+        hit, pieces = self.find(path), self.data(path)
+        if hit is None or pieces is None:
+            raise MediaError(f"{path} is not a file on the medium", hint="look at what is there with inspect")
+        if hit.rock_ridge.zisofs:
+            raise MediaError(
+                f"{path} is compressed by zisofs", hint="mount the medium to read it, or replace it as a whole"
+            )
+        return pieces
+
     def size(self, path: str) -> int | None:
         pieces = self.data(path)
         return None if pieces is None else sum(length for _at, length in pieces)

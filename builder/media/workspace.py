@@ -91,14 +91,8 @@ class Workspace:
         known = self.get(path)
         if known is not None:
             return list(known.parts)
-        hit = self.medium.find(path)
-        pieces = self.medium.data(path)
-        if hit is None or pieces is None:
-            raise MediaError(f"{path} is not a file on the medium", hint="look at what is there with inspect")
-        if hit.rock_ridge.zisofs:
-            raise MediaError(f"{path} is compressed by zisofs", hint="replace it as a whole instead")
         out: list[Part] = []
-        for at, length in pieces:
+        for at, length in self.medium.file(path):
             last = out[-1] if out else None
             if last is not None and isinstance(last[1], SourcePart) and last[1].offset + last[0] == at:
                 out[-1] = (last[0] + length, last[1])

@@ -151,7 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.on_request(request)
 
     def _answer(self, *, body: bool) -> None:
-        found = self.server.served.find(unquote(urlsplit(self.path).path))
+        try:
+            found = self.server.served.find(unquote(urlsplit(self.path).path))
+        except ValueError:  # what looks like an address and is none
+            self._refuse(HTTPStatus.BAD_REQUEST, {})
+            return
         if found is None:
             self._refuse(HTTPStatus.NOT_FOUND, {})
             return

@@ -120,12 +120,9 @@ class Tree:
             try:
                 if self._medium is None:
                     self._medium = open_medium(self._whole.image)
-                hit = self._medium.find(image_path(path))
-                pieces = self._medium.data(image_path(path))
+                pieces = self._medium.file(image_path(path))
             except MediaError:
                 return None
-        if hit is None or pieces is None or hit.rock_ridge.zisofs:
-            return None
         tag = f'{self._whole.tag[:-1]}-{pieces[0][0]}"'
         return ImageResource(self._whole.plan, self._whole.image, tag, "application/octet-stream", tuple(pieces))
 

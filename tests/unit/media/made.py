@@ -10,6 +10,8 @@ from pathlib import Path
 import pycdlib
 from pycdlib.dr import DirectoryRecord
 
+from builder.media.plan import GraftPlan
+
 MENU = b"label linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n"
 FILES: dict[str, bytes] = {
     "/isolinux/isolinux.cfg": MENU,
@@ -79,3 +81,9 @@ def mode(path: Path, name: str) -> int:
         return int(record.rock_ridge.get_file_mode()) & 0o777
     finally:
         disc.close()
+
+
+def planned(plan: GraftPlan) -> bytes:
+    """The image that a plan makes."""
+    with plan.open() as image:
+        return b"".join(image.pieces(0, image.size))

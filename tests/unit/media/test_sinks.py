@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from builder.media.errors import MediaError, WrongPath
 from builder.media.initrd import OverlayFile
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.sinks import apply_in_place, undo_in_place, write_file, write_qcow2, write_stream
-from builder.media.sinks.http import ImageServer, Request
 from builder.media.sinks.inplace import journal_of
 from tests.unit.media import made
 
@@ -36,18 +33,13 @@ def plan(src: Path) -> GraftPlan:
     return plan_edits(src, EDITS)
 
 
-def image_of(plan: GraftPlan) -> bytes:
-    with plan.open() as image:
-        return b"".join(image.pieces(0, image.size))
-
-
 # -- new files
 
 
 def test_a_file_is_the_image(plan: GraftPlan, src: Path, tmp_path: Path) -> None:
     before = src.read_bytes()
     done = write_file(plan, tmp_path / "out.iso", durable=True)
-    assert (tmp_path / "out.iso").read_bytes() == image_of(plan)
+    assert (tmp_path / "out.iso").read_bytes() == made.planned(plan)
     assert done.size == plan.size
     assert src.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.iso", "src.iso"]
@@ -60,7 +52,7 @@ def test_an_old_file_is_replaced_in_one_step(plan: GraftPlan, tmp_path: Path) ->
     write_file(plan, out)
     assert holder.read() == b"old", "who had the old file open keeps it"
     holder.close()
-    assert out.read_bytes() == image_of(plan)
+    assert out.read_bytes() == made.planned(plan)
 
 
 def test_the_mode_follows_the_umask(plan: GraftPlan, tmp_path: Path) -> None:
@@ -166,7 +158,7 @@ def test_a_stream_is_the_image(plan: GraftPlan, tmp_path: Path) -> None:
     os.close(writer)
     thread.join()
     os.close(reader)
-    assert bytes(got) == image_of(plan)
+    assert bytes(got) == made.planned(plan)
 
 
 def test_a_reader_that_goes_away(plan: GraftPlan) -> None:
@@ -183,7 +175,7 @@ def test_a_reader_that_goes_away(plan: GraftPlan) -> None:
 
 
 def test_in_place_and_back(plan: GraftPlan, src: Path) -> None:
-    before, wanted, times = src.read_bytes(), image_of(plan), src.stat().st_mtime_ns
+    before, wanted, times = src.read_bytes(), made.planned(plan), src.stat().st_mtime_ns
     apply_in_place(plan)
     assert src.read_bytes() == wanted
     undo_in_place(src)
@@ -256,128 +248,3 @@ def test_a_spoilt_journal_changes_nothing(plan: GraftPlan, src: Path) -> None:
         assert src.read_bytes() == now
     journal.write_bytes(good)
     undo_in_place(src)
-
-
-# -- HTTP
-
-
-@pytest.fixture
-def served(plan: GraftPlan, src: Path) -> tuple[ImageServer, list[Request]]:
-    seen: list[Request] = []
-    other = plan_edits(src, [Put("/readme.txt", b"second machine")])
-    return ImageServer({"host1.iso": plan, "a/host2.iso": other}, on_request=seen.append), seen
-
-
-def connect(server: ImageServer) -> http.client.HTTPConnection:
-    host, port = server.address
-    return http.client.HTTPConnection(host, port, timeout=10)
-
-
-def ask(server: ImageServer, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = connect(server)
-    try:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
-    finally:
-        connection.close()
-
-
-def test_one_source_is_served_as_two_images(served: tuple[ImageServer, list[Request]], plan: GraftPlan) -> None:
-    server, seen = served
-    with server:
-        status, headers, body = ask(server, "/host1.iso")
-        assert (status, body) == (200, image_of(plan))
-        assert headers["Accept-Ranges"] == "bytes"
-        assert ask(server, "/a/host2.iso")[2] != body
-        assert ask(server, "/host1.iso", "HEAD")[1]["Content-Length"] == str(plan.size)
-        assert ask(server, "/host1.iso", "HEAD")[2] == b""
-        assert ask(server, "/absent.iso")[0] == 404
-        assert ask(server, "/../src.iso")[0] == 404
-        deadline = time.monotonic() + 20  # a request is told of when it has been answered
-        while len(seen) < 6 and time.monotonic() < deadline:
-            time.sleep(0.02)
-    assert sorted(r.status for r in seen) == [200, 200, 200, 200, 404, 404], "each has a thread of its own"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "status", "start", "end"),
-    [
-        ("bytes=0-0", 206, 0, 1), ("bytes=32768-34815", 206, 32768, 34816), ("bytes=-100", 206, -100, None),
-        ("bytes=100-", 206, 100, None), ("bytes=5-99999999999", 206, 5, None), ("bytes=99999999999-", 416, 0, 0),
-        ("bytes=-0", 416, 0, 0), ("bytes=9-5", 200, 0, None), ("bytes=0-1,5-6", 200, 0, None),
-        ("bytes=-", 200, 0, None), ("words=1-2", 200, 0, None),
-    ],
-)  # fmt: skip
-def test_ranges(
-    wanted: str, status: int, start: int, end: int | None, served: tuple[ImageServer, list[Request]], plan: GraftPlan
-) -> None:
-    whole = image_of(plan)
-    with served[0] as server:
-        got = ask(server, "/host1.iso", Range=wanted)
-        assert (got[0], got[2]) == (status, whole[start:end] if status != 416 else b"")
-        if status == 206:
-            first = start if start >= 0 else plan.size + start
-            assert got[1]["Content-Range"] == f"bytes {first}-{first + len(got[2]) - 1}/{plan.size}"
-
-
-def test_a_stale_tag_gets_the_whole(served: tuple[ImageServer, list[Request]], plan: GraftPlan) -> None:
-    with served[0] as server:
-        tag = ask(server, "/host1.iso", "HEAD")[1]["ETag"]
-        assert ask(server, "/a/host2.iso", "HEAD")[1]["ETag"] != tag
-        assert ask(server, "/host1.iso", Range="bytes=0-1", If_Range=tag)[0] == 206
-        assert ask(server, "/host1.iso", Range="bytes=0-1", If_Range='"other"')[0] == 200
-
-
-def test_a_source_that_changes_is_not_served(served: tuple[ImageServer, list[Request]], src: Path) -> None:
-    with served[0] as server:
-        assert ask(server, "/host1.iso", Range="bytes=0-1")[0] == 206
-        src.touch()
-        assert ask(server, "/host1.iso", Range="bytes=0-1")[0] == 503
-
-
-def test_many_at_once_on_one_connection_each(served: tuple[ImageServer, list[Request]], plan: GraftPlan) -> None:
-    whole = image_of(plan)
-    wrong: list[int] = []
-
-    def read(seed: int) -> None:
-        connection = connect(server)
-        for step in range(40):
-            at = (seed * 7919 + step * 104729) % (plan.size - 5000)
-            connection.request("GET", "/host1.iso", headers={"Range": f"bytes={at}-{at + 4999}"})
-            if connection.getresponse().read() != whole[at : at + 5000]:
-                wrong.append(at)
-        connection.close()
-
-    with served[0] as server:
-        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not wrong
-
-
-def test_a_client_that_hangs_up_disturbs_nobody(served: tuple[ImageServer, list[Request]]) -> None:
-    with served[0] as server:
-        for _ in range(5):
-            connection = connect(server)
-            connection.request("GET", "/host1.iso")
-            connection.getresponse().read(10)
-            connection.close()
-        begin = time.monotonic()
-        assert ask(server, "/host1.iso", Range="bytes=0-1")[0] == 206
-        assert time.monotonic() - begin < 1
-
-
-def test_addresses_are_as_programs_take_them(plan: GraftPlan) -> None:
-    name = "my medium #1 100%.iso"
-    with ImageServer({name: plan}) as server:
-        address = server.url(name)
-        assert not set(address) & set(" #")
-        assert ask(server, address.partition(str(server.address[1]))[2], Range="bytes=0-0")[0] == 206
-
-
-def test_a_port_in_use(plan: GraftPlan) -> None:
-    with ImageServer({"a": plan}) as server, pytest.raises(MediaError, match="cannot listen"):
-        ImageServer({"a": plan}, port=server.address[1])
