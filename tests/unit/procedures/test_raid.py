@@ -118,7 +118,7 @@ def test_disks_of_several_sizes_are_advised_on() -> None:
 def test_an_array_that_is_there_is_only_made_lasting() -> None:
     done = steps(XL.actions(state(array=OTHER, level="raid5", config="AUTO +all\n"), asked()))
     config = f"AUTO +all\n    ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
-    assert done == [f"write /etc/mdadm/mdadm.conf, mode 0644:\n    {config}", "update-initramfs -u"]
+    assert done == [f"write /etc/mdadm/mdadm.conf:\n    {config}", "update-initramfs -u"]
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
     assert XL.actions(state(array=OTHER, level="raid5", line=line, config=line), asked()) == ()
     assert "metadata=1.0 UUID" in steps(XL.actions(state(array=OTHER, level="raid5", version="1.0"), asked()))[0]
@@ -150,7 +150,7 @@ def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
     done = steps(way.undo(now, before, asked()))
     assert done[0].startswith("sh -c 'found=$(wipefs -n -p ") and done[0].endswith(" sh /dev/md0")
     assert done[1:3] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdc /dev/sdd /dev/sdh"]
-    assert done[3].endswith("mode 0644:\n    MAILADDR root")
+    assert done[3].endswith("mdadm.conf:\n    MAILADDR root")
     assert ("rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" in done) == (way is XE)
     assert way.undo(before, before, asked()) == ()
 
@@ -232,7 +232,7 @@ def test_dracuts_settings_are_brought_back_when_mdadms_were_right_already() -> N
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
     before = XE.sample.model_copy(update={"array": UUID, "line": line, "config": line, "level": "raid5"})
     done = XE.actions(before, asked())
-    assert steps(done)[0].partition(",")[0] == "write /etc/dracut.conf.d/dracut_mdraid.conf"
+    assert steps(done)[0].partition(":")[0] == "write /etc/dracut.conf.d/dracut_mdraid.conf"
     undone = XE.undo(before.model_copy(update={"dracut": done[0].content}), before, asked())
     assert steps(undone)[0] == "rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" and len(undone) == 2
 
