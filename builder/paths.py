@@ -113,11 +113,17 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def hidden_prefix(path: Path) -> str:
+    """How the name of a file begins that is to become `path`: hidden, recognizable, and short enough that what is put
+    behind it fits, however long the name is (Linux takes 255 bytes)."""
+    return f".{os.fsdecode(os.fsencode(path.name)[:200])}."
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well, and is gone when it does not: beside the target until then,
     so that a reader sees the old or the new content, never a part. Raises OSError."""
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=hidden_prefix(path), suffix=".tmp")
     try:
         with os.fdopen(fd, "wb") as file:
             yield file

@@ -37,6 +37,11 @@ class Secret:
         return hash(self._value)
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text has a crypt hash, a private key or a URL with a password in it."""
+    return any(pattern.search(text) for pattern in _PATTERNS)
+
+
 def redact(text: str, known: Iterable[Secret] = ()) -> str:
     """The text with every known secret, crypt hash, private key and URL password replaced by ***."""
     for secret in known:

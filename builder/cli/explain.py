@@ -31,7 +31,7 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 @click.command()
 @click.argument("word", metavar="[CODE|CAUSE|SETTING]", required=False, shell_complete=_complete)
 @click.option("--list", "everything", is_flag=True, help="All codes and causes, and settings that documents name.")
-@click.option("--log", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+@click.option("--log", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Say why what wrote this console or installer's log failed; the word is its system.")  # fmt: skip
 @output_option()
 def explain(word: str | None, everything: bool, log: Path | None, how: str) -> None:

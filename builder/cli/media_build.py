@@ -15,7 +15,8 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
-from builder.cli.media_edits import ISO, Asked, Job, edit_options, job
+from builder.cli.media_edits import Asked, Job, edit_options, job
+from builder.cli.media_local import ISO
 from builder.cli.meter import meter
 from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
@@ -23,6 +24,7 @@ from builder.media.author import write_volume
 from builder.media.bill import cyclonedx, digest, injected
 from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan, plan_edits
+from builder.media.privacy import OWNER
 from builder.media.sinks import apply_in_place, undo_in_place, write_file, write_qcow2, write_stream
 from builder.media.sinks.file import check_target
 from builder.paths import write_atomic
@@ -107,7 +109,7 @@ def build(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path |
     elif made.volume is not None:
         say(f"{beside}: second volume {made.volume.label} would hold {', '.join(sorted(made.volume.files))}")
     say(_changes(plan))
-    for line in notes(made, plan):
+    for line in (*notes(made, plan), *_privacy(plan, goal)):
         click.echo(line, err=True)
 
 
@@ -200,6 +202,15 @@ def _changes(plan: GraftPlan) -> str:
     if plan.is_noop:
         return "nothing is changed"
     return printable(columns(["file", "change", "size"], [[i.path, i.how, i.size] for i in plan.touched]))
+
+
+def _privacy(plan: GraftPlan, goal: Goal) -> list[str]:
+    """Told because a server or a hypervisor of another user may be meant to read it."""
+    if plan.mode != OWNER:
+        return []
+    if goal.is_stdout:
+        return ["note: it holds what others must not read: see that they cannot"]
+    return ["note: it holds what others must not read, so its permissions keep them out"]
 
 
 def notes(made: Job, plan: GraftPlan) -> list[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from builder.cli.frame import App
 from builder.cli.labs import load_lab, planned
+from builder.cli.media_local import ISO, local_files, small_files, text_file
 from builder.cli.media_metal import card, cards_of, remarks
 from builder.cli.meter import meter
 from builder.cli.options import templates_option
@@ -22,17 +22,13 @@ from builder.lifecycle.isos import download, fits, locate
 from builder.media.answer import answer_edits, public_key
 from builder.media.author import Volume, host_volume
 from builder.media.edits import Arguments, Edit, How, Overlay, Put, from_model
-from builder.media.errors import MediaError
 from builder.media.initrd import OverlayFile
 from builder.media.inspect import installer_of
 from builder.model.lab import Lab, MediumSource, Node
 from builder.model.plan import SystemPlan
 
 F = TypeVar("F", bound=Callable[..., Any])
-TEXT_MAX = 1 << 20
-"""Bytes that an answer file or a key may have: more is some other file, named by mistake."""
 OVERLAY_MAX = 256 << 20
-ISO = click.Path(path_type=Path)
 
 key_option = click.option(
     "--ssh-key", "keys", type=ISO, multiple=True, metavar="FILE",
@@ -122,7 +118,12 @@ def by_hand(iso: Path, asked: Asked, *, by_network: bool = False) -> Job:
     if asked.answer is not None:
         keys = [public_key(text_file(key), str(key)) for key in asked.keys]
         edits = answer_edits(installer_of(iso), text_file(asked.answer), keys)
-    return Job(iso.stem, iso, _merged((*edits, *_own(asked)), asked.how), macs=tuple(map(card, asked.macs)))
+    return Job(plain_name(iso.stem), iso, _merged((*edits, *_own(asked)), asked.how), macs=tuple(map(card, asked.macs)))
+
+
+def plain_name(text: str) -> str:
+    """A name as it can stand in a URL and in the menus of all loaders, where blanks part words."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "medium"
 
 
 def for_node(app: App, lab: Lab, name: str, iso: Path | None, asked: Asked, *, looked_at: bool = True) -> Job:
@@ -188,9 +189,9 @@ def _plan(lab: Lab, node: Node, templates: Path | None) -> SystemPlan:
 def _own(asked: Asked) -> Iterator[Edit]:
     for path, local, _mode in local_files(asked.adds):
         yield Put(path, local)
-    inside = tuple(OverlayFile(path, small_file(local), mode) for path, local, mode in local_files(asked.overlays))
+    inside = small_files(asked.overlays, OVERLAY_MAX)
     if inside:
-        yield Overlay(inside)
+        yield Overlay(tuple(OverlayFile(path, content, mode) for path, content, mode in inside))
     kernel, hypervisor, remove = (
         tuple(word for given in words for word in given.split())
         for words in (asked.kernel, asked.hypervisor, asked.remove)
@@ -206,7 +207,10 @@ def _merged(edits: tuple[Edit, ...], how: How) -> tuple[Edit, ...]:
     overlays = [edit for edit in edits if isinstance(edit, Overlay)]
     if not overlays:
         if how != "auto":
-            raise UsageError(f"--initrd {how} says how files get into the RAM disk, and none are given")
+            raise UsageError(
+                f"--initrd {how} says how files get into the RAM disk, and none are given",
+                hint="give some with --add-initrd or --answer, or leave --initrd out",
+            )
         return edits
     files: dict[str, OverlayFile] = {}
     for overlay in overlays:
@@ -216,62 +220,3 @@ def _merged(edits: tuple[Edit, ...], how: How) -> tuple[Edit, ...]:
             files[file.path] = file
     rest = tuple(edit for edit in edits if not isinstance(edit, Overlay))
     return (*rest, Overlay(tuple(files.values()), how=how))
-
-
-def local_files(given: tuple[str, ...]) -> Iterator[tuple[str, Path, int]]:
-    """(path in the image, local file, permission bits) of every LOCAL:/PATH."""
-    for text in given:
-        local, colon, target = text.rpartition(":/")
-        if not colon or not local:
-            raise UsageError(f"{text!r} does not say where it goes", hint="write LOCAL:/IN/IMAGE")
-        path = Path(local)
-        kind = _kind(path)
-        if kind == "file":
-            name = f"/{target}{path.name}" if not target or target.endswith("/") else f"/{target}"
-            yield name, path, path.stat().st_mode & 0o777
-            continue
-        for below in sorted(path.rglob("*")):
-            if below.is_symlink() or not (below.is_dir() or below.is_file()):
-                raise UsageError(f"{below} is neither a file nor a folder", hint="put plain files only on a medium")
-            if below.is_file():
-                inside = PurePosixPath("/" + target) / below.relative_to(path).as_posix()
-                yield str(inside), below, below.stat().st_mode & 0o777
-
-
-def _kind(path: Path) -> Literal["file", "folder"]:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
-    if stat.S_ISDIR(mode):
-        return "folder"
-    if not stat.S_ISREG(mode):
-        raise MediaError(f"{path} is neither a file nor a folder", hint="name a regular file")
-    return "file"
-
-
-def small_file(path: Path, limit: int = OVERLAY_MAX) -> bytes:
-    """A local file's bytes. Raises MediaError for what is no regular file, cannot be read or has more than `limit`."""
-    if _kind(path) != "file":
-        raise MediaError(f"{path} is a folder", hint="name a regular file")
-    try:
-        # It may have been exchanged for a pipe by now, on which this must not wait.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
-    if len(data) > limit:
-        raise MediaError(f"{path} has more than {limit} bytes", hint="this is not the file that is meant")
-    return data
-
-
-def text_file(path: Path) -> str:
-    """A local text file: an answer, a key. Raises MediaError for what is none."""
-    data = small_file(path, TEXT_MAX)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise MediaError(f"{path} is not text in UTF-8", hint="name the right file") from None
-    if not text.strip() or "\0" in text:
-        raise MediaError(f"{path} is empty or not text", hint="name the right file")
-    return text

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.frame import App, pass_app
+from builder.cli.media_local import ISO
 from builder.cli.output import bytes_text, columns, fields, output_option, printable, show
 from builder.media.inspect import MediumReport
 from builder.media.inspect import inspect as look
@@ -18,7 +19,7 @@ from builder.secrets import redact
 
 
 @click.command()
-@click.argument("iso", metavar="ISO", type=click.Path(path_type=Path))
+@click.argument("iso", metavar="ISO", type=ISO)
 @output_option()
 @pass_app
 def inspect(_app: App, iso: Path, how: str) -> None:

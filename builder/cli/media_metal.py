@@ -44,5 +44,10 @@ def remarks(node: Node, plan: SystemPlan, *, own_card: bool, own_templates: bool
     virtual = [disk.name for disk in node.disks if disk.name not in node.install.get("devices", {})]
     if node.install.get("disk_names") == "by-id" and virtual:
         yield f"{', '.join(virtual)}: named as QEMU names its disks; a bare-metal machine has others: install.devices"
+    from builder.systems import traits
+
+    usual = traits()[node.system].defaults.get("cpus")
+    if node.cpus == usual and any(f"dom0_max_vcpus={usual}" in text for text in texts):
+        yield f"dom0 gets {usual} processors, however many the machine has: cpus, or xen.dom0_max_vcpus in the lab file"
     if not own_templates and not any(node.install.get(way) for way in _WAYS_IN):
         yield f"nobody gets into {node.name}: --ssh-key, or install.root_keys or root_password in the lab file"

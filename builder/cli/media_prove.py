@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from builder.cli.frame import App, pass_app, volume_options
+from builder.cli.media_local import ISO
 from builder.cli.output import blanked, bytes_text, columns, fields, output_option, printable, show
 from builder.cli.progress import listening
 from builder.errors import LabError, UsageError
@@ -27,7 +28,6 @@ T = TypeVar("T")
 FAILED, TIMED_OUT = 1, 4
 _WHERE = {"console": "on the console", "memory": "in its memory"}
 _FIRMWARE, _ATTACHED = ("bios", "uefi"), ("cd", "usb")
-_ISO = click.Path(path_type=Path)
 
 
 def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
@@ -41,22 +41,22 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 
 @click.command()
-@click.argument("iso", metavar="ISO", type=_ISO)
-@click.option("--source", type=_ISO, metavar="VENDOR.ISO", help="The medium it was made from, to compare with.")
+@click.argument("iso", metavar="ISO", type=ISO)
+@click.option("--source", type=ISO, metavar="VENDOR.ISO", help="The medium it was made from, to compare with.")
 @click.option("--firmware", multiple=True, type=click.Choice(_FIRMWARE), help="Boot by this only; without it by both.")
 @click.option("--as", "attached", multiple=True, type=click.Choice(_ATTACHED),
               help="Boot it as this only; without it as both.")  # fmt: skip
 @click.option("--expect-argument", "kernel", multiple=True, metavar="ARG",
               help="An argument that the kernel must get; those that --source lacks are awaited anyway.")  # fmt: skip
 @click.option("--expect-xen-argument", "hypervisor", multiple=True, metavar="ARG", help="The same for the hypervisor.")
-@click.option("--expect-file", "files", multiple=True, type=_ISO, metavar="FILE",
+@click.option("--expect-file", "files", multiple=True, type=ISO, metavar="FILE",
               help="A local file whose content the booted system must have, such as the answers.")  # fmt: skip
 @click.option("--expect-text", "texts", multiple=True, metavar="REGEX", help="A line the serial console must show.")
 @click.option("--memory", callback=_memory, default="2GiB", metavar="SIZE", help="Memory of each machine.")
 @click.option("--timeout-scale", type=click.FloatRange(0, 1000, min_open=True), default=1.0, metavar="FACTOR",
               help="Multiply every timeout.")  # fmt: skip
 @click.option("-j", "--jobs", type=click.IntRange(0, 256), default=0, help="Boots at once; 0: as many as cores.")
-@click.option("--out", type=_ISO, metavar="REPORT",
+@click.option("--out", type=ISO, metavar="REPORT",
               help="Write the report, as JSON when named so; consoles and screenshots go beside it.")  # fmt: skip
 @output_option("jsonl")
 @volume_options

@@ -11,12 +11,14 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab
-from builder.cli.media_edits import ISO, Asked, edit_options, job
+from builder.cli.media_edits import Asked, edit_options, job
+from builder.cli.media_local import ISO
 from builder.cli.output import columns, printable
 from builder.errors import HostLacks, LabError
 from builder.media.extract import extract
 from builder.media.netboot import GRUB_FOLDER, NetBoot, for_network, plan_netboot, reads_medium
 from builder.media.plan import GraftPlan, plan_edits
+from builder.media.privacy import OWNER
 from builder.paths import write_atomic
 from builder.run import run
 
@@ -74,6 +76,8 @@ def pxe(app: App, /, *, target: tuple[str, ...], iso: Path | None, out: Path, so
     seeds = [] if made.volume is None else [p for p in made.volume.files if p.count("/") > 1]
     for line in (*made.remarks, *tree.notes, *(f"{path} is on the second volume only" for path in seeds)):
         click.echo(printable(f"note: {line}"), err=True)
+    if plan.mode == OWNER:
+        click.echo("warning: whoever reaches the server of this folder can read what the installer gets", err=True)
     if reads_medium(edits):
         click.echo("warning: the answer file's source is local, and here is no medium: give it a URL", err=True)
 

@@ -11,7 +11,8 @@ import click
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.labs import complete_lab, load_lab
 from builder.cli.media_build import notes
-from builder.cli.media_edits import ISO, Asked, Job, by_hand, edit_options, for_node, node_names
+from builder.cli.media_edits import Asked, Job, by_hand, edit_options, for_node, node_names
+from builder.cli.media_local import ISO
 from builder.cli.output import bytes_text, columns, printable
 from builder.errors import UsageError
 from builder.media.author import author

@@ -10,7 +10,8 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, load_lab
-from builder.cli.media_edits import ISO, Asked, for_node, key_option, local_files, mac_option, small_file, text_file
+from builder.cli.media_edits import Asked, for_node, key_option, mac_option
+from builder.cli.media_local import ISO, small_files, text_file
 from builder.cli.options import templates_option
 from builder.cli.output import bytes_text
 from builder.errors import UsageError
@@ -69,7 +70,7 @@ def volume(app: App, /, *, target: tuple[str, ...], out: Path, kickstart: Path |
     if len(found) > 1:
         raise click.UsageError("a volume is for one kind of answers")
     base = found[0] if found else Volume(ANSWER_LABEL, {})
-    more = {path: small_file(local, VOLUME_MAX) for path, local, _mode in local_files(adds)}
+    more = {path: content for path, content, _mode in small_files(adds, VOLUME_MAX)}
     made = replace(base, label=label or base.label, files={**base.files, **more})
     if not made.files:
         raise click.UsageError("nothing to put on it: give LAB NODE, an answer file or --add")

@@ -10,12 +10,13 @@ import click
 
 from builder.cli.frame import App, pass_app, volume_options
 from builder.cli.media_build import notes
-from builder.cli.media_edits import ISO, Asked, by_hand, edit_options, job
+from builder.cli.media_edits import Asked, by_hand, edit_options, job
+from builder.cli.media_local import ISO
 from builder.cli.meter import meter
 from builder.cli.output import bytes_text, printable
 from builder.errors import UsageError
 from builder.media.plan import plan_edits
-from builder.media.sinks.device import Disk, check, look_at, write_device
+from builder.media.sinks.device import Disk, check, check_apart, look_at, write_device
 
 
 @click.command()
@@ -42,6 +43,7 @@ def write(app: App, /, *, iso: Path, device: Path, target: tuple[str, str] | Non
     plan = plan_edits(made.iso, made.edits)
     disk = look_at(device)
     check(disk, plan.size, again)
+    check_apart(disk, plan)
     said = f"{bytes_text(plan.size)} of {made.iso}"
     click.echo(f"{describe(disk)} gets {said}; what is on it is lost", err=True)
     if not yes:

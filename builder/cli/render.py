@@ -20,7 +20,7 @@ from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.plan import File
 from builder.model.runtime import DirectBoot, NicPorts, UefiFirmware, Wiring
-from builder.paths import fsync_dir
+from builder.paths import fsync_dir, hidden_prefix
 
 # A folder that has it was written by us, and may be replaced as a whole.
 MARKER = ".nestlab-render"
@@ -28,7 +28,8 @@ MARKER = ".nestlab-render"
 
 @click.command()
 @click.argument("lab", metavar="LAB", shell_complete=complete_lab)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; replaced as a whole.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder to write; replaced as a whole.")  # fmt: skip
 @click.option("--stdout", "one", metavar="NODE:FILE", help="Print this one file.")
 @click.option(
     "--accelerator", type=click.Choice(["kvm", "tcg"]), default="kvm", help="What domain.xml is rendered for."
@@ -51,6 +52,8 @@ def render(
         return
     if out is not None:
         write_tree(out, files)
+        if not app.quiet:
+            click.echo(f"{out} has a folder for each node", err=True)
     rows = [{"node": name.partition("/")[0], "file": name.partition("/")[2], "size": len(file.content.encode()),
              "mode": f"{file.mode:04o}"} for name, file in files.items()]  # fmt: skip
     show(rows, how, lambda: columns(["node", "file", "size", "mode"], [list(row.values()) for row in rows]))
@@ -64,7 +67,12 @@ def refuse_both(out: Path | None, one: str | None) -> None:
 def print_one(files: Mapping[str, File], name: str, *, said: str, lister: str) -> None:
     """Print one of the files. Raises UsageError when it is not there; `said` is what the user called it."""
     if name not in files:
-        raise UsageError(f"there is no file {said}", hint=f"{lister} lists the files")
+        folder, _, rest = name.partition("/")
+        alike = [each for each in files if PurePosixPath(each).name == PurePosixPath(name).name]
+        meant = [each for each in alike if not rest or each.startswith(f"{folder}/")]
+        shown = [each.replace("/", ":", 1) if ":" in said else each for each in meant]
+        there = f"there is {' and '.join(shown)}; " if shown else ""
+        raise UsageError(f"there is no file {said}", hint=f"{there}{lister} lists the files")
     click.echo(files[name].content, nl=False)
 
 
@@ -120,7 +128,7 @@ def write_tree(out: Path, files: dict[str, File]) -> None:
         raise UsageError(f"{out} has files that are not ours", hint="give an empty or a new folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=hidden_prefix(out)))
     except OSError as error:
         raise LabError(f"{out.parent} cannot be written: {error.strerror}", hint="--out names another folder") from None
     try:
@@ -132,7 +140,7 @@ def write_tree(out: Path, files: dict[str, File]) -> None:
             path.chmod(file.mode)
         made.chmod(0o755)
         if out.exists():
-            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old."))
+            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f"{hidden_prefix(out)}old."))
             out.rename(old / "tree")
             made.rename(out)
             shutil.rmtree(old)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from builder.media.edits import Arguments, Edit, Overlay, Put
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.initrd import OverlayFile
 from builder.media.recognise import Family, Installer
 from builder.model.texts import SshKey
@@ -28,14 +28,14 @@ Maker = Callable[[str, Installer, Sequence[str]], tuple[Edit, ...]]
 
 
 def public_key(text: str, where: str) -> str:
-    """The one line of a public key's file. Raises MediaError for a private key and for what is no key at all."""
+    """The one line of a public key's file. Raises WrongPath for a private key and for what is no key at all."""
     if "PRIVATE KEY-----" in text:
-        raise MediaError(f"{where} holds a private key", hint=f"give the public one: {where}.pub")
+        raise WrongPath(f"{where} holds a private key", hint=f"give the public one: {where}.pub")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     try:
         return _KEY.validate_python("\n".join(lines))
     except ValidationError:
-        raise MediaError(f"{where} is not a public key of ssh", hint="it is one line: ssh-ed25519 AAAA...") from None
+        raise WrongPath(f"{where} is not a public key of ssh", hint="it is one line: ssh-ed25519 AAAA...") from None
 
 
 def answer_edits(installer: Installer, answer: str, keys: Sequence[str] = ()) -> tuple[Edit, ...]:
@@ -58,7 +58,7 @@ def _demand(like: bool, what: str) -> None:
 
 
 def _inside(name: str, text: str, *more: OverlayFile) -> Overlay:
-    return Overlay((OverlayFile(f"/{name}", text.encode("utf-8", "surrogateescape"), 0o600), *more))
+    return Overlay((OverlayFile(f"/{name}", text.encode("utf-8", "surrogateescape"), 0o600, secret=True), *more))
 
 
 def _xcpng(answer: str, _installer: Installer, keys: Sequence[str]) -> tuple[Edit, ...]:
@@ -124,7 +124,7 @@ def _netbsd(answer: str, _installer: Installer, keys: Sequence[str]) -> tuple[Ed
     _demand(answer.startswith("#!"), "a script: NetBSD's media start /install.sh")
     if keys:
         raise MediaError("NetBSD's installer has no place for keys", hint="write them from your /install.sh")
-    return (Put("/install.sh", answer.encode("utf-8", "surrogateescape"), "old", 0o555),)
+    return (Put("/install.sh", answer.encode("utf-8", "surrogateescape"), "old", 0o555, secret=True),)
 
 
 _MAKERS: Mapping[Family, Maker] = {

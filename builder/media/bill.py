@@ -20,12 +20,11 @@ from builder.media.fat import Fat
 from builder.media.initrd import members
 from builder.media.medium import Medium, open_medium
 from builder.media.plan import GraftPlan, opened
-from builder.media.view import CLONE_GRAIN, Readable
+from builder.media.view import CLONE_GRAIN, Readable, in_pieces
 
 FORMAT, VERSION = "CycloneDX", "1.6"
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _ARCHIVE_MAX = 64 << 20
-_STEP = 1 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -55,10 +54,12 @@ def digest(what: Path | GraftPlan, *, name: str = "", progress: Progress | None 
     bytes to read). Raises MediaError when it cannot be read."""
     sum_ = hashlib.sha256()
     with opened(what) as source:
-        for at in range(0, source.size, _STEP):
-            sum_.update(source.read(at, min(_STEP, source.size - at)))
+        done = 0
+        for piece in in_pieces(source.read, 0, source.size):
+            sum_.update(piece)
+            done += len(piece)
             if progress is not None:
-                progress(min(at + _STEP, source.size), source.size)
+                progress(done, source.size)
         return Image(name or source.path.name, source.size, sum_.hexdigest())
 
 
@@ -176,12 +177,9 @@ def _bytes(source: Readable, pieces: list[tuple[int, int]], skip: int = 0, limit
         if skip >= length:
             skip -= length
             continue
-        for place in range(skip, length, _STEP):
-            count = min(_STEP, length - place, left)
-            if count <= 0:
-                return
-            yield source.read(at + place, count)
-            left -= count
+        count = min(length - skip, left)
+        yield from in_pieces(source.read, at + skip, count)
+        left -= count
         skip = 0
 
 

@@ -15,12 +15,13 @@ from builder.media.initrd import Packing, archive, guard, layers, overlay_place,
 from builder.media.medium import Medium, image_path
 from builder.media.menus import Change, Entry
 from builder.media.menus.common import resolve
+from builder.media.view import in_pieces
 from builder.media.workspace import Part, Staged, Workspace
 
 MEDIA_CHECKS = ("rd.live.check", "rd.live.check=", "mediacheck", "mediacheck=")
 _SECOND_FROM = 1 << 20
 _GRUB_INITRD = re.compile(r"^[^#\n]*\b(?:initrd|initrdefi|initrd16|module|module2|xen_module)\s+\S", re.MULTILINE)
-_STEP = 1 << 20
+_MENU_MAX = 1 << 20
 
 
 Uses = dict[tuple[int, int], list[tuple[Menu, Entry, str]]]
@@ -251,7 +252,7 @@ class BootEdits:
 
         kind, at = layers(read, size)[1], packed_at(read, size)
         front = read(0, at)
-        packed = repack((read(place, min(_STEP, size - place)) for place in range(at, size, _STEP)), kind, data)
+        packed = repack(in_pieces(read, at, size - at), kind, data)
         self.work.put(initrd.path, [(at, front), (len(packed), packed)], how="initrd packed anew")
 
     # -- boot images
@@ -266,7 +267,7 @@ class BootEdits:
         after = staged.in_memory
         for image in self.images.values():
             file = image.files.get(staged.path)
-            if file is None or before is None or file.size > _STEP:
+            if file is None or before is None or file.size > _MENU_MAX:
                 continue
             held = image.new.get(staged.path)
             if (image.fat.content(file) if held is None else held) == before:
@@ -285,6 +286,6 @@ class BootEdits:
         """The digest of a boot image with its edits."""
         sum_ = hashlib.new(algorithm, usedforsecurity=False)
         for start, length in self.medium.data(path) or ():
-            for place in range(start, start + length, _STEP):
-                sum_.update(self.medium.view.read(place, min(_STEP, start + length - place)))
+            for piece in in_pieces(self.medium.view.read, start, length):
+                sum_.update(piece)
         return sum_.hexdigest()

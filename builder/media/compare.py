@@ -10,9 +10,8 @@ from pathlib import Path
 from builder.media.medium import Medium, open_medium
 from builder.media.plan import GraftPlan, opened
 from builder.media.tree import Dir, Tree
-from builder.media.view import SECTOR
+from builder.media.view import SECTOR, in_pieces
 
-_STEP = 1 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -103,8 +102,7 @@ class _Digests:
 
     def _read(self, medium: Medium, pieces: Pieces) -> Iterator[bytes]:
         for at, length in pieces:
-            for place in range(at, at + length, _STEP):
-                data = medium.view.source.read(place, min(_STEP, at + length - place))
+            for data in in_pieces(medium.view.source.read, at, length):
                 self._done += len(data)
                 if self._progress is not None:
                     self._progress(self._done, self._all)

@@ -21,12 +21,13 @@ ANSWER_MODE = 0o755  # some answers are scripts that the installer starts; nobod
 @dataclass(frozen=True, slots=True)
 class Put:
     """A file of the medium: `content` is its bytes, or a local file's path. `expect` says whether the path may be
-    there before; `mode` is the permission bits of a new one."""
+    there before; `mode` is the permission bits of a new one. `secret`: the image is then its owner's alone to read."""
 
     path: str
     content: bytes | Path
     expect: Expect = "any"
     mode: int = 0o444
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ def from_model(edits: Iterable[MediaEdit], answers: Iterable[Answer] = ()) -> tu
     inside: list[OverlayFile] = []
     for answer in answers:
         if answer.delivery == "initrd":
-            inside.append(OverlayFile(f"/{answer.name}", answer.content.encode(), ANSWER_MODE))
+            inside.append(OverlayFile(f"/{answer.name}", answer.content.encode(), ANSWER_MODE, secret=True))
         elif answer.delivery == "iso":
-            out.append(Put(f"/{answer.name}", answer.content.encode()))
+            out.append(Put(f"/{answer.name}", answer.content.encode(), secret=True))
     for edit in edits:
         if edit.kind == "initrd":
             inside.append(OverlayFile(edit.path, edit.content.encode(), edit.mode))

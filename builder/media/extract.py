@@ -8,10 +8,8 @@ from pathlib import Path
 from builder.media.errors import MediaError
 from builder.media.medium import image_path, open_medium
 from builder.media.plan import GraftPlan, opened
-from builder.media.view import Readable
+from builder.media.view import Readable, in_pieces
 from builder.paths import atomic_file
-
-_STEP = 1 << 20
 
 
 def extract(what: Path | GraftPlan, wanted: Mapping[str, Path]) -> int:
@@ -37,8 +35,8 @@ def _copy(source: Readable, pieces: list[tuple[int, int]], target: Path) -> int:
     try:
         with atomic_file(target) as file:
             for at, length in pieces:
-                for place in range(at, at + length, _STEP):
-                    file.write(source.read(place, min(_STEP, at + length - place)))
+                for piece in in_pieces(source.read, at, length):
+                    file.write(piece)
     except OSError as error:
         raise MediaError(
             f"cannot write {target}: {error.strerror}", hint="check the folder, its room and its permissions"

@@ -30,11 +30,13 @@ _UNPACKED_BY_MODULE_LOADERS = ("gzip", "xz", "lzo", "lzma")
 
 @dataclass(frozen=True, slots=True)
 class OverlayFile:
-    """A file in the initial RAM disk. `mode` is the permission bits; folders on the way are made."""
+    """A file in the initial RAM disk. `mode` is the permission bits; folders on the way are made. `secret`: the image
+    is then its owner's alone to read, whatever the file's mode is inside."""
 
     path: str
     content: bytes
     mode: int = 0o644
+    secret: bool = False
 
 
 def packing(head: bytes) -> Packing:

@@ -33,6 +33,7 @@ _SOURCES: Mapping[Family, tuple[tuple[str, ...], str]] = {
     "rhel": (("inst.stage2=", "inst.repo=", "repo=", "method=", "stage2="), "inst.repo="),
     "suse": (("install=", "inst.install_url="), "install="),
 }
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+\Z")  # in a menu a blank ends a name, and some loaders read more into others
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
 
 
@@ -65,7 +66,9 @@ def for_network(edits: Iterable[Edit], files: Mapping[str, bytes]) -> tuple[Edit
             if named and isinstance(content, bytes):
                 wanted[path] = content
             out.append(edit)
-    inside = tuple(OverlayFile(path, content, 0o755) for path, content in wanted.items() if path.count("/") == 1)
+    inside = tuple(
+        OverlayFile(path, content, 0o755, secret=True) for path, content in wanted.items() if path.count("/") == 1
+    )
     if overlay.files or inside:
         out.append(replace(overlay, files=(*overlay.files, *inside)))
     return tuple(out)
@@ -92,7 +95,7 @@ def plan_netboot(plan: GraftPlan, name: str, *, macs: Sequence[str] = (), source
         if not _MAC.match(mac):
             raise MediaError(f"{mac} is no MAC address", hint="write it like 52:54:00:12:34:56")
     places = {role: f"{name}/{path.rpartition('/')[2]}" for role, path in paths.items()}
-    if len(set(places.values())) != len(places):
+    if len(set(places.values())) != len(places) or not all(_PLAIN.match(place) for place in places.values()):
         places = {role: f"{name}/{role}" for role in paths}
     # Both loaders look for their menu by the card's address themselves; a test for a file does not work over TFTP.
     cards = [f"01-{mac.replace(':', '-')}" for mac in macs]

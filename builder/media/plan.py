@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,24 @@ from builder.media.implanted import blanked, holds_digest, implant, implanted_md
 from builder.media.layout import lay_out
 from builder.media.medium import Medium, image_path, open_medium
 from builder.media.mend import growth, mend
+from builder.media.privacy import EVERYBODY, mode_of
 from builder.media.sums import update_manifests
-from builder.media.view import SECTOR, FilePart, Identity, Segment, Source, SourcePart, View, compose, open_readable
+from builder.media.view import (
+    SECTOR,
+    FilePart,
+    Identity,
+    Segment,
+    Source,
+    SourcePart,
+    View,
+    compose,
+    in_pieces,
+    open_readable,
+    read_exactly,
+)
 from builder.media.workspace import Workspace, content_part
 
 _TAIL_READ = 512 << 10
-_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class GraftPlan:
 
     The image is the source up to `cut`, `size - source.size` bytes of runs and zeros, the rest of the source, and the
     patches on top. `stale`: checksum lists of the medium that this makes wrong. `bytes_read`: what planning cost.
+    `mode`: the permission bits that a file with the image may have at most.
     """
 
     source: Identity
@@ -49,10 +63,11 @@ class GraftPlan:
     size: int
     runs: tuple[Segment, ...]
     patches: Mapping[int, bytes]
-    touched: tuple[Touched, ...]
-    notes: tuple[str, ...]
-    stale: tuple[str, ...]
-    bytes_read: int
+    touched: tuple[Touched, ...] = ()
+    notes: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    bytes_read: int = 0
+    mode: int = EVERYBODY
 
     @property
     def is_noop(self) -> bool:
@@ -136,18 +151,14 @@ class PlannedImage:
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes between two offsets, in pieces of at most a mebibyte."""
         for segment in self.ranges(start, end):
-            place = self.locate(segment)
-            for at in range(0, segment.length, _STEP):
-                length = min(_STEP, segment.length - at)
-                if place is not None:
-                    data = os.pread(place[0], length, place[1] + at)
-                    if len(data) != length:
-                        raise MediaError("a file became shorter while it was read", hint="plan again")
-                    yield data
-                elif isinstance(segment.payload, bytes):
-                    yield segment.payload[at : at + length]
-                else:
-                    yield bytes(length)
+            place, payload = self.locate(segment), segment.payload
+            if place is not None:
+                path = payload.identity.path if isinstance(payload, FilePart) else self.path
+                yield from in_pieces(partial(read_exactly, place[0], path=path), place[1], segment.length)
+            elif isinstance(payload, bytes):
+                yield from in_pieces(partial(_slice, payload), 0, segment.length)
+            else:
+                yield from in_pieces(lambda _at, length: bytes(length), 0, segment.length)
 
     def close(self) -> None:
         for fd in self._fds.values():
@@ -159,6 +170,10 @@ class PlannedImage:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _slice(data: bytes, offset: int, length: int) -> bytes:
+    return data[offset : offset + length]
 
 
 def opened(medium: Path | GraftPlan) -> Source | PlannedImage:
@@ -181,8 +196,9 @@ def plan_edits(
     """
     with Source(source) as vendor:
         medium = open_medium(vendor)
+        mode = mode_of(vendor.fd, edits)
         if not edits:
-            return GraftPlan(vendor.identity, vendor.size, vendor.size, (), {}, (), (), (), vendor.bytes_read)
+            return GraftPlan(vendor.identity, vendor.size, vendor.size, (), {}, bytes_read=vendor.bytes_read, mode=mode)
         _refuse(medium)
         view = medium.view
         for tree in medium.trees:
@@ -205,7 +221,10 @@ def plan_edits(
             notes.append("the HFS+ file system that Macs read keeps showing the old files")
         grown = growth(medium)
         mend(medium, grown)
-        plan = _assemble(vendor, view, grown, [*_touched(work, boot)], (tuple(notes), tuple(stale)))
+        plan = replace(
+            _assemble(vendor, view, grown),
+            touched=tuple(_touched(work, boot)), notes=tuple(notes), stale=tuple(stale), mode=mode,
+        )  # fmt: skip
         return _with_md5(plan, medium) if remake else plan
 
 
@@ -255,17 +274,13 @@ def _touched(work: Workspace, boot: BootEdits) -> Iterator[Touched]:
         yield Touched(f"{path} (in the boot image)", "menu edited", size)
 
 
-def _assemble(
-    vendor: Source, view: View, grown: int, touched: list[Touched], said: tuple[tuple[str, ...], tuple[str, ...]]
-) -> GraftPlan:
+def _assemble(vendor: Source, view: View, grown: int) -> GraftPlan:
+    """The image's bytes, of which nothing is told yet."""
     view.settle()
     patches = {**view.patches, **{sector + grown // SECTOR: data for sector, data in view.tail_patches.items()}}
     runs = sorted(view.runs, key=lambda run: run.offset)
     runs += _tail(view, grown)
-    return GraftPlan(
-        vendor.identity, view.cut, vendor.size + grown, tuple(runs), patches,
-        tuple(touched), said[0], said[1], vendor.bytes_read,
-    )  # fmt: skip
+    return GraftPlan(vendor.identity, view.cut, vendor.size + grown, tuple(runs), patches, bytes_read=vendor.bytes_read)
 
 
 def _tail(view: View, grown: int) -> list[Segment]:
@@ -295,7 +310,4 @@ def _with_md5(plan: GraftPlan, medium: Medium) -> GraftPlan:
         descriptor = b"".join(image.pieces(medium.primary, medium.primary + SECTOR))
         volume = int.from_bytes(descriptor[80:84], "little") * SECTOR
         new = implant(descriptor, image.pieces(0, volume), volume)
-    return GraftPlan(
-        plan.source, plan.cut, plan.size, plan.runs, {**plan.patches, sector: new},
-        plan.touched, plan.notes, plan.stale, plan.bytes_read + volume,
-    )  # fmt: skip
+    return replace(plan, patches={**plan.patches, sector: new}, bytes_read=plan.bytes_read + volume)

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from builder.media.errors import MediaError, damaged
+from builder.media.errors import MediaError, WrongPath, damaged
 
 SECTOR = 2048
 CLONE_GRAIN = 4096
+_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class Identity:
 
     @classmethod
     def of(cls, fd: int, path: Path) -> Identity:
-        """Raises MediaError when `fd` is neither a regular file nor a block device."""
+        """Raises WrongPath when `fd` is neither a regular file nor a block device."""
         info = os.fstat(fd)
         if stat.S_ISBLK(info.st_mode):
             return cls(path, os.lseek(fd, 0, os.SEEK_END), 0, info.st_ino, info.st_rdev)
         if not stat.S_ISREG(info.st_mode):
-            raise MediaError(f"{path} is not a file", hint="name a regular file or a block device")
+            raise WrongPath(f"{path} is not a file", hint="name a regular file or a block device")
         return cls(path, info.st_size, info.st_mtime_ns, info.st_ino, info.st_dev)
 
     def check(self, fd: int) -> None:
@@ -49,12 +50,29 @@ class Identity:
 
 
 def open_readable(path: Path) -> int:
-    """A read-only descriptor. Raises MediaError for what cannot be opened."""
+    """A read-only descriptor. Raises WrongPath for what cannot be opened."""
     try:
         # Without waiting: a named pipe has no end to wait for, and is refused by what it is.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WrongPath(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+
+
+def read_exactly(fd: int, offset: int, length: int, path: Path) -> bytes:
+    """Raises MediaError when the file is shorter than it was."""
+    data = os.pread(fd, length, offset)
+    while len(data) < length:
+        more = os.pread(fd, length - len(data), offset + len(data))
+        if not more:
+            raise MediaError(f"{path} became shorter while it was read", hint="let nothing write to it")
+        data += more
+    return data
+
+
+def in_pieces(read: Callable[[int, int], bytes], offset: int, length: int) -> Iterator[bytes]:
+    """What `read(offset, length)` gives, a mebibyte at a time."""
+    for at in range(offset, offset + length, _STEP):
+        yield read(at, min(_STEP, offset + length - at))
 
 
 class Readable(Protocol):
@@ -90,13 +108,7 @@ class Source:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise damaged(f"{self.path}: bytes {offset} to {offset + length} are past the end ({self.size})")
         self.bytes_read += length
-        data = os.pread(self.fd, length, offset)
-        while len(data) < length:
-            more = os.pread(self.fd, length - len(data), offset + len(data))
-            if not more:
-                raise MediaError(f"{self.path} became shorter while it was read", hint="let nothing write to it")
-            data += more
-        return data
+        return read_exactly(self.fd, offset, length, self.path)
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -7,14 +7,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from builder.media.errors import MediaError
 from builder.media.medium import Medium, image_path
-from builder.media.view import FilePart, Identity, SourcePart, open_readable
+from builder.media.view import FilePart, Identity, SourcePart, in_pieces, open_readable, read_exactly
 
 Part = tuple[int, "bytes | SourcePart | FilePart"]
-_STEP = 1 << 20
 
 
 @dataclass(slots=True)
@@ -133,8 +133,7 @@ class Workspace:
             if isinstance(payload, bytes):
                 yield payload[:length]
             elif isinstance(payload, SourcePart):
-                for at in range(0, length, _STEP):
-                    yield self.medium.view.source.read(payload.offset + at, min(_STEP, length - at))
+                yield from in_pieces(self.medium.view.source.read, payload.offset, length)
             else:
                 yield from _file(payload, length)
 
@@ -157,8 +156,7 @@ def _file(payload: FilePart, length: int) -> Iterator[bytes]:
     fd = open_readable(payload.identity.path)
     try:
         payload.identity.check(fd)
-        for at in range(0, length, _STEP):
-            yield os.pread(fd, min(_STEP, length - at), payload.offset + at)
+        yield from in_pieces(partial(read_exactly, fd, path=payload.identity.path), payload.offset, length)
     finally:
         os.close(fd)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.media.edits import Put
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.sinks.device import look_at, write_device
 from tests.integration import media_sources as media
@@ -78,6 +78,31 @@ def test_a_loop_device_is_not_removable(loop: Path, plan: GraftPlan) -> None:
     with pytest.raises(MediaError, match="cannot be pulled out"):
         write_device(plan, look_at(loop))
     assert loop.read_bytes() == b"\xee" * (16 << 20)
+
+
+def test_the_image_is_not_made_from_the_disk_itself(loop: Path, plan: GraftPlan, tmp_path: Path) -> None:
+    """Neither by its device, nor by the file behind it, which has the vendor's medium."""
+    with plan.open() as image:
+        medium = b"".join(image.pieces(0, image.size))
+    (tmp_path / "disk.img").write_bytes(medium.ljust(16 << 20, b"\0"))
+    before = (tmp_path / "disk.img").read_bytes()
+    for source in (loop, tmp_path / "disk.img"):
+        own = plan_edits(source, [Put("/answer.xml", b"<b/>", "old")])
+        with pytest.raises(WrongPath, match="is on"):
+            write_device(own, look_at(loop), again=loop)
+    assert (tmp_path / "disk.img").read_bytes() == before
+
+
+def test_another_disk_under_the_same_name(loop: Path, plan: GraftPlan, tmp_path: Path) -> None:
+    """Pulled out and another put in, while the user was asked."""
+    asked_about = look_at(loop)
+    other = tmp_path / "other.img"
+    other.write_bytes(b"\xdd" * (20 << 20))
+    media.sh("losetup", "-d", loop)
+    media.sh("losetup", loop, other)
+    with pytest.raises(MediaError, match="not the disk that it was"):
+        write_device(plan, asked_about, again=loop)
+    assert loop.read_bytes() == b"\xdd" * (20 << 20)
 
 
 def test_mounted_is_never_written(loop: Path, plan: GraftPlan, tmp_path: Path) -> None:

@@ -116,6 +116,22 @@ def _filled(place: Path) -> Path:
     return place
 
 
+def test_what_may_not_be_read_is_not_left_out(source: Make, tmp_path: Path) -> None:
+    """Without root's right to read everything, which a test may have: a folder that is closed ends it."""
+    closed = tmp_path / "more/closed"
+    closed.mkdir(parents=True)
+    (tmp_path / "more/open").write_text("x")
+    closed.chmod(0)
+    plainly = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    argv = [*plainly, *NESTLAB, "build", "--iso", str(source("isohybrid")), "-o", str(tmp_path / "o")]
+    for option in ("--add", "--add-initrd"):
+        done = subprocess.run([*argv, option, f"{tmp_path / 'more'}:/x"], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert f"cannot read {closed}: Permission denied" in done.stderr.decode()
+    closed.chmod(0o700)
+    assert not (tmp_path / "o").exists()
+
+
 def test_ctrl_c_leaves_nothing(source: Make, tmp_path: Path) -> None:
     """At moments from the start of the program to behind its end: no half file, and the source as it was."""
     src = tmp_path / "src.iso"
@@ -224,6 +240,9 @@ def test_a_folder_for_a_network_boot(source: Make, tmp_path: Path) -> None:
         "boot/grub/i386-pc/core.0",
     ):
         assert (out / loader).stat().st_size > 10_000
-    # Again, and another host: what is there stays.
-    nestlab("pxe", "--iso", source("isohybrid"), "--out", out, "--mac", "52:54:00:aa:bb:dd", *EDIT)
+    # Again, and another host: what is there stays. What a server gives out, it gives to all.
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n")
+    host = ("--mac", "52:54:00:aa:bb:dd", "--add-initrd", f"{tmp_path / 'key'}:/key")
+    said = nestlab("pxe", "--iso", source("isohybrid"), "--out", out, *host, *EDIT).stderr
+    assert b"whoever reaches the server" in said
     assert len(list((out / "pxelinux.cfg").iterdir())) == 2

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import write_all
+from builder.media.sinks.file import sources
 
 _BLKRRPART, _BLKFLSBUF = 0x125F, 0x1261
 _BACKUP_GPT = 34 * 512
@@ -25,31 +26,34 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A whole disk. `size` in bytes; `used_by` names mount points, swap and mappings that rest on it."""
+    """A whole disk. `size` in bytes; `used_by` names mount points, swap and mappings that rest on it; `numbers` are the
+    device numbers (8:16) of it and its partitions; `backing` is the file that a loop device shows."""
 
     path: Path
     model: str
     size: int
     removable: bool
     used_by: tuple[str, ...]
+    numbers: frozenset[str] = frozenset()
+    backing: Path | None = None
 
 
 def look_at(device: Path, *, system: Path = Path("/sys"), processes: Path = Path("/proc")) -> Disk:
-    """What a disk is. Raises MediaError for what is no whole disk."""
+    """What a disk is. Raises WrongPath for what is no whole disk."""
     try:
         info = device.stat()
     except OSError as error:
-        raise MediaError(f"cannot look at {device}: {error.strerror}", hint="lsblk shows the disks") from None
+        raise WrongPath(f"cannot look at {device}: {error.strerror}", hint="lsblk shows the disks") from None
     if not stat.S_ISBLK(info.st_mode):
-        raise MediaError(f"{device} is not a disk", hint="lsblk shows the disks; a file is made with 'media build'")
-    return read_disk(device, f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}", system=system, processes=processes)
+        raise WrongPath(f"{device} is not a disk", hint="lsblk shows the disks; a file is made with 'media build'")
+    return read_disk(device, _number(info.st_rdev), system=system, processes=processes)
 
 
 def read_disk(device: Path, number: str, *, system: Path, processes: Path) -> Disk:
     """What the kernel tells of the disk with a device number, such as 8:16."""
     folder = (system / "dev/block" / number).resolve()
     if (folder / "partition").exists():
-        raise MediaError(f"{device} is a partition", hint=f"name the whole disk: /dev/{folder.parent.name}")
+        raise WrongPath(f"{device} is a partition", hint=f"name the whole disk: /dev/{folder.parent.name}")
     parts = [folder, *sorted(p.parent for p in folder.glob("*/partition"))]
     numbers = {_line(part / "dev"): part.name for part in parts}
     used = [f"mounted at {place}" for place in _mounts(processes, set(numbers))]
@@ -57,7 +61,9 @@ def read_disk(device: Path, number: str, *, system: Path, processes: Path) -> Di
     used += [f"part of {holder.name}" for part in parts for holder in sorted((part / "holders").glob("*"))]
     words = (_line(folder / "device/vendor"), _line(folder / "device/model"))
     size = int(_line(folder / "size") or 0) * 512
-    return Disk(device, " ".join(w for w in words if w), size, _line(folder / "removable") == "1", tuple(used))
+    model, removable = " ".join(w for w in words if w), _line(folder / "removable") == "1"
+    backing = _line(folder / "loop/backing_file")
+    return Disk(device, model, size, removable, tuple(used), frozenset(numbers), Path(backing) if backing else None)
 
 
 def _line(path: Path) -> str:
@@ -91,19 +97,38 @@ def check(disk: Disk, size: int, again: Path | None) -> None:
         )
 
 
+def check_apart(disk: Disk, plan: GraftPlan) -> None:
+    """Raises WrongPath when the image is made from what is on this very disk: it would be lost while it is read."""
+    for used in sources(plan):
+        try:
+            info = used.path.stat()
+            own = disk.backing is not None and os.path.samestat(info, disk.backing.stat())
+        except OSError:
+            continue  # gone: opening the plan tells of it
+        if own or (stat.S_ISBLK(info.st_mode) and _number(info.st_rdev) in disk.numbers):
+            raise WrongPath(f"{used.path} is on {disk.path} itself", hint="write to another disk, or from a copy")
+
+
+def _number(device: int) -> str:
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
 def write_device(plan: GraftPlan, disk: Disk, *, again: Path | None = None, progress: Progress | None = None) -> None:
     """Write the image to a disk that `look_at` described, and read it back.
 
     `progress` is told ("write" or "verify", bytes done, bytes in all). Raises MediaError when the disk must not be
-    written, breaks off, or does not hold what was written.
+    written, is another one by now, breaks off, or does not hold what was written.
     """
     check(disk, plan.size, again)
+    check_apart(disk, plan)
     try:
         # Exclusive: the kernel refuses when a mount or a mapping came in between.
         fd = os.open(disk.path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         raise MediaError(f"cannot write {disk.path}: {error.strerror}", hint=_why(error)) from None
     try:
+        if look_at(disk.path) != disk:
+            raise MediaError(f"{disk.path} is not the disk that it was", hint="look again which one it is: lsblk")
         with plan.open() as image:
             _write(image, fd, disk, progress)
             _forget(fd)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import clone_range, copy_range, write_all
 from builder.media.view import FilePart, Identity, SourcePart
-from builder.paths import fsync_dir
+from builder.paths import fsync_dir, hidden_prefix
 
 _TOLD_EVERY = 64 << 20
 Progress = Callable[[int, int], None]
@@ -43,7 +43,7 @@ def write_file(plan: GraftPlan, target: Path, *, durable: bool = False, progress
     then as it was.
     """
     real = check_target(plan, target)
-    with plan.open() as image, unnamed(real) as (fd, publish):
+    with plan.open() as image, unnamed(real, plan.mode) as (fd, publish):
         try:
             how = _fill(plan, image, fd, progress)
             if durable:
@@ -58,41 +58,42 @@ def write_file(plan: GraftPlan, target: Path, *, durable: bool = False, progress
 
 
 def plain_target(target: Path) -> Path:
-    """Where a new file will really lie. Raises MediaError for what must not be replaced by one: a symbolic link, a
+    """Where a new file will really lie. Raises WrongPath for what must not be replaced by one: a symbolic link, a
     folder, a device."""
     try:
         if target.is_symlink():
             # The file behind it may be anything: the vendor's medium, another host's, a file of the system.
-            raise MediaError(f"{target} is a symbolic link", hint="name the file that it leads to, or remove it")
+            raise WrongPath(f"{target} is a symbolic link", hint="name the file that it leads to, or remove it")
         real = target.resolve()
         info = real.stat()
     except FileNotFoundError:
         info = None
     except (OSError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "its folders lead in a circle"
-        raise MediaError(f"cannot write {target}: {why}", hint="choose another place") from None
+        raise WrongPath(f"cannot write {target}: {why}", hint="choose another place") from None
     if info is not None and stat.S_ISDIR(info.st_mode):
-        raise MediaError(f"{target} is a folder", hint="name a file in it")
+        raise WrongPath(f"{target} is a folder", hint="name a file in it")
     if info is not None and not stat.S_ISREG(info.st_mode):
-        raise MediaError(f"{target} is not a regular file", hint="a disk is written with 'media write'")
+        raise WrongPath(f"{target} is not a regular file", hint="a disk is written with 'media write'")
     if not real.parent.is_dir():
-        raise MediaError(f"the folder {real.parent} is not there", hint=f"mkdir -p {real.parent}")
+        raise WrongPath(f"the folder {real.parent} is not there", hint=f"mkdir -p {real.parent}")
     return real
 
 
 def check_target(plan: GraftPlan, target: Path) -> Path:
-    """As `plain_target`; raises MediaError too when the target is a file that the plan is made from."""
+    """As `plain_target`; raises WrongPath too when the target is a file that the plan is made from."""
     real = plain_target(target)
-    for used in _sources(plan):
+    for used in sources(plan):
         with contextlib.suppress(OSError):
             info = real.stat()
             if (info.st_ino, info.st_dev) == (used.inode, used.device):
                 what = "the source itself" if used == plan.source else "a file that goes on the medium"
-                raise MediaError(f"{target} is {what}", hint="name another file, or ask for the change in place")
+                raise WrongPath(f"{target} is {what}", hint="name another file, or ask for the change in place")
     return real
 
 
-def _sources(plan: GraftPlan) -> Iterator[Identity]:
+def sources(plan: GraftPlan) -> Iterator[Identity]:
+    """The files that the image is made from: the vendor's medium first."""
     yield plan.source
     for run in plan.runs:
         if isinstance(run.payload, FilePart):
@@ -109,7 +110,8 @@ def no_room(error: OSError, target: Path, size: int) -> MediaError:
     """The message for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MediaError(f"no room for {target} ({size} bytes)", hint="free some space, or use a qcow2 overlay")
-    return MediaError(f"cannot write {target}: {error.strerror}", hint="check the folder and its permissions")
+    hint = "shorten its name" if error.errno == errno.ENAMETOOLONG else "check the folder and its permissions"
+    return MediaError(f"cannot write {target}: {error.strerror}", hint=hint)
 
 
 def _fill(plan: GraftPlan, image: PlannedImage, fd: int, progress: Progress | None) -> Literal["reflink", "copy"]:
@@ -134,9 +136,9 @@ def _fill(plan: GraftPlan, image: PlannedImage, fd: int, progress: Progress | No
 
 
 @contextlib.contextmanager
-def unnamed(target: Path) -> Iterator[tuple[int, Publish]]:
-    """A file to write, and the call that gives it its name when it is whole."""
-    mode = 0o666 & ~_umask()
+def unnamed(target: Path, mode: int) -> Iterator[tuple[int, Publish]]:
+    """A file to write, and the call that gives it its name when it is whole. The umask is taken off `mode`."""
+    mode &= ~_umask()
     fd, name = -1, ""
     try:
         fd = os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
@@ -144,7 +146,7 @@ def unnamed(target: Path) -> Iterator[tuple[int, Publish]]:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
             raise no_room(error, target, 0) from None
         try:
-            fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            fd, name = tempfile.mkstemp(dir=target.parent, prefix=hidden_prefix(target), suffix=".part")
             os.fchmod(fd, mode)
         except OSError as second:
             raise no_room(second, target, 0) from None
@@ -172,7 +174,7 @@ class Publish:
                     return
             if not self.name:
                 # A link cannot replace a file; a rename can.
-                name = str(self.target.with_name(f".{self.target.name}.{os.getpid()}.part"))
+                name = str(self.target.with_name(f"{hidden_prefix(self.target)}{os.getpid()}.part"))
                 with contextlib.suppress(FileNotFoundError):
                     Path(name).unlink()
                 self._link(name)

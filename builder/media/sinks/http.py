@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from builder.media.errors import MediaError
 from builder.media.plan import GraftPlan
@@ -79,7 +79,7 @@ class ImageServer:
 
     def url(self, name: str) -> str:
         host, port = self.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{_rooted(name)}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{quote(_rooted(name))}"
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="media http", daemon=True)

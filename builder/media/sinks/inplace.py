@@ -7,23 +7,27 @@ happens then, `undo_in_place` gives the old image again, bit for bit.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.plan import GraftPlan, PlannedImage
 from builder.media.sinks.copying import write_all
-from builder.media.sinks.file import Written, no_room
+from builder.media.sinks.file import Written, no_room, unnamed
 from builder.media.view import Segment, SourcePart
 from builder.paths import fsync_dir
 
 _MAGIC = b"nestlab-undo-1\n"
 _ITEM = struct.Struct(">QIII")
 _STEP = 1 << 20
+_RESTORE = "restore the image from where it came"
 
 
 def journal_of(image: Path) -> Path:
@@ -36,20 +40,23 @@ def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
 
     `durable`: wait until the image is on the disk too. The journal always is, before the first byte changes.
 
-    Raises MediaError when a journal is there already, when the source changed since the plan, or is no regular file.
+    Raises MediaError when a journal is there already, when the source changed since the plan, is no regular file, is
+    somebody else's although the image must be its owner's alone, or is being changed by another process.
     """
     path = _real(plan.source.path)
     journal = journal_of(path)
     with _opened(path) as fd:
         plan.source.check(fd)
-        if journal.exists():
+        if os.path.lexists(journal):
             raise MediaError(
                 f"{path} was changed in place before", hint=f"undo that first, or remove {journal} to keep the change"
             )
         with plan.open() as image:
             todo = [s for s in image.segments if s.payload != SourcePart(s.offset)]
-            _write_journal(journal, plan, _old(fd, todo, plan.source.size))
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            _write_journal(journal, plan, mode, _old(fd, todo, plan.source.size))
             try:
+                _narrow(fd, path, mode, plan.mode)
                 _apply(plan, image, fd, todo)
                 if durable:
                     os.fsync(fd)
@@ -65,29 +72,32 @@ def apply_in_place(plan: GraftPlan, *, durable: bool = False) -> Written:
 
 
 def undo_in_place(path: Path) -> int:
-    """Give an image its old bytes and size again; returns how many bytes that took.
+    """Give an image its old bytes, size and permissions again; returns how many bytes that took.
 
-    Raises MediaError when there is no journal, or it is damaged.
+    Raises MediaError when there is no journal, or it is damaged. What breaks off can be begun again.
     """
     path = _real(path)
     journal = journal_of(path)
     with _opened(path) as fd:
-        restored = _restore(fd, journal)
-        os.fsync(fd)
-    journal.unlink()
-    fsync_dir(journal.parent)
+        try:
+            restored = _restore(fd, journal)
+            os.fsync(fd)
+            journal.unlink()
+            fsync_dir(journal.parent)
+        except OSError as error:
+            raise no_room(error, path, 0) from None
     return restored
 
 
 def _real(path: Path) -> Path:
-    """The file itself, so that its journal lies beside it. Raises MediaError when it is no regular file."""
+    """The file itself, so that its journal lies beside it. Raises WrongPath when it is no regular file."""
     try:
         real = path.resolve()
         if real.is_file():
             return real
     except (OSError, RuntimeError):
-        raise MediaError(f"cannot look at {path}", hint="check the path") from None
-    raise MediaError(f"{path} is not a regular file", hint="only files are changed in place")
+        raise WrongPath(f"cannot look at {path}", hint="check the path") from None
+    raise WrongPath(f"{path} is not a regular file", hint="only files are changed in place")
 
 
 @contextlib.contextmanager
@@ -97,9 +107,28 @@ def _opened(path: Path) -> Iterator[int]:
     except OSError as error:
         raise MediaError(f"cannot write {path}: {error.strerror}", hint="check its permissions") from None
     try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MediaError(f"{path} is being changed by another process", hint="wait for its end") from None
+        except OSError:
+            pass  # a file system that knows no locks
         yield fd
     finally:
         os.close(fd)
+
+
+def _narrow(fd: int, path: Path, now: int, at_most: int) -> None:
+    """Take the file from those who must not read the image."""
+    wanted = now & (at_most | ~0o666)
+    if wanted != now:
+        try:
+            os.fchmod(fd, wanted)
+        except PermissionError:
+            raise MediaError(
+                f"{path} is not yours, so you cannot keep from others what would be in it",
+                hint="make a new file of it: --out FILE",
+            ) from None
 
 
 def _old(fd: int, todo: list[Segment], size: int) -> Iterator[tuple[int, bytes]]:
@@ -109,25 +138,28 @@ def _old(fd: int, todo: list[Segment], size: int) -> Iterator[tuple[int, bytes]]
             yield at, os.pread(fd, min(_STEP, segment.end - at, size - at), at)
 
 
-def _write_journal(journal: Path, plan: GraftPlan, old: Iterator[tuple[int, bytes]]) -> None:
-    temporary = journal.with_name(journal.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(_MAGIC)
-            head = json.dumps({"size": plan.source.size, "mtime_ns": plan.source.mtime_ns, "new_size": plan.size})
-            file.write(head.encode() + b"\n")
-            for at, data in old:
-                packed = zlib.compress(data, 1)
-                file.write(_ITEM.pack(at, len(data), len(packed), zlib.crc32(packed)) + packed)
-            file.write(_ITEM.pack(0, 0, 0, 0))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(journal)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise no_room(error, journal, plan.written) from None
+def _write_journal(journal: Path, plan: GraftPlan, mode: int, old: Iterator[tuple[int, bytes]]) -> None:
+    """It holds bytes of the image as it is, so those may read it who may read that: `mode`."""
+    with unnamed(journal, mode & 0o666) as (fd, publish):
+        at = 0
+        try:
+            for piece in _journal(plan, mode, old):
+                write_all(fd, piece, at)
+                at += len(piece)
+            os.fsync(fd)
+        except OSError as error:
+            raise no_room(error, journal, plan.written) from None
+        publish()
     fsync_dir(journal.parent)
+
+
+def _journal(plan: GraftPlan, mode: int, old: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
+    head = {"size": plan.source.size, "mtime_ns": plan.source.mtime_ns, "mode": mode, "new_size": plan.size}
+    yield _MAGIC + json.dumps(head).encode() + b"\n"
+    for at, data in old:
+        packed = zlib.compress(data, 1)
+        yield _ITEM.pack(at, len(data), len(packed), zlib.crc32(packed)) + packed
+    yield _ITEM.pack(0, 0, 0, 0)
 
 
 def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -> None:
@@ -153,40 +185,62 @@ def _apply(plan: GraftPlan, image: PlannedImage, fd: int, todo: list[Segment]) -
     os.ftruncate(fd, plan.size)
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a journal tells of the image: sizes in bytes, and (offset, packed bytes) of what was overwritten."""
+
+    size: int
+    new_size: int
+    mtime_ns: int
+    mode: int | None
+    items: list[tuple[int, memoryview]]
+
+
 def _restore(fd: int, journal: Path) -> int:
-    try:
-        data = journal.read_bytes()
-    except FileNotFoundError:
-        raise MediaError(f"there is no {journal.name} beside the image", hint="it was not changed in place") from None
-    except OSError as error:
-        raise MediaError(f"cannot read {journal}: {error.strerror}", hint="check its permissions") from None
-    if not data.startswith(_MAGIC):
-        raise MediaError(f"{journal} is not an undo journal", hint="restore the image from where it came")
-    line, _, rest = data[len(_MAGIC) :].partition(b"\n")
-    size, mtime_ns, new_size = _head(line, journal)
-    if os.fstat(fd).st_size not in (size, new_size, max(size, new_size)):
+    before = _load(journal)
+    if os.fstat(fd).st_size not in (before.size, before.new_size, max(before.size, before.new_size)):
         raise MediaError(
             f"{journal} belongs to another image: this one has neither the old size nor the new one",
             hint="remove the journal, if the image is right as it is",
         )
-    items = list(_items(memoryview(rest), journal))  # sound to its end, before anything is written
     restored = 0
-    for at, packed in items:
+    for at, packed in before.items:
         old = zlib.decompress(packed)
         write_all(fd, old, at)
         restored += len(old)
-    os.ftruncate(fd, size)
-    os.utime(fd, ns=(mtime_ns, mtime_ns))
+    os.ftruncate(fd, before.size)
+    with contextlib.suppress(PermissionError):  # somebody else's: its bytes are right again, and that is what counts
+        os.utime(fd, ns=(before.mtime_ns, before.mtime_ns))
+        if before.mode is not None:
+            os.fchmod(fd, before.mode)
     return restored
 
 
-def _head(line: bytes, journal: Path) -> tuple[int, int, int]:
-    """Old size, old time and new size of the image."""
+def _load(journal: Path) -> _Before:
+    """Raises MediaError when the journal is not whole: then nothing of it is used."""
+    data = _content(journal)
+    if not data.startswith(_MAGIC):
+        raise MediaError(f"{journal} is not an undo journal", hint=_RESTORE)
+    line, _, rest = data[len(_MAGIC) :].partition(b"\n")
     try:
         head = json.loads(line)
-        return int(head["size"]), int(head["mtime_ns"]), int(head["new_size"])
+        size, new_size, mtime_ns = (int(head[key]) for key in ("size", "new_size", "mtime_ns"))
+        mode = int(head["mode"]) & 0o7777 if "mode" in head else None  # the first journals had none
     except (ValueError, KeyError, TypeError):
-        raise MediaError(f"{journal} is damaged", hint="restore the image from where it came") from None
+        raise MediaError(f"{journal} is damaged", hint=_RESTORE) from None
+    return _Before(size, new_size, mtime_ns, mode, list(_items(memoryview(rest), journal)))
+
+
+def _content(journal: Path) -> bytes:
+    try:
+        # Without waiting, as a named pipe would let us wait for ever; and not through a link, to a file of others.
+        fd = os.open(journal, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with open(fd, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        raise MediaError(f"there is no {journal.name} beside the image", hint="it was not changed in place") from None
+    except OSError as error:
+        raise MediaError(f"cannot read {journal}: {error.strerror}", hint="check its permissions") from None
 
 
 def _items(data: memoryview, journal: Path) -> Iterator[tuple[int, memoryview]]:
@@ -202,4 +256,4 @@ def _items(data: memoryview, journal: Path) -> Iterator[tuple[int, memoryview]]:
             break
         yield at, packed
         place += size
-    raise MediaError(f"{journal} is damaged", hint="restore the image from where it came")
+    raise MediaError(f"{journal} is damaged", hint=_RESTORE)

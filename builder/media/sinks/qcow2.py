@@ -29,7 +29,7 @@ _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 def write_qcow2(plan: GraftPlan, target: Path) -> Written:
     """Write an overlay file that shows the image. Raises MediaError as `write_file` does."""
     real = check_target(plan, target)
-    with plan.open() as image, unnamed(real) as (fd, publish):
+    with plan.open() as image, unnamed(real, plan.mode) as (fd, publish):
         try:
             written = _Overlay(plan, image, fd).write()
         except OSError as error:

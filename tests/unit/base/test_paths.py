@@ -63,6 +63,13 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "\U0001f4bf" * 63])
+def test_a_file_may_have_the_longest_name_there_is(name: str, tmp_path: Path) -> None:
+    write_atomic(tmp_path / name, "old")
+    write_atomic(tmp_path / name, "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.mkdir()  # a folder cannot be replaced by a file

@@ -151,7 +151,9 @@ def test_the_example_of_a_name_is_named(run: Run) -> None:
 def test_render_writes_what_it_lists(run: Run, tmp_path: Path) -> None:
     listed = json.loads(run("render", "demo.yaml", "-o", "json").stdout)
     assert {row["node"] for row in listed} == {"a", "b"}
-    assert run("render", "demo.yaml", "--out", "out").exception is None
+    done = run("render", "demo.yaml", "--out", "out")
+    assert done.exception is None
+    assert done.stderr == "out has a folder for each node\n"
     written = {str(p.relative_to("out")): p for p in Path("out").rglob("*") if p.is_file()}
     assert set(written) - {MARKER} == {f"{row['node']}/{row['file']}" for row in listed}
     for row in listed:
@@ -192,6 +194,17 @@ def test_a_failed_write_leaves_the_old_tree(tmp_path: Path) -> None:
 def test_render_of_an_unknown_file(run: Run) -> None:
     error = run("render", "demo.yaml", "--stdout", "b:nothing").exception
     assert isinstance(error, UsageError)
+    assert error.hint == "nestlab render demo.yaml lists the files"
+
+
+def test_render_of_a_file_by_its_last_name(run: Run) -> None:
+    name = next(
+        row["file"] for row in json.loads(run("render", "demo.yaml", "-o", "json").stdout) if "/" in row["file"]
+    )
+    error = run("render", "demo.yaml", "--stdout", f"b:{name.rpartition('/')[2]}").exception
+    assert isinstance(error, UsageError)
+    assert error.hint is not None
+    assert f"there is b:{name}" in error.hint
 
 
 def test_schema_is_one_json_document(run: Run) -> None:

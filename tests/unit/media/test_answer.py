@@ -49,7 +49,7 @@ def test_where_each_installer_looks(installer: Installer, path: str, arguments: 
 
 def test_netbsd_starts_a_script_of_the_medium() -> None:
     assert answer_edits(Installer("netbsd", "NetBSD", "10.1"), ANSWERS["netbsd"]) == (
-        Put("/install.sh", ANSWERS["netbsd"].encode(), "old", 0o555),
+        Put("/install.sh", ANSWERS["netbsd"].encode(), "old", 0o555, secret=True),
     )
 
 

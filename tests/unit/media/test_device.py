@@ -42,7 +42,7 @@ def look(kernel: tuple[Path, Path], number: str = "8:16") -> Disk:
 
 def test_a_stick_is_told(kernel: tuple[Path, Path]) -> None:
     disk = look(kernel)
-    assert disk == Disk(STICK, "Maker Stick 3000", 16384 * 512, True, ())
+    assert disk == Disk(STICK, "Maker Stick 3000", 16384 * 512, True, (), frozenset({"8:16", "8:17", "8:18"}))
     check(disk, 8 << 20, None)
 
 

@@ -58,6 +58,15 @@ def test_a_linux_installer(tmp_path: Path) -> None:
     assert not made_tree.xen
 
 
+def test_names_that_menus_cannot_hold(tmp_path: Path) -> None:
+    """GRUB's own menus may quote them; in the tree the files are called by what they are for."""
+    menu = b"menuentry i {\n linux '/boot dir/the kernel' a=1\n initrd '/boot dir/the initrd'\n}\n"
+    files = {"/boot/grub/grub.cfg": menu, "/boot dir/the kernel": b"k", "/boot dir/the initrd": b"070701"}
+    found = tree(tmp_path, files, [])
+    assert found.taken == {"host/kernel": "/boot dir/the kernel", "host/initrd": "/boot dir/the initrd"}
+    assert "append initrd=host/initrd a=1" in found.texts["pxelinux.cfg/01-52-54-00-12-34-56"]
+
+
 def test_a_hypervisor(tmp_path: Path) -> None:
     made_tree = tree(tmp_path, XEN, [Arguments(("c",), ("com1=1",))])
     assert made_tree.xen

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from builder.media.edits import Edit, Overlay, Put
-from builder.media.errors import MediaError
+from builder.media.errors import MediaError, WrongPath
 from builder.media.initrd import OverlayFile
 from builder.media.plan import GraftPlan, plan_edits
 from builder.media.sinks import apply_in_place, undo_in_place, write_file, write_qcow2, write_stream
@@ -76,7 +78,7 @@ def test_a_symbolic_link_is_refused(behind: str, plan: GraftPlan, tmp_path: Path
     link = tmp_path / "link.iso"
     link.symlink_to(behind)
     for write in (write_file, write_qcow2):
-        with pytest.raises(MediaError, match="symbolic link"):
+        with pytest.raises(WrongPath, match="symbolic link"):
             write(plan, link)
     assert link.is_symlink()
     assert (tmp_path / "real.iso").read_bytes() == b"somebody's"
@@ -95,7 +97,7 @@ def test_the_source_is_no_target(how: str, plan: GraftPlan, src: Path, tmp_path:
         (tmp_path / "sub").mkdir()
     before = src.read_bytes()
     for write in (write_file, write_qcow2):
-        with pytest.raises(MediaError, match="the source itself"):
+        with pytest.raises(WrongPath, match="the source itself"):
             write(plan, target)
     assert src.read_bytes() == before
 
@@ -105,9 +107,24 @@ def test_places_that_take_no_file(where: str, plan: GraftPlan, tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(WrongPath) as caught:
         write_file(plan, tmp_path / where)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "\U0001f4bf" * 63])
+@pytest.mark.parametrize("write", [write_file, write_qcow2])
+def test_a_name_as_long_as_names_may_be(
+    name: str, write: Callable[[GraftPlan, Path], object], plan: GraftPlan, tmp_path: Path
+) -> None:
+    """Also where a file of that name is there already: what takes its place has a name of its own before."""
+    out = tmp_path / name
+    for _ in range(2):
+        write(plan, out)
+        assert out.read_bytes()[:4] in (b"QFI\xfb", bytes(4))
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(WrongPath, match="too long"):
+        write(plan, tmp_path / f"{name}{name}")
 
 
 def test_a_changed_source_is_noticed(plan: GraftPlan, src: Path, tmp_path: Path) -> None:
@@ -181,6 +198,51 @@ def test_in_place_is_asked_once(plan: GraftPlan, src: Path) -> None:
         apply_in_place(plan_edits(src, EDITS))
     with pytest.raises(MediaError, match="there is no"):
         undo_in_place(src.with_name("other.iso")) if src.with_name("other.iso").write_bytes(b"x") else None
+
+
+def test_one_change_at_a_time(plan: GraftPlan, src: Path) -> None:
+    """Whoever else is at it has the file locked: two journals of one image would take back neither change."""
+    with src.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(MediaError, match="being changed by another process"):
+            apply_in_place(plan)
+        assert not journal_of(src).exists()
+    apply_in_place(plan)
+    with src.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(MediaError, match="being changed by another process"):
+            undo_in_place(src)
+    undo_in_place(src)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "dangling link"])
+def test_what_is_no_journal_is_left_alone(kind: str, plan: GraftPlan, src: Path, tmp_path: Path) -> None:
+    """A pipe is not waited for, and nothing is written through a link."""
+    before, journal, other = src.read_bytes(), journal_of(src), tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    if kind == "pipe":
+        os.mkfifo(journal)
+    elif kind == "folder":
+        journal.mkdir()
+    else:
+        journal.symlink_to(other if kind == "link" else "nothing")
+    with pytest.raises(MediaError, match="changed in place before"):
+        apply_in_place(plan)
+    with pytest.raises(MediaError, match=r"cannot read|not an undo journal"):
+        undo_in_place(src)
+    assert (src.read_bytes(), other.read_bytes()) == (before, b"somebody's")
+    assert os.path.lexists(journal)
+
+
+def test_a_journal_of_before_permissions_were_kept(plan: GraftPlan, src: Path) -> None:
+    before = src.read_bytes()
+    apply_in_place(plan)
+    head, _, rest = journal_of(src).read_bytes().partition(b'"mode": ')
+    journal_of(src).write_bytes(head + rest.partition(b", ")[2])
+    src.chmod(0o640)
+    undo_in_place(src)
+    assert src.read_bytes() == before
+    assert src.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_spoilt_journal_changes_nothing(plan: GraftPlan, src: Path) -> None:
@@ -306,6 +368,14 @@ def test_a_client_that_hangs_up_disturbs_nobody(served: tuple[ImageServer, list[
         begin = time.monotonic()
         assert ask(server, "/host1.iso", Range="bytes=0-1")[0] == 206
         assert time.monotonic() - begin < 1
+
+
+def test_addresses_are_as_programs_take_them(plan: GraftPlan) -> None:
+    name = "my medium #1 100%.iso"
+    with ImageServer({name: plan}) as server:
+        address = server.url(name)
+        assert not set(address) & set(" #")
+        assert ask(server, address.partition(str(server.address[1]))[2], Range="bytes=0-0")[0] == 206
 
 
 def test_a_port_in_use(plan: GraftPlan) -> None:
