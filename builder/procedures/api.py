@@ -68,18 +68,20 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file that appears whole, or not at all. `secret` content is not shown."""
+    """A file that appears whole, or not at all. `secret` content is not shown. Without a `mode` a file keeps its own,
+    and a new one gets 0644."""
 
     path: str
     content: str
-    mode: int = 0o644
+    mode: int | None = None
     secret: bool = False
     on: str = ""
 
     def __str__(self) -> str:
         shown = "(not shown)\n" if self.secret else self.content
         body = "".join(f"    {line}\n" for line in shown.splitlines())
-        return f"{_at(self.on)}write {self.path}, mode {self.mode:04o}:\n{body}".rstrip("\n")
+        mode = "" if self.mode is None else f", mode {self.mode:04o}"
+        return f"{_at(self.on)}write {self.path}{mode}:\n{body}".rstrip("\n")
 
 
 @dataclass(frozen=True, slots=True)

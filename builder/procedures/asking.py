@@ -29,6 +29,12 @@ def read_text(host: Host, path: str) -> str | None:
     return host.read(path).decode(errors="replace")
 
 
+def mode_of(host: Host, path: str) -> int:
+    """A file's permissions; what a new file has where there is none."""
+    said = host.run(["stat", "-c", "%a", "--", path])
+    return int(said.stdout, 8) if said.ok else 0o644
+
+
 def fields(text: str) -> dict[str, str]:
     """`name : value` lines, as `xl info` and many others print them."""
     pairs = (line.partition(":") for line in text.splitlines())

@@ -11,7 +11,7 @@ from builder.errors import LabError
 from builder.model.host import Host
 from builder.model.lab import Value
 from builder.procedures.api import Drill, Evidence, Procedure
-from builder.procedures.asking import listed, read_text
+from builder.procedures.asking import listed, mode_of, read_text
 from builder.procedures.engine import Engine
 from builder.procedures.errors import Unproven
 from builder.procedures.guests import drill_guest
@@ -149,9 +149,9 @@ def _expect(wanted: str, outcome: object) -> tuple[Evidence, ...]:
 @contextlib.contextmanager
 def _prepared(host: Host, how: Drill, dialect: str) -> Iterator[None]:
     """The drill's files in place of the host's, and its guest (plain Xen); all as it was afterwards."""
-    before = {path: read_text(host, path) for path in how.files}
+    before = {path: (read_text(host, path), mode_of(host, path)) for path in how.files}
     for path, content in how.files.items():
-        host.write(path, content.encode())
+        host.write(path, content.encode(), mode=before[path][1])
     try:
         if how.guest and dialect == "xl":
             with drill_guest(host, how.card):
@@ -159,8 +159,8 @@ def _prepared(host: Host, how: Drill, dialect: str) -> Iterator[None]:
         else:
             yield
     finally:
-        for path, text in before.items():
+        for path, (text, mode) in before.items():
             if text is None:
                 host.run(["rm", "-f", "--", path])
             else:
-                host.write(path, text.encode())
+                host.write(path, text.encode(), mode=mode)

@@ -29,7 +29,7 @@ from builder.procedures.api import (
     Write,
     same,
 )
-from builder.procedures.asking import listed, running_guests
+from builder.procedures.asking import listed, mode_of, running_guests
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.journal import Journal, Record
 
@@ -265,7 +265,8 @@ class Engine:
             action = Run(action.give, stdin=taken.stdout.encode(), on=action.to)
         host = self.world.host(action.on) if action.on else at.host
         if isinstance(action, Write):
-            host.write(action.path, action.content.encode(), mode=action.mode)
+            mode = mode_of(host, action.path) if action.mode is None else action.mode
+            host.write(action.path, action.content.encode(), mode=mode)
             return None
         call = Run(("rm", "-f", "--", action.path)) if isinstance(action, Remove) else action
         result = host.run(call.argv, stdin=call.stdin, timeout=call.seconds * self._patience)

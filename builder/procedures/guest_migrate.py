@@ -192,7 +192,7 @@ class _Xl(Way[Asked, XlState]):
         link = Link("", asked.to, state.address, state.source, copied)
         if state.there.runs and not state.here:
             return link.close() if state.open or state.there.open else ()
-        config = () if state.there.config else (Write(state.config, state.text, on=asked.to),)
+        config = () if state.there.config else (Write(state.config, state.text, mode=0o600, on=asked.to),)
         entry = f"{AUTO}/{asked.guest}.cfg"
         auto = (Remove(state.auto), run("mkdir", "-p", AUTO, on=asked.to),
                 run("ln", "-sf", state.config, entry, on=asked.to)) if state.auto else ()  # fmt: skip

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from builder.model.host import Host, World
-from builder.model.lab import Value
-from builder.procedures import raid
+from builder.procedures import raid, raid_disks
 from builder.procedures.api import (
     Action,
     Dead,
@@ -27,24 +26,13 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
+from builder.procedures.raid_disks import Disk, device, look_at
 from builder.procedures.raid_policy import switch
 
 LEAST: Mapping[str, int] = {"1": 2, "5": 3, "6": 4, "10": 2}
 PARITY: Mapping[str, int] = {"5": 1, "6": 2}
 DISK = r"^(/dev/)?[a-z0-9][A-Za-z0-9/._:-]*$"
 
-# One line for each disk: name, size, logical sector, what uses or marks it. wipefs says what is written on it, lsblk
-# what was made of it.
-_DISKS = r"""
-for disk in "$@"; do
-  [ -b "$disk" ] || { echo "$disk - - absent"; continue; }
-  marks=$(wipefs -n -p "$disk" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+)
-  below=$(lsblk -nro TYPE "$disk" | sed 1d | sort -u | paste -sd+)
-  mounted=$(lsblk -nro MOUNTPOINT "$disk" | sed '/^$/d' | paste -sd+)
-  size="$(blockdev --getsize64 "$disk") $(blockdev --getss "$disk")"
-  echo "$disk $size ${mounted:+mounted:}${marks}${marks:+ }${below}"
-done
-"""
 # Fails with what lies on the array: a file system, a volume group.
 _EMPTY = 'found=$(wipefs -n -p "$1" | sed "/^#/d"); [ -z "$found" ] || { echo "$1 holds: $found" >&2; exit 1; }'
 # Whether a disk holds nothing but zeroes: all of it is read.
@@ -61,23 +49,17 @@ class Asked(Options):
         "bitmap", description="what keeps data and parity consistent over a crash; ppl is for level 5, journal for 5, 6"
     )
     journal: str = Field("", pattern=rf"{DISK}|^$", description="the fast disk (or RAID1) of policy=journal")
+    partitions: bool = Field(
+        False, description="a partition of one size on each disk, where their sizes differ: the rest stays free"
+    )
     clean: bool = Field(False, description="do not build up the array: every disk is first read, and must be all zero")
-
-
-class Disk(Value):
-    """`holds` says what is on the disk or was made of it; empty for an empty disk."""
-
-    path: str
-    size: int
-    sector: int
-    holds: str
 
 
 class RaidState(State):
     """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members` its disks as
     they are called now; `lost` were of it and are not now, while it lacks one. `config` is mdadm.conf, `line` what it
     says of the array; `dracut` the file of the initial memory file system's settings (None where the host has no
-    dracut), `asks` its line. `uuid` is a fresh one."""
+    dracut), `asks` its line. `uuid` is a fresh one. `parts` are disks with partitions made for the array."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
         {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "policy", "members",
@@ -99,15 +81,18 @@ class RaidState(State):
     members: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     asks: str = ""
+    parts: tuple[str, ...] = ()
 
 
 class _Raid(Way[Asked, RaidState]):
-    """`config_path` is where mdadm reads its settings; `rebuild` makes the initial memory file system anew."""
+    """`config_path` is where mdadm reads its settings; `rebuild` makes the initial memory file system anew; `table` is
+    the host's program for partitions."""
 
     state = RaidState
     config_path: str
     dracut_path = ""
     rebuild: tuple[Action, ...]
+    table: raid_disks.Table
     sample = RaidState(
         array="", line="", uuid="53461f34:2414371e:820f9514:008b6458", not_zero=(), config="", dracut=None,
         inactive=False, found={}, level="",
@@ -133,9 +118,7 @@ class _Raid(Way[Asked, RaidState]):
             members=members,
             lost=tuple(each for each in raid.carriers(scanned, array["UUID"]) if each not in members) if lacks else (),
             line=next((line for line in config.splitlines() if line.startswith(f"ARRAY {node} ")), ""),
-            disks=()
-            if array
-            else tuple(_disk(line) for line in ask(host, "sh", "-c", _DISKS, "sh", *paths).splitlines()),
+            disks=() if array else look_at(host, paths),
             uuid=":".join(fresh[at : at + 8] for at in range(0, 32, 8)),
             not_zero=tuple(not_zero),
             config=config,
@@ -143,6 +126,7 @@ class _Raid(Way[Asked, RaidState]):
             asks=next((line for line in (dracut or "").splitlines() if f" {node} " in line), ""),
             inactive=now is not None and now.state == "inactive",
             found=raid.examined(scanned),
+            parts=raid_disks.disks_with(host, asked.array) if asked.partitions else (),
         )
 
     def refusals(self, state: RaidState, asked: Asked) -> tuple[Refusal, ...]:
@@ -162,7 +146,7 @@ class _Raid(Way[Asked, RaidState]):
                                  "while the array is in use"))  # fmt: skip
         if state.array or state.inactive:
             return tuple(found)
-        return (*found, *_shape(asked), *_emptiness(state), *_fitness(state))
+        return (*found, *_shape(asked), *_emptiness(state), *_fitness(state), *_wholeness(state, asked))
 
     def advice(self, state: RaidState, asked: Asked) -> tuple[str, ...]:
         told = raid.mismatches(state.config, state.dracut, dict(state.found))
@@ -173,8 +157,8 @@ class _Raid(Way[Asked, RaidState]):
             told.append("level 10 works with an odd number of disks, and does best with an even one")
         sizes = {disk.size for disk in state.disks}
         if len(sizes) > 1:
-            told.append("the disks differ in size: of each as much is used as the smallest has; partitions of one size "
-                        "keep the rest")  # fmt: skip
+            told.append("the disks differ in size: of each as much is used as the smallest has; partitions=true keeps "
+                        "the rest for something else")  # fmt: skip
         return tuple(told)
 
     def actions(self, state: RaidState, asked: Asked) -> tuple[Action, ...]:
@@ -183,7 +167,7 @@ class _Raid(Way[Asked, RaidState]):
         if state.inactive:
             todo.append(run("mdadm", "--run", node, hint="too few of its disks are there to start it"))
         elif not state.array:
-            todo.append(_create(asked, state.uuid))
+            todo += [*self._divide(state, asked), _create(asked, state.uuid)]
         elif state.policy and state.policy != asked.policy:
             todo += switch(node, state.policy, asked.policy)
         todo += [run("mdadm", node, "--add", disk, seconds=120) for disk in state.lost]
@@ -209,8 +193,18 @@ class _Raid(Way[Asked, RaidState]):
             hint = "something uses the array: unmount it, or take its volume group or storage repository away first"
             todo.append(run("mdadm", "--stop", node, seconds=120, hint=hint))
             todo.append(run("mdadm", "--zero-superblock", *state.members))
+        if state.parts and not before.parts:
+            todo.append(raid_disks.clear(self.table, asked.array))
         files = self._files_back(state, before, node)
         return (*todo, *files, *self.rebuild) if files else tuple(todo)
+
+    def _divide(self, state: RaidState, asked: Asked) -> list[Action]:
+        if not asked.partitions:
+            return []
+        own = state.disks[: len(asked.disks)]
+        mib = raid_disks.common([disk.size for disk in own])
+        settle = run("udevadm", "settle", "--timeout=30")
+        return [*(raid_disks.partition(self.table, disk.path, mib, asked.array) for disk in own), settle]
 
     def _files_back(self, state: RaidState, before: RaidState, node: str) -> list[Action]:
         """What other arrays have in these files meanwhile stays."""
@@ -227,7 +221,7 @@ class _Raid(Way[Asked, RaidState]):
         return todo
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        array, _ = raid.detail(host, f"/dev/{asked.array}")
+        array, members = raid.detail(host, f"/dev/{asked.array}")
         now = raid.running(host).get(asked.array)
         line = next((each for each in (read_text(host, self.config_path) or "").splitlines()
                      if each.startswith(f"ARRAY /dev/{asked.array} ")), "")  # fmt: skip
@@ -238,6 +232,7 @@ class _Raid(Way[Asked, RaidState]):
             same("disks that work", str(len(asked.disks) + bool(asked.journal)), array.get("Working Devices", "")),
             same("consistency policy", asked.policy, array.get("Consistency Policy", "")),
             same("the array that mdadm.conf names is the one that runs", uuid, line.rpartition("=")[2]),
+            *((raid_disks.one_size(host, members),) if asked.partitions and not asked.journal else ()),
             *self._at_start(host, uuid),
         )
 
@@ -250,17 +245,6 @@ def _lines(path: str, lines: list[str]) -> Action:
     return Write(path, "".join(f"{each}\n" for each in lines)) if lines else Remove(path)
 
 
-def device(name: str) -> str:
-    return name if name.startswith("/") else f"/dev/{name}"
-
-
-def _disk(line: str) -> Disk:
-    path, size, sector, *holds = line.split(maxsplit=3)
-    if size == "-":
-        return Disk(path=path, size=0, sector=0, holds="absent")
-    return Disk(path=path, size=int(size), sector=int(sector), holds=" ".join(holds))
-
-
 def _create(asked: Asked, uuid: str) -> Action:
     """The array gets the identity that the files are written for."""
     policy = {
@@ -271,7 +255,8 @@ def _create(asked: Asked, uuid: str) -> Action:
     }
     words = ["mdadm", "--create", f"/dev/{asked.array}", f"--uuid={uuid}", "--run", f"--level={asked.level}"]
     words += ["--metadata=1.2", policy[asked.policy], *(["--assume-clean"] if asked.clean else [])]
-    return run(*words, f"--raid-devices={len(asked.disks)}", *map(device, asked.disks), seconds=120)
+    disks = [raid_disks.first(each) if asked.partitions else each for each in map(device, asked.disks)]
+    return run(*words, f"--raid-devices={len(disks)}", *disks, seconds=120)
 
 
 def _shape(asked: Asked) -> list[Refusal]:
@@ -317,14 +302,22 @@ def _fitness(state: RaidState) -> list[Refusal]:
     return found
 
 
+def _wholeness(state: RaidState, asked: Asked) -> list[Refusal]:
+    parts = [disk for disk in state.disks[: len(asked.disks)] if disk.kind != "disk" and disk.holds != "absent"]
+    return [Refusal(code="no-whole-disk", message=f"{disk.path} is no disk, it is a {disk.kind}",
+                    hint="partitions=true is for whole disks") for disk in parts if asked.partitions]  # fmt: skip
+
+
 class _Xl(_Raid):
     config_path = raid.XL_CONFIG
+    table = "sfdisk"
     rebuild = raid.XL_REBUILD
 
 
 class _Xe(_Raid):
     sample = _Raid.sample.model_copy(update={"dracut": ""})
     config_path = raid.XE_CONFIG
+    table = "sgdisk"
     dracut_path = raid.XE_DRACUT
     rebuild = raid.XE_REBUILD
 
@@ -353,6 +346,7 @@ PROCEDURE = Procedure(
         "no-disk": "a disk is not there",
         "not-empty": "a disk holds something",
         "sectors": "the disks' sectors differ, or are not of 512 bytes (XCP-ng)",
+        "no-whole-disk": "partitions=true with what is no whole disk",
         "not-zero": "clean=true with a disk that is not all zero",
     },
     drill=Drill(

@@ -32,6 +32,13 @@ GUIDS: Mapping[str, str] = {"PK": _GLOBAL, "KEK": _GLOBAL, "db": _IMAGES, "dbx":
 ATTRIBUTES = "0x27"
 """Kept, for boot services and at run time, changed only with a signature."""
 
+# Whether a guest's variable (a guest's uuid, GUID, name) holds what an .auth file has behind its signature: 16 bytes of
+# time, then the certificate with its own length in front.
+_HOLDS = """\
+skip=$((17 + $(od -An -tu4 -j16 -N4 "$4")))
+[ "$(varstore-get "$1" "$2" "$3" | sha256sum)" = "$(tail -c "+$skip" "$4" | sha256sum)" ]
+"""
+
 
 class Asked(Options):
     guest: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", description="the guest's name or uuid")
@@ -42,9 +49,10 @@ class Asked(Options):
 
 
 class GuestState(State):
-    """`secure` is the platform key, empty for none; `variables` are those that the guest has."""
+    """`secure` is the platform key, empty for none; `variables` are those that the guest has; `holds`: the one that is
+    asked for is what the file says."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"vm", "power", "firmware", "variables", "file", "tools"})
+    passing: ClassVar[frozenset[str]] = frozenset({"vm", "power", "firmware", "variables", "file", "tools", "holds"})
 
     vm: str
     power: str
@@ -53,6 +61,7 @@ class GuestState(State):
     variables: tuple[str, ...]
     file: Judged | None
     tools: bool
+    holds: bool = False
 
 
 class _Xe(Way[Asked, GuestState]):
@@ -65,13 +74,16 @@ class _Xe(Way[Asked, GuestState]):
         vm = xe.vm(host, asked.guest)
         listed = host.run(["varstore-ls", vm])
         rows = (line.split() for line in listed.stdout.splitlines())
+        file = judge(host, [asked.file]).get(asked.file) if asked.file else None
+        words = (vm, GUIDS.get(asked.variable, ""), asked.variable, asked.file)
         return GuestState(
             vm=vm,
             power=xe.param(host, "vm", vm, "power-state"),
             firmware=xe.map_key(host, "vm", vm, "HVM-boot-params", "firmware"),
             secure=xe.map_key(host, "vm", vm, "platform", "secureboot"),
             variables=tuple(sorted(row[1] for row in rows if len(row) == 2 and GUIDS.get(row[1]) == row[0])),
-            file=judge(host, [asked.file]).get(asked.file) if asked.file else None,
+            file=file,
+            holds=file is not None and file.kind == "auth" and host.run(["sh", "-c", _HOLDS, "sh", *words]).ok,
             tools=host.run(["sh", "-c", "command -v varstore-ls"]).ok,
         )
 
@@ -106,9 +118,9 @@ class _Xe(Way[Asked, GuestState]):
             todo.append(xe.set_key("vm", state.vm, "platform", "secureboot", wanted))
         if asked.clear and state.variables:
             todo.append(run("varstore-sb-state", state.vm, "setup"))
-        elif asked.variable and asked.file:
+        elif asked.variable and asked.file and not state.holds:
             todo.append(run("varstore-set", state.vm, GUIDS[asked.variable], asked.variable, ATTRIBUTES, asked.file))
-        elif asked.variable and asked.variable in state.variables:
+        elif asked.variable and not asked.file and asked.variable in state.variables:
             todo.append(run("varstore-rm", state.vm, GUIDS[asked.variable], asked.variable))
         return tuple(todo)
 
@@ -117,7 +129,7 @@ class _Xe(Way[Asked, GuestState]):
         todo: list[Action] = []
         if state.secure != before.secure:
             todo.append(xe.set_key("vm", state.vm, "platform", "secureboot", before.secure))
-        if asked.variable and asked.file and asked.variable in state.variables:
+        if asked.variable and asked.file and not before.holds and asked.variable in state.variables:
             todo.append(run("varstore-rm", state.vm, GUIDS[asked.variable], asked.variable))
         return tuple(todo)
 
@@ -126,10 +138,10 @@ class _Xe(Way[Asked, GuestState]):
         found = [same("Secure Boot of the guest by XAPI", str(asked.enable).lower(), now.secure or "false")]
         if asked.clear:
             found.append(same("variables in the guest's own store", "none", " ".join(now.variables) or "none"))
+        elif asked.file:
+            found.append(same(f"{asked.variable} in the guest's own store is what {asked.file} holds", True, now.holds))
         elif asked.variable:
-            found.append(
-                same(f"{asked.variable} in the guest's own store", bool(asked.file), asked.variable in now.variables)
-            )
+            found.append(same(f"{asked.variable} in the guest's own store", False, asked.variable in now.variables))
         known = host.run(["xe", "help", "vm-get-secureboot-readiness"])
         if known.ok and "vm-get-secureboot-readiness" in known.stdout:
             said = ask(host, "xe", "vm-get-secureboot-readiness", f"uuid={now.vm}").strip()

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from builder.events import read_events
+from builder.paths import Places
 from ci.proof import ROOT, status_of
+from tests.support.lab import own_cache
 
 NESTLAB = ROOT / ".venv/bin/nestlab"
 
@@ -64,11 +66,13 @@ class Command:
 
 
 @contextmanager
-def command(log: Path, **more: str) -> Iterator[Command]:
+def command(log: Path, *, own_images: bool = False, **more: str) -> Iterator[Command]:
     """A `nestlab` whose state is gone afterwards, but for what it kept of failures: that goes into the folder of `log`.
-    Its own folder is short: sockets below it have 40 bytes."""
+    Its own folder is short: sockets below it have 40 bytes. `own_images` are gone, too."""
     base = Path(tempfile.mkdtemp(prefix="nl-"))
     try:
+        if own_images:
+            more["NESTLAB_CACHE"] = str(own_cache(Places.from_environment(os.environ).cache, base / "cache"))
         yield Command(base, log, more)
     finally:
         kept = base / "state/failures"

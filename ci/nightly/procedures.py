@@ -110,6 +110,7 @@ LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
         {"level": "6", "disks": "sdb,sdc,sdd,sde", "policy": "journal", "journal": "sdg"},
     ),
     ("raid-sr", "dom0", "raid-storage", {"level": "10", "disks": "sdb,sdc,sdd"}),
+    ("raid-sr", "dom0", "raid-storage", {"disks": "sdb,sdc,sdf", "partitions": "true"}),
 )
 
 

@@ -141,7 +141,9 @@ def script(*actions: Action) -> str:
     lines = []
     for action in actions:
         if isinstance(action, Write):
-            lines.append(f"printf %s {shlex.quote(action.content)} >{action.path}; chmod {action.mode:o} {action.path}")
+            lines.append(
+                f"printf %s {shlex.quote(action.content)} >{action.path}; chmod {action.mode or 0o644:o} {action.path}"
+            )
         elif isinstance(action, Hand):
             lines.append(f"{shlex.join(action.take)} | {shlex.join(action.give)}")
         else:

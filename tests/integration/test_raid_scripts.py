@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from builder.errors import LabError
+from builder.procedures import raid_disks
+from builder.procedures.api import Run
 from builder.procedures.raid_restore import MARK, is_backup, read_unmounted
 from builder.procedures.raid_sr import _MARKS
 from builder.procedures.raid_storage import _EMPTY
@@ -50,6 +53,40 @@ def test_what_is_no_backup_is_not_taken_for_one(backup: Path, tmp_path: Path) ->
     assert not is_backup(host, str(tmp_path / "empty"), ",loop")
     with pytest.raises(LabError, match=r"/etc/mdadm\.conf of .*/empty cannot be read: mount: "):
         read_unmounted(host, str(tmp_path / "empty"), "/etc/mdadm.conf", ",loop")
+
+
+# A disk's partitions: lsblk says `part` of each, here with its number.
+_PARTS = r"sgdisk --print $3 2>/dev/null | sed -n 's/^ *\([0-9][0-9]*\)  .*/part\1/p'"
+
+
+@pytest.mark.parametrize("table", get_args(raid_disks.Table))
+def test_partitions_of_one_size_are_made_and_taken_away(
+    table: raid_disks.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged by sgdisk. lsblk and udevadm are made up: they ask udev and the kernel, which know disks and no files."""
+    host = LocalHost()
+    sizes = {"small": 40 << 20, "large": (64 << 20) + 512, "other": 40 << 20}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+        array = "md1" if name == "other" else "md0"
+        made = raid_disks.partition(table, str(tmp_path / name), raid_disks.common([*sizes.values()]), array)
+        assert isinstance(made, Run) and host.run(made.argv).ok
+        said = host.run(["sgdisk", "--info=1", str(tmp_path / name)]).stdout
+        assert f"{raid_disks.TYPE} (Linux RAID)" in said and f"Partition name: 'nestlab-{array}'" in said
+        assert "Partition size: 77824 sectors (38.0 MiB)" in said and "First sector: 2048 " in said
+    assert host.run(["sgdisk", "--new=2:0:0", str(tmp_path / "large")]).ok  # somebody uses the rest
+    (tmp_path / "bin").mkdir()
+    rows = "".join(f"echo ../{tmp_path}/{name} nestlab-{'md1' if name == 'other' else 'md0'}\n" for name in sizes)
+    for name, text in (("udevadm", ":\n"), ("lsblk", f"if [ $2 = TYPE ]; then\n{_PARTS}\nelse\n{rows}fi\n")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    gone = raid_disks.clear(table, "md0")
+    assert isinstance(gone, Run) and host.run(gone.argv).ok
+    left = {name: host.run(["sh", "-c", _MARKS, "sh", str(tmp_path / name)]).stdout.strip() for name in sizes}
+    assert left == {"small": "", "large": "PMBR+gpt", "other": "PMBR+gpt"}
+    parts = {name: host.run(["lsblk", "-nro", "TYPE", str(tmp_path / name)]).stdout.split() for name in sizes}
+    assert parts == {"small": [], "large": ["part2"], "other": ["part1"]}
 
 
 def test_what_lies_on_an_array_is_seen(backup: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from builder.procedures import load_procedure
 from builder.procedures.api import Run
 from builder.procedures.options import parse_options
+from builder.procedures.secure_boot import _HOLDS, GUIDS
 from builder.procedures.secure_boot_certs import FOLDER, _held, judge
 from tests.support.debs import unpacked
 from tests.support.local_host import LocalHost
@@ -70,6 +71,20 @@ def test_files_are_told_apart_by_what_is_in_them(keys: Path) -> None:
         "none.pem": ("absent", "-"),
     }  # fmt: skip
     assert found[str(keys / "one.der")].subject == "CN=one"
+
+
+def test_a_variable_is_compared_with_what_is_behind_the_signature(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """varstore-get is made up, and gives what a file holds: it needs XAPI. sign-efi-sig-list made the .auth file."""
+    tool = tmp_path / "varstore-get"
+    tool.write_text(f'#!/bin/sh\n[ "$2 $3" = "{GUIDS["db"]} db" ] && cat "{keys}/$1"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    auth = str(keys / "both.auth")
+    held = {name: LocalHost().run(["sh", "-c", _HOLDS, "sh", name, GUIDS["db"], "db", auth]).ok
+            for name in ("both.esl", "one.esl", "both.auth", "none")}  # fmt: skip
+    assert held == {"both.esl": True, "one.esl": False, "both.auth": False, "none": False}
 
 
 def test_der_becomes_the_same_certificate_as_pem_and_a_bundle_holds_every_certificate(

@@ -28,7 +28,7 @@ class FakeHost:
     QUESTIONS: tuple[str, ...] = (
         "test ", "xl list", "xl info", "xl dmesg", "xl vcpu-list", "nproc", "dmesg", "cat ", "sh -c", "ls ", "readlink",
         "uname", "ps ", "ip -4 -o address", "xenstore-read", "systemctl -q is-", "grub-editenv - list",
-        "grub2-editenv - list", "dpkg-query",
+        "grub2-editenv - list", "dpkg-query", "stat ",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,8 @@ class FakeHost:
             return (said, "") if isinstance(said, int) else (0, said)
         if argv[0] == "test" and argv[1] in ("-e", "-f", "-d"):
             return int(argv[2] not in self.files), ""
+        if argv[0] == "stat" and argv[-1] in self.files:
+            return 0, f"{self.modes.get(argv[-1], 0o644):o}\n"
         if argv[0] == "rm":
             self.files.pop(argv[-1], None)
             return 0, ""

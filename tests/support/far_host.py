@@ -94,7 +94,7 @@ class FarHost:
         self._pid = pid
 
     def argv(self, *command: str | Path) -> list[str]:
-        return ["nsenter", "-t", str(self._pid), "-n", "-m", "-p", "--wd=.", "--", *map(str, command)]
+        return ["nsenter", "-t", str(self._pid), "-n", "-m", "-p", "-r", "--wd=.", "--", *map(str, command)]
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.argv(*command), check=check, capture_output=True, text=True, timeout=60)

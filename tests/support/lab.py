@@ -83,14 +83,19 @@ class Bench:
 
 
 def private_cache(here: Bench) -> None:
-    """Images made in this test are of no use to the user. What nestlab learned of this machine is taken over."""
-    user, own = here.places.cache, here.scratch / "cache"
+    """Images made in this test are of no use to the user."""
+    own = own_cache(here.places.cache, here.scratch / "cache")
+    here.places = Places(here.places.state, own, here.places.runtime)
+    here.env["NESTLAB_CACHE"] = str(own)
+
+
+def own_cache(user: Path, own: Path) -> Path:
+    """A new cache that knows what nestlab learned of this machine, and nothing else."""
     own.mkdir()
     for name in ("accelerator.json", "qemu-caps"):
         if (user / name).exists():
             (own / name).symlink_to(user / name)
-    here.places = Places(here.places.state, own, here.places.runtime)
-    here.env["NESTLAB_CACHE"] = str(own)
+    return own
 
 
 @contextmanager

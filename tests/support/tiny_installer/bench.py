@@ -14,7 +14,7 @@ from pathlib import Path
 from builder.events import Event, read_events
 from builder.lifecycle.state import read_owner
 from builder.paths import Places
-from tests.support.lab import ROOT, Bench, bench
+from tests.support.lab import ROOT, Bench, bench, own_cache
 from tests.support.tiny_installer.medium import tiny_medium
 
 
@@ -23,14 +23,10 @@ class InstallBench(Bench):
 
     def __init__(self, here: Bench) -> None:
         self.scratch = here.scratch
-        user = Places.from_environment(os.environ)
-        self.places = Places(here.places.state, here.scratch / "cache", here.places.runtime)
+        cache = own_cache(Places.from_environment(os.environ).cache, here.scratch / "cache")
+        self.places = Places(here.places.state, cache, here.places.runtime)
         self.env = {**here.env, "NESTLAB_CACHE": str(self.places.cache), "PYTHONPATH": str(ROOT)}
         self.medium = tiny_medium()
-        self.places.cache.mkdir()
-        for name in ("accelerator.json", "qemu-caps"):  # what nestlab learned of this host
-            if (user.cache / name).exists():
-                (self.places.cache / name).symlink_to(user.cache / name)
 
     def argv(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "tests.support.tiny_installer.command", *map(str, arguments)]

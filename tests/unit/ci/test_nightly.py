@@ -176,6 +176,20 @@ def test_what_a_command_kept_of_a_failure_outlives_its_state(tmp_path: Path) -> 
     assert (tmp_path / "failures/lab/console.log").read_text() == "second"
 
 
+def test_images_of_its_own_are_gone_with_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learned of this machine is taken over."""
+    monkeypatch.setenv("NESTLAB_CACHE", str(tmp_path / "user"))
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user/accelerator.json").write_text("{}")
+    with command(tmp_path / "output.log", own_images=True, NESTLAB_X="y") as nestlab:
+        cache = Path(nestlab.environment["NESTLAB_CACHE"])
+        assert [path.name for path in cache.iterdir()] == ["accelerator.json"]
+        assert nestlab.environment["NESTLAB_X"] == "y"
+    assert not cache.exists() and (tmp_path / "user/accelerator.json").exists()
+    with command(tmp_path / "output.log") as nestlab:
+        assert "NESTLAB_CACHE" not in nestlab.environment
+
+
 def test_an_installation_that_failed_is_not_checked(tmp_path: Path) -> None:
     desk = Desk("install-lvm", tmp_path, tmp_path / "output.log", {"install": {"ok": False}})
     figures = debian_installer.checked("install-lvm", desk)

@@ -207,11 +207,13 @@ class Plain(FakeHost):
 def test_a_configuration_nests_until_undone(line: str) -> None:
     host = Plain(line=line)
     before = host.files["/etc/xen/web.cfg"]
+    host.modes["/etc/xen/web.cfg"] = 0o600  # it may hold a password for the guest's screen
     assert do(host, "nested-virt", guest="web").result == "applied"
     assert host.files["/etc/xen/web.cfg"].decode().count("nestedhvm") == 1
+    assert host.modes["/etc/xen/web.cfg"] == 0o600
     assert do(host, "nested-virt", guest="web").result == "unchanged"
     assert undo(host, "nested-virt").result == "undone"
-    assert host.files["/etc/xen/web.cfg"] == before
+    assert (host.files["/etc/xen/web.cfg"], host.modes["/etc/xen/web.cfg"]) == (before, 0o600)
 
 
 def test_guests_and_hosts_that_cannot_nest() -> None:

@@ -12,7 +12,8 @@ from builder.procedures import load_procedure
 from builder.procedures.api import steps
 from builder.procedures.options import parse_options
 from builder.procedures.raid import carriers, examined, members, mismatches, with_array, without_array
-from builder.procedures.raid_storage import Disk, RaidState
+from builder.procedures.raid_disks import Disk
+from builder.procedures.raid_storage import RaidState
 from tests.support.fake_host import FakeHost
 
 PROCEDURE = load_procedure("raid-storage")
@@ -112,13 +113,48 @@ def test_the_number_of_disks_is_advised_on(options: dict[str, str], words: str) 
 
 
 def test_disks_of_several_sizes_are_advised_on() -> None:
-    assert "partitions of one size" in XL.advice(state(disks=(*disks(""), *disks("", "", size=1))), asked())[0]
+    assert "partitions=true keeps the rest" in XL.advice(state(disks=(*disks(""), *disks("", "", size=1))), asked())[0]
+
+
+@pytest.mark.parametrize(
+    ("way", "made"),
+    [
+        (XL, "sh -c 'printf '\"'\"'label: gpt"),
+        (XE, "sgdisk --new=1:0:+1021M --typecode=1:fd00 --change-name=1:nestlab-md0 /dev/sdb"),
+    ],
+    ids=["xl", "xe"],
+)
+def test_partitions_are_as_large_as_the_smallest_disk_allows(way: Any, made: str) -> None:
+    three = (*disks("", size=1 << 30), *disks("", "", size=(1 << 30) - 1)[1:], *disks("", "", "", size=1 << 40)[2:])
+    before = way.sample.model_copy(update={"disks": three})
+    wanted = asked(partitions="true", disks="sdb,nvme0n1,/dev/disk/by-id/wwn-0x5")
+    done = steps(way.actions(before, wanted))
+    assert done[0].startswith(made) and done[3] == "udevadm settle --timeout=30"
+    assert all(f"1021{'M' if way is XE else ' '}" in line for line in done[:3])
+    assert done[4].endswith("--raid-devices=3 /dev/sdb1 /dev/nvme0n1p1 /dev/disk/by-id/wwn-0x5-part1")
+    parts = ("/dev/sdc1", "/dev/sdd1", "/dev/nvme0n1p1")
+    now = before.model_copy(update={"array": UUID, "members": parts, "parts": ("nvme0n1", "sdc", "sdd")})
+    undone = steps(way.undo(now, before, wanted))
+    assert undone[2] == f"mdadm --zero-superblock {' '.join(parts)}" and undone[3].endswith(
+        f"' sh {way.table} nestlab-md0"
+    )
+    half = before.model_copy(update={"parts": ("sdb",)})  # the second disk would not take it
+    assert [line.rpartition(" ")[2] for line in steps(way.undo(half, before, wanted))] == ["nestlab-md0"]
+
+
+def test_only_whole_disks_are_divided() -> None:
+    some = tuple(disk.model_copy(update={"kind": "part"}) if disk.path == "/dev/sdc" else disk
+                 for disk in disks("", "", ""))  # fmt: skip
+    assert [r.message for r in XL.refusals(state(disks=some), asked(partitions="true"))] == [
+        "/dev/sdc is no disk, it is a part"
+    ]
+    assert XL.refusals(state(disks=some), asked()) == ()
 
 
 def test_an_array_that_is_there_is_only_made_lasting() -> None:
     done = steps(XL.actions(state(array=OTHER, level="raid5", config="AUTO +all\n"), asked()))
     config = f"AUTO +all\n    ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
-    assert done == [f"write /etc/mdadm/mdadm.conf, mode 0644:\n    {config}", "update-initramfs -u"]
+    assert done == [f"write /etc/mdadm/mdadm.conf:\n    {config}", "update-initramfs -u"]
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER}"
     assert XL.actions(state(array=OTHER, level="raid5", line=line, config=line), asked()) == ()
     assert "metadata=1.0 UUID" in steps(XL.actions(state(array=OTHER, level="raid5", version="1.0"), asked()))[0]
@@ -150,7 +186,7 @@ def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
     done = steps(way.undo(now, before, asked()))
     assert done[0].startswith("sh -c 'found=$(wipefs -n -p ") and done[0].endswith(" sh /dev/md0")
     assert done[1:3] == ["mdadm --stop /dev/md0", "mdadm --zero-superblock /dev/sdc /dev/sdd /dev/sdh"]
-    assert done[3].endswith("mode 0644:\n    MAILADDR root")
+    assert done[3].endswith("mdadm.conf:\n    MAILADDR root")
     assert ("rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" in done) == (way is XE)
     assert way.undo(before, before, asked()) == ()
 
@@ -232,7 +268,7 @@ def test_dracuts_settings_are_brought_back_when_mdadms_were_right_already() -> N
     line = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
     before = XE.sample.model_copy(update={"array": UUID, "line": line, "config": line, "level": "raid5"})
     done = XE.actions(before, asked())
-    assert steps(done)[0].partition(",")[0] == "write /etc/dracut.conf.d/dracut_mdraid.conf"
+    assert steps(done)[0].partition(":")[0] == "write /etc/dracut.conf.d/dracut_mdraid.conf"
     undone = XE.undo(before.model_copy(update={"dracut": done[0].content}), before, asked())
     assert steps(undone)[0] == "rm -f -- /etc/dracut.conf.d/dracut_mdraid.conf" and len(undone) == 2
 

@@ -204,6 +204,7 @@ class Guest(FakeHost):
             + "8be4df61-93ca-11d2-aa0d-00e098032b8c BootOrder\n",
             "varstore-": self._varstore,
             "sh -c 'command -v varstore-ls'": "",
+            "sh -c 'skip=": lambda argv: int(self.variables.get(argv[6]) != argv[7]),
             "sh -c": lambda argv: "".join(f"{path}\t{KINDS.get(path, 'absent')}\t-\t\n" for path in argv[4:]),
         }, dialect="xe")  # fmt: skip
 
@@ -232,12 +233,20 @@ def test_a_guest_is_switched_and_its_variables_are_set_or_gone(options: dict[str
     done = do(host, "secure-boot", guest="web", **options)
     assert done.result == "applied" and (host.secure or "false") == options.get("enable", "true")
     assert len(done.evidence) == 1 + newer + ("variable" in options or "clear" in options)
-    if "file" not in options:  # a variable is not read back: setting it again is setting it
-        assert do(host, "secure-boot", guest="web", **options).result == "unchanged"
+    assert do(host, "secure-boot", guest="web", **options).result == "unchanged"
     assert undo(host, "secure-boot").result == "undone"
     assert host.secure == ""
     if options.get("file"):
         assert options["variable"] not in host.variables
+
+
+def test_a_variable_that_was_right_before_stays_when_the_switch_is_undone() -> None:
+    host = Guest()
+    host.variables["db"] = "/root/db.auth"
+    done = do(host, "secure-boot", guest="web", variable="db", file="/root/db.auth")
+    assert done.actions == (f"xe vm-param-set uuid={VM} platform:secureboot=true",)
+    assert undo(host, "secure-boot").result == "undone"
+    assert host.variables["db"] == "/root/db.auth"
 
 
 @pytest.mark.parametrize(("host", "options", "codes"), [
