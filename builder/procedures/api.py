@@ -250,10 +250,11 @@ class Way(ABC, Generic[OptionsT, StateT]):
 @dataclass(frozen=True, slots=True)
 class Card:
     """An interface of a drill's guest, on this bridge, or on xl's own. `address`, with its prefix, is what the guest
-    answers by; without, it has no driver for it."""
+    answers by, `vlans` its addresses by tag, between which it routes; without any, it has no driver for it."""
 
     bridge: str = ""
     address: str = ""
+    vlans: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

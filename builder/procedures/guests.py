@@ -82,24 +82,51 @@ until /bin/busybox ip link set dev eth0 up; do /bin/busybox sleep 1; done
 /bin/busybox ip address add @ADDRESS@ dev eth0
 while :; do /bin/busybox seq 100000 >/work; /bin/busybox sleep 1; done
 """
+# A router between VLANs that come to it tagged on one card: packets of 1,500 bytes, and the tag around them.
+_ROUTER = """\
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+for module in /xen-netfront.ko /[0-9]*.ko; do /bin/busybox insmod "$module"; done
+until /bin/busybox ip link set dev eth0 mtu 1504 up; do /bin/busybox sleep 1; done
+@VLANS@echo 1 >/proc/sys/net/ipv4/ip_forward
+while :; do /bin/busybox sleep 3600; done
+"""
+_VLAN = """\
+/bin/busybox vconfig add eth0 {tag}
+/bin/busybox ip link set dev eth0.{tag} mtu 1500 up
+/bin/busybox ip address add {address} dev eth0.{tag}
+"""
 _POWEROFF = """\
 #!/bin/busybox sh
 exec /bin/busybox poweroff -f
 """
+# Folder, then modules beside the card's driver; they are numbered in the order that they need each other in.
 _MAKE_INITRD = """\
 set -e
-cd "$1/root"
+unpack() {
+  case "$1" in
+  *.xz) busybox unxz -c "$1" >"$2" ;;
+  *.zst) zstd -d -q -c "$1" >"$2" ;;
+  ?*) cp "$1" "$2" ;;
+  esac
+}
+folder=$1
+shift
+cd "$folder/root"
 mkdir -p bin sbin proc dev
 cp /bin/busybox bin/
 chmod 755 init sbin/poweroff
 [ -e dev/console ] || mknod dev/console c 5 1
 module=$(find "/lib/modules/$(uname -r)/" -name 'xen-netfront.ko*' | head -n 1)
-case "$module" in
-*.xz) busybox unxz -c "$module" >xen-netfront.ko ;;
-*.zst) zstd -d -q -c "$module" >xen-netfront.ko ;;
-?*) cp "$module" xen-netfront.ko ;;
-esac
-find . | busybox cpio -o -H newc >"$1/initrd"
+unpack "$module" xen-netfront.ko
+number=10
+for name in "$@"; do
+  for module in $(modprobe --show-depends "$name" | sed -n 's/^insmod \\([^ ]*\\).*/\\1/p'); do
+    unpack "$module" "$number-${name}.ko"
+    number=$((number + 1))
+  done
+done
+find . | busybox cpio -o -H newc >"$folder/initrd"
 """
 
 
@@ -118,16 +145,23 @@ def drill_config(kernel: str, card: Card | None = None) -> str:
     )
 
 
+def drill_init(card: Card | None) -> str:
+    """The guest's first and only program."""
+    if card and card.vlans:
+        vlans = "".join(_VLAN.format(tag=tag, address=address) for tag, address in card.vlans.items())
+        return _ROUTER.replace("@VLANS@", vlans)
+    return _BUSY.replace("@ADDRESS@", card.address) if card and card.address else _INIT
+
+
 @contextlib.contextmanager
 def drill_guest(host: Host, card: Card | None = None) -> Iterator[None]:
     """A guest that runs while a drill goes on, with its configuration in /etc/xen; one with an address answers first.
     Raises LabError."""
     config = f"/etc/xen/{DRILL_GUEST}.cfg"
-    init = _BUSY.replace("@ADDRESS@", card.address) if card and card.address else _INIT
     ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
-    host.write(f"{_DRILL_FOLDER}/root/init", init.encode(), mode=0o755)
+    host.write(f"{_DRILL_FOLDER}/root/init", drill_init(card).encode(), mode=0o755)
     host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
-    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER)
+    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER, *(["8021q"] if card and card.vlans else []))
     host.write(config, drill_config(ask(host, "uname", "-r").strip(), card).encode())
     try:
         ask(host, "xl", "create", "-q", config, timeout=600)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from builder.procedures.api import Card
-from builder.procedures.guests import _BUSY, _MAKE_INITRD, drill_config
+from builder.procedures.guests import _BUSY, _MAKE_INITRD, drill_config, drill_init
 from tests.support.debs import kernel_package, unpacked
 from tests.support.xl import read_xl
 
@@ -31,6 +32,37 @@ def test_the_initrd_has_the_driver_of_its_kernel(tmp_path: Path, release: str) -
     module = (tmp_path / "root/xen-netfront.ko").read_bytes()
     assert module[:4] == b"\x7fELF" and f"vermagic={modules.name} ".encode() in module
     assert b"\0depends=\0" in module, "a driver that it needs is not there"
+
+
+@pytest.mark.parametrize("release", ["12", "13"])
+def test_a_router_has_what_tags_need_in_the_order_that_it_is_loaded_in(
+    tmp_path: Path, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """modprobe is the real one; it is told where this kernel's modules are."""
+    tree = unpacked(release, [kernel_package(release)])
+    modules = next(path for path in tree.rglob("lib/modules/*") if (path / "kernel").is_dir())
+    base = tmp_path / "base"
+    (base / "lib/modules").mkdir(parents=True)
+    shutil.copytree(modules / "kernel/net", base / "lib/modules" / modules.name / "kernel/net")
+    subprocess.run(["depmod", "-b", base, modules.name], check=True, capture_output=True)
+    real = shutil.which("modprobe", path="/usr/sbin:/sbin")
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin/modprobe"
+    tool.write_text(f'#!/bin/sh\nexec {real} -d {base} -S {modules.name} "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    (tmp_path / "root/sbin").mkdir(parents=True)
+    for name in ("init", "sbin/poweroff"):
+        (tmp_path / "root" / name).write_text(drill_init(Card("xenbr1", vlans={10: "10.30.10.1/24"})))
+    script = _MAKE_INITRD.replace("/lib/modules/$(uname -r)", str(modules))
+    subprocess.run(["sh", "-c", script, "sh", str(tmp_path), "8021q"], check=True, capture_output=True)
+    loaded: set[bytes] = set()
+    for path in sorted((tmp_path / "root").glob("[0-9]*.ko")):
+        text = path.read_bytes()
+        title, needs = (text.split(b"\0" + key + b"=")[1].split(b"\0")[0] for key in (b"name", b"depends"))
+        assert text[:4] == b"\x7fELF" and set(filter(None, needs.split(b","))) <= loaded, path
+        loaded.add(title)
+    assert loaded == {b"llc", b"mrp", b"stp", b"garp", b"8021q"}
 
 
 @pytest.mark.parametrize("card", [None, Card(), Card("xenbr1", "10.10.0.77/24")])
