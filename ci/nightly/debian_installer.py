@@ -30,8 +30,12 @@ _PORT = 2299
 _DISKS = {
     "install-lvm": "    disks: [{size: 8GiB}]\n",
     "install-raid10": "    disks: [{name: disk0, size: 5GiB}, {name: disk1, size: 5GiB}, {name: disk2, size: 5GiB}, "
-    "{name: disk3, size: 5GiB}]\n    raid: [{name: system, level: 10, disks: [disk0, disk1, disk2, disk3]}]\n",
+    "{name: disk3, size: 5GiB}]\n    raid: [{name: system, level: 10, disks: [disk0, disk1, disk2, disk3]}]\n"
+    "    kernel: {arguments: [rootdelay=90]}\n",
 }
+"""Debian's initrd starts an array that lacks a disk when two thirds of that delay are over, and waits for / to its end:
+of the 30 seconds that it has by itself, an emulated machine may need more than the last ten to get from one to the
+other."""
 
 
 def lab_text(name: str, vendor: Path) -> str:
