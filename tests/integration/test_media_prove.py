@@ -241,8 +241,8 @@ def test_a_killed_proof_takes_its_machine_along_and_reap_the_rest(here: Bench, m
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("missing.iso",), 1, "cannot read missing.iso"),
-        ((os.devnull,), 1, "is not a file"),
+        (("missing.iso",), 2, "cannot read missing.iso"),
+        ((os.devnull,), 2, "is not a file"),
         ((sys.executable,), 1, "is not an ISO 9660 image"),
         (("{iso}", "--source", sys.executable), 1, "is not an ISO 9660 image"),
         (("{iso}", "--expect-text", "("), 2, "is no regular expression"),
