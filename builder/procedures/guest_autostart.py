@@ -166,7 +166,8 @@ class _Xe(Way[Asked, _XeState]):
 PROCEDURE = Procedure(
     name="guest-autostart",
     title="A guest that starts with its host",
-    summary="The guest is started whenever its host starts, and now if it does not run (plain Xen).",
+    summary="The guest is started whenever its host starts, and now if it does not run (plain Xen). Undone, one that "
+    "runs goes on running.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=(
