@@ -55,6 +55,30 @@ _NO_FORWARD = """\
 grep -qs '^ *net.ipv4.ip_forward *= *1' /etc/sysctl.conf /etc/sysctl.d/*.conf || sysctl -q -w net.ipv4.ip_forward=0
 """
 _FORWARDS = "cat /proc/sys/net/ipv4/ip_forward; nft list table ip {table} 2>/dev/null"
+# $1 bridge, $2 its address, then addresses with their prefix: one that nobody has is a made-up guest's. It asks a
+# network behind the host, made up as well, which knows the host alone and can answer only what comes from its address.
+_TRY_NAT = """\
+bridge=$1 gateway=$2
+shift 2
+if command -v busybox >/dev/null; then ask='busybox ping'; else ask=ping; fi
+for guest in "$@"; do $ask -c 1 -W 1 "${guest%/*}" >/dev/null 2>&1 || break; done
+trap 'ip netns delete nestlab-guest; ip netns delete nestlab-outside' EXIT
+ip netns add nestlab-guest && ip netns add nestlab-outside || exit 1
+ip link add name nestlab-nat0 type veth peer name eth0 netns nestlab-guest || exit 1
+ip link set dev nestlab-nat0 master "$bridge" up
+ip -n nestlab-guest address add "$guest" dev eth0
+ip -n nestlab-guest link set dev eth0 up
+ip -n nestlab-guest route add default via "$gateway"
+ip link add name nestlab-nat1 type veth peer name eth0 netns nestlab-outside || exit 1
+ip address add 192.0.2.253/30 dev nestlab-nat1
+ip link set dev nestlab-nat1 up
+ip -n nestlab-outside address add 192.0.2.254/30 dev eth0
+ip -n nestlab-outside link set dev eth0 up
+for i in 1 2 3 4 5; do
+  ip netns exec nestlab-guest $ask -c 1 -W 2 192.0.2.254 >/dev/null && echo answered && exit
+done
+echo silence
+"""
 
 
 def _with_prefix(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -202,7 +226,18 @@ class _Xl(Way[Asked, BridgeState]):
             shown = ask(host, "sh", "-c", _FORWARDS.format(table=_table(asked.name)))
             found.append(same("the host forwards packets", "1", shown.partition("\n")[0]))
             found.append(same("the kernel's own list of rules has the translation", True, "masquerade" in shown))
+            found.append(same("what a made-up guest hears from a network that knows the host alone", "answered",
+                              try_nat(host, asked.name, asked.address[0])))  # fmt: skip
         return tuple(found)
+
+
+def try_nat(host: Host, bridge: str, address: str) -> str:
+    """`answered` where a guest on the bridge reaches other networks by the host's address, `silence` where not."""
+    own = ipaddress.ip_interface(address)
+    last = [str(own.network[-number]) for number in (2, 3, 4) if number < own.network.num_addresses]
+    guests = [f"{each}/{own.network.prefixlen}" for each in last if each != str(own.ip)]
+    done = host.run(["sh", "-c", _TRY_NAT, "sh", bridge, str(own.ip), *guests], timeout=1200)
+    return done.stdout.strip() or done.stderr.strip() or "nothing"
 
 
 def _no_guests(name: str) -> Action:

@@ -42,6 +42,8 @@ class Cards(FakeHost):
     def _shell(self, argv: Sequence[str]) -> str | int:
         if "/brif" in argv[2] and "vif|tap" in argv[2]:
             return 1 if self.guests else ""
+        if "ip netns" in argv[2]:
+            return "answered\n" if self.nft_rules and self.forwards == "1" else "silence\n"
         if argv[2] == _NO_FORWARD:
             self.forwards = "0"
             return ""
