@@ -27,6 +27,7 @@ set -eu
 ip link set lo up
 mount -t sysfs sysfs /sys
 for folder in /run /etc/ssh /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+  mkdir -p "$folder"  # Debian 12 makes the last ones only when a daemon first starts
   mount -t tmpfs -o mode=755 far "$folder"
 done
 mkdir -p -m 755 /run/sshd /run/far /run/lock /run/far/home /run/far/dev
