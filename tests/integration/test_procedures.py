@@ -104,7 +104,7 @@ def test_the_xen_before_its_upgrade_is_an_entry_as_it_was_and_may_be_the_default
         path = tree / file.path.lstrip("/")
         path.parent.mkdir(exist_ok=True)
         path.write_text(file.content)
-        path.chmod(file.mode)
+        path.chmod(file.mode or 0o644)  # without one: a new file's
     guarded = grub_mkconfig(tree).config
     assert grub_complains(guarded) == ""
     kept = entry_of(guarded, default_of(guarded))
