@@ -130,9 +130,11 @@ def _libvirt() -> str:
 
 
 def commit() -> str:
-    """The commit that runs, with `+changes` when files differ from it."""
+    """The commit that runs, with `+changes` when files differ from it: others than the proofs of parts that ran
+    before in the same clone."""
     head = run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT).stdout.strip()
-    changed = run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT).stdout.strip()
+    others = ("--", ".", ":(exclude)ci/proofs")
+    changed = run(["git", "status", "--porcelain", "--untracked-files=no", *others], cwd=ROOT).stdout.strip()
     return f"{head}+changes" if changed else head
 
 

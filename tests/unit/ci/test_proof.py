@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,24 @@ def test_a_claim_is_stale_once_its_inputs_change(monkeypatch: pytest.MonkeyPatch
 def test_the_digest_depends_on_what_is_asked_for() -> None:
     digests = {inputs_digest("builder/model"), inputs_digest("builder/render"), inputs_digest("no/such/folder")}
     assert len(digests) == 3
+
+
+def test_a_proof_is_of_the_commit_that_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs that were written before it change nothing of what runs; any other file does."""
+    monkeypatch.setattr(proof, "ROOT", tmp_path)
+    (tmp_path / "ci/proofs").mkdir(parents=True)
+    earlier, source = tmp_path / "ci/proofs/boots.json", tmp_path / "ci/proof.py"
+    earlier.write_text("old")
+    source.write_text("old")
+    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.com", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    head = proof.commit()
+    assert len(head) == 12
+    earlier.write_text("new")
+    assert proof.commit() == head
+    source.write_text("new")
+    assert proof.commit() == f"{head}+changes"
 
 
 def test_a_proof_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
