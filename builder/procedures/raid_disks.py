@@ -48,7 +48,7 @@ def _disk(line: str) -> Disk:
     path, size, sector, kind, *holds = line.split(maxsplit=4)
     if size == "-":
         return Disk(path=path, size=0, sector=0, holds="absent")
-    return Disk(path=path, size=int(size), sector=int(sector), kind=kind, holds=" ".join(holds))
+    return Disk(path=path, size=int(size), sector=int(sector), kind=kind, holds=" ".join(holds).strip())
 
 
 Table = Literal["sfdisk", "sgdisk"]

@@ -12,7 +12,7 @@ from builder.procedures import load_procedure
 from builder.procedures.api import steps
 from builder.procedures.options import parse_options
 from builder.procedures.raid import carriers, examined, members, mismatches, with_array, without_array
-from builder.procedures.raid_disks import Disk
+from builder.procedures.raid_disks import Disk, look_at
 from builder.procedures.raid_storage import RaidState
 from tests.support.fake_host import FakeHost
 
@@ -140,6 +140,15 @@ def test_partitions_are_as_large_as_the_smallest_disk_allows(way: Any, made: str
     )
     half = before.model_copy(update={"parts": ("sdb",)})  # the second disk would not take it
     assert [line.rpartition(" ")[2] for line in steps(way.undo(half, before, wanted))] == ["nestlab-md0"]
+
+
+def test_disks_are_told_apart_by_what_they_hold() -> None:
+    said = "/dev/sdb 512 512 disk \n/dev/sdc 512 512 disk ext2 \n/dev/sdd1 512 512 part mounted:LVM2_member lvm\n"
+    found = look_at(FakeHost({"sh -c": f"{said}/dev/sdz - - - absent\n"}), ["any"])
+    assert [(disk.path, disk.kind, disk.holds) for disk in found] == [
+        ("/dev/sdb", "disk", ""), ("/dev/sdc", "disk", "ext2"), ("/dev/sdd1", "part", "mounted:LVM2_member lvm"),
+        ("/dev/sdz", "disk", "absent"),
+    ]  # fmt: skip
 
 
 def test_only_whole_disks_are_divided() -> None:
