@@ -64,7 +64,7 @@ def test_another_policy_while_it_is_written_to(lab: Lab) -> None:
     assert "nothing was changed" in lab.does("run", "dom0", "raid-policy", "policy=ppl")
     assert "undone" in lab.does("undo", "dom0", "raid-policy", "array=md0")
     assert "Consistency Policy : bitmap" in sh(host, "mdadm --detail /dev/md0")
-    sh(host, "mkfs.ext4 -q /dev/md0")
+    sh(host, "mkfs.ext4 -q -F /dev/md0")
     status, said = lab.procedure("undo", "dom0", "raid-storage", "array=md0")
     assert status == 1 and "/dev/md0 holds: " in said and "nothing was done before it" in said
     sh(host, "wipefs -q -a /dev/md0")
