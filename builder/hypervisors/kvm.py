@@ -75,6 +75,9 @@ def domain_xml(node: Node, wiring: Wiring) -> str:
     features = ET.SubElement(domain, "features")
     for name in ("acpi", "apic"):
         ET.SubElement(features, name)
+    if wiring.accelerator == "tcg":
+        tcg = ET.SubElement(features, "tcg")
+        ET.SubElement(tcg, "tb-cache", unit="MiB").text = "128"
     _cpu(domain, node, kvm=kvm)
     ET.SubElement(domain, "clock", offset="utc")
     _text(domain, "on_poweroff", "destroy")
