@@ -48,7 +48,8 @@ def pull(ctx: click.Context, app: App, node: str, name: str) -> None:
 @pass_app
 @click.pass_context
 def insert(ctx: click.Context, app: App, node: str, name: str) -> None:
-    """Plug the same DISK into NODE again, in its old place.
+    """Plug the same DISK into NODE again, in its old place. The firmware tries to start from it last, until the next
+    power-on.
 
     Controllers such as LSI's tell nobody; Linux looks for it when told:
     nestlab exec LAB NODE -- sh -c 'for host in /sys/class/scsi_host/*; do echo - - - >$host/scan; done'

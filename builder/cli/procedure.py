@@ -147,7 +147,7 @@ def drill(
     record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
               "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
     for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
-        _write_record(path, record)
+        write_record(path, record)
     show(record, how, lambda: drill_table(found))
     if not found:
         raise LabError("nothing was tried: no host of this lab takes these procedures", hint="nestlab procedure ls")
@@ -235,7 +235,8 @@ def outcome_text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _write_record(path: Path, record: Any) -> None:
+def write_record(path: Path, record: Any) -> None:
+    """As JSON. Raises LabError."""
     from builder.paths import write_atomic
 
     try:

@@ -67,6 +67,10 @@ VERBS: tuple[Verb, ...] = (
         Verb("drill", "LAB [NAME]... [KEY=VALUE]...", "Run, restart, undo: try procedures on hosts of a lab.", INSIDE,
              "builder.cli.procedure:drill"),
     )),
+    Verb("drill", "raid", "Have hosts lose what they can do without.", INSIDE, children=(
+        Verb("raid", "LAB NODE", "Pull each disk of a host's arrays in turn; start without it; build it up.", INSIDE,
+             "builder.cli.raid_drill:raid"),
+    )),
     Verb("media", "inspect|build|prove|undo|serve|write|volume|pxe", "Installation media that install by themselves.",
          MEDIA, children=(
         Verb("inspect", "ISO", "Say what is on an installation medium.", MEDIA, "builder.cli.media_inspect:inspect"),

@@ -25,6 +25,16 @@ def plugged_disks(domain: Domain) -> dict[str, str]:
     return found
 
 
+def boot_turns(domain: Domain) -> dict[str, int]:
+    """In which turn the firmware tries each disk that is plugged in, from 1, by its file. Raises DomainError."""
+    orders = {}
+    for disk in domain.xml().iterfind("devices/disk[@device='disk']"):
+        source, boot = disk.find("source"), disk.find("boot")
+        if source is not None and boot is not None:
+            orders[source.get("file", "")] = int(boot.get("order", "0"))
+    return {path: turn for turn, path in enumerate(sorted(orders, key=orders.__getitem__), 1)}
+
+
 def pull_disk(domain: Domain, path: str) -> bool:
     """Unplug the disk whose file is `path`, without the guest's leave; False when it is not plugged in.
 
@@ -48,10 +58,15 @@ def pull_disk(domain: Domain, path: str) -> bool:
 def insert_disk(domain: Domain, element: ET.Element, path: str) -> bool:
     """Plug the disk in as this element of a domain's definition describes it; False when it is plugged in already.
 
+    The firmware tries it last from now on: it is a new one to it, as on real machines.
+
     Raises DomainError: its bus cannot, or its place is taken.
     """
     if path in plugged_disks(domain):
         return False
+    last = max((int(boot.get("order", "0")) for boot in domain.xml().iterfind("devices/*/boot")), default=0)
+    for boot in element.iterfind("boot"):
+        boot.set("order", str(last + 1))
     libvirt = import_libvirt()
     text = ET.tostring(element, encoding="unicode")
     domain.change("a disk cannot be plugged in", lambda it: it.attachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_LIVE))

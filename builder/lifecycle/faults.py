@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from builder.drivers.devices import insert_disk, links, plugged_disks, pull_disk, set_link
+from builder.drivers.devices import boot_turns, insert_disk, links, plugged_disks, pull_disk, set_link
 from builder.drivers.switch import PortState
 from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
@@ -134,12 +134,13 @@ class Faults:
         for node in self._need_lab().nodes:
             running = self._boots.powered(node.name) if self._boots.is_running(node.name) else None
             plugged = plugged_disks(running.domain) if running else {}
+            turns = boot_turns(running.domain) if running else {}
             order = self._boots.disk_order(node)
             for disk in node.disks:
                 path = self._boots.disk_path(node.name, disk.name)
                 status = DiskStatus(
                     node=node.name, name=disk.name, bus=disk.bus, size=disk.size, running=running is not None,
-                    plugged=path in plugged, place=order.index(disk.name) + 1,
+                    plugged=path in plugged, place=order.index(disk.name) + 1, turn=turns.get(path, 0),
                 )  # fmt: skip
                 found.append(status.model_dump(mode="json"))
         return found

@@ -40,8 +40,8 @@ class LabWorld:
         return bool(self._ask("pull-disk", node=node, disk=disk))
 
     def insert_disk(self, node: str, disk: str) -> bool:
-        """Plug the same disk in again, in its old place. A SCSI host of Linux has to be told to look:
-        `echo - - - >/sys/class/scsi_host/host0/scan`."""
+        """Plug the same disk in again, in its old place; the firmware tries it last. A SCSI host of Linux has to be
+        told to look: `echo - - - >/sys/class/scsi_host/host0/scan`."""
         return bool(self._ask("insert-disk", node=node, disk=disk))
 
     def order_disks(self, node: str, disks: Sequence[str]) -> bool:

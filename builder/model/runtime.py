@@ -133,7 +133,8 @@ class PortStatus(Value):
 
 class DiskStatus(Value):
     """A disk of a node, `size` in bytes. `place` is the one that it has from the node's next power-on, counted from
-    1."""
+    1. `turn` is when the firmware tries to start from it, counted from 1 as well; 0 for a disk that is out, and while
+    the node does not run."""
 
     node: str
     name: str
@@ -142,3 +143,4 @@ class DiskStatus(Value):
     running: bool
     plugged: bool
     place: int
+    turn: int = 0

@@ -116,20 +116,22 @@ def _go(
         _expect("nothing", engine.undo(node, procedure, subject))
         return evidence
 
-    verdicts["applied"] = _step(steps, "run", apply)
+    verdicts["applied"] = attempt(steps, "run", apply)
     if verdicts["applied"] == "yes":
-        verdicts["repeated"] = _step(steps, "run again", again)
-        verdicts["survives"] = _step(steps, "restart", restart) if way.lasting else "not documented to"
-    verdicts["undone"] = _step(steps, "undo", undo)
+        verdicts["repeated"] = attempt(steps, "run again", again)
+        verdicts["survives"] = attempt(steps, "restart", restart) if way.lasting else "not documented to"
+    verdicts["undone"] = attempt(steps, "undo", undo)
     return verdicts
 
 
-def _step(steps: list[Step], name: str, act: Callable[[], tuple[Evidence, ...]]) -> Verdict:
+def attempt(steps: list[Step], name: str, act: Callable[[], tuple[Evidence, ...]]) -> Verdict:
+    """Do it, and put down in `steps` what was seen. What goes wrong, or is not seen as it should be, too."""
     started = time.monotonic()
     evidence: tuple[Evidence, ...] = ()
     error = ""
     try:
         evidence = act()
+        error = "; ".join(f"{it.what}: expected {it.expected}, seen {it.seen}" for it in evidence if not it.ok)
     except LabError as problem:
         error = str(problem)
         evidence = getattr(problem, "evidence", ())

@@ -1,8 +1,9 @@
 """Debian 13 by its own installer, onto one disk with LVM and onto four with RAID10: `nestlab up` from the medium to a
-verified host, beside a bare run of the same medium in QEMU by hand."""
+verified host, beside a bare run of the same medium in QEMU by hand; and the four disks lost one after the other."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,6 +27,7 @@ INSTALL_SECONDS = 6000.0
 """An installation alone keeps the emulator busy for 2000 seconds (measured), and other work makes it longer."""
 START_SECONDS = 1800.0
 CHECKS_SECONDS = 2400.0
+DRILL_SECONDS = 4 * 3600.0
 _PORT = 2299
 _DISKS = {
     "install-lvm": "    disks: [{size: 8GiB}]\n",
@@ -133,6 +135,25 @@ def checked(name: str, desk: Desk) -> Figures:
             nestlab.run("down", lab, timeout=120)
 
 
+def drilled(name: str, desk: Desk) -> Figures:
+    """Each disk of what was installed is lost in turn, and built up again; every check afterwards."""
+    if not desk.done["install"]["ok"]:
+        return {"ok": False}
+    lab, node = _lab(name, desk)
+    record = desk.folder / "drill.json"
+    record.unlink(missing_ok=True)
+    with command(desk.log) as nestlab:
+        try:
+            if nestlab.run("up", lab, timeout=START_SECONDS):
+                return {"ok": False}
+            status = nestlab.run("drill", "raid", lab, node.name, "--out", record, timeout=DRILL_SECONDS)
+            drill = json.loads(record.read_text("utf-8"))["drill"] if record.exists() else {}
+            verified = nestlab.run("test", lab, timeout=CHECKS_SECONDS) == 0
+            return {"ok": status == 0 and verified, "status": status, "verified": verified, "drill": drill}
+        finally:
+            nestlab.run("down", lab, timeout=120)
+
+
 def _inputs() -> str:
     return inputs_digest(*system_inputs(SYSTEM))
 
@@ -142,6 +163,7 @@ def units(name: str) -> Sequence[Unit]:
         Unit("medium", partial(prepare, name), 60),
         Unit("install", partial(by_nestlab, name), 2500),
         Unit("checks", partial(checked, name), 1200),
+        *([Unit("drill", partial(drilled, name), 2600)] if "raid" in _DISKS[name] else []),
         Unit("by-hand", partial(by_hand, name), 2300),
     ]
 

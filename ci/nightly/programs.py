@@ -101,6 +101,7 @@ def all_ok(done: Mapping[str, Figures]) -> Verdict:
 
 FAULTS = (
     "test_what_debians_installer_cannot_fetch",
+    "test_debians_installer_misses_the_disk",
     "test_xcp_ngs_installer_misses_the_disk",
     "test_a_medium_that_goes_away_in_the_middle",
     "test_up_killed_in_each_phase_takes_the_installation_with_it",

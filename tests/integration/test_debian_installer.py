@@ -12,12 +12,13 @@ import pytest
 
 from builder.model.plan import File
 from builder.systems import load_system
+from builder.systems.causes import find_cause
 from builder.systems.debian.installer import TITLES
 from builder.systems.debian.judge.questions import KEYMAPS, KEYMAPS_OF, QUESTIONS, WITHOUT_TEMPLATE
 from builder.systems.debian.planning import ONCE
 from tests.support.debian import CASES, RELEASES, Case
 from tests.support.grub import KERNEL, command, default_entry, grub_complains, grub_mkconfig, host_tree
-from tests.support.installer import Template, components, initrd, stubbed, templates
+from tests.support.installer import Template, components, fresh, in_initrd, initrd, stubbed, templates, told
 
 pytestmark = pytest.mark.integration
 
@@ -107,34 +108,6 @@ db_subst() { :; }
 log() { :; }
 logfile=/tmp/log
 """
-
-
-def in_initrd(tree: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["chroot", tree, "/bin/sh", "-c", script, "sh", *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-        env={"PATH": "/stubs:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
-    )  # fmt: skip
-
-
-def fresh(trees: dict[str, Path], case: Case, tmp_path: Path) -> Path:
-    """An initrd of a test's own, with the case's answers in it and a file for a console."""
-    tree = tmp_path / "initrd"
-    subprocess.run(["cp", "-al", trees[case.release], tree], check=True)
-    for path, text in case.answers.items():
-        (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        (tree / path).write_text(text)
-    for folder in ("stubs", "dev", "target/etc/network"):
-        (tree / folder).mkdir(parents=True, exist_ok=True)
-    (tree / "dev/console").unlink(missing_ok=True)
-    return tree
-
-
-def told(tree: Path) -> list[str]:
-    """Marks on the console since the last look."""
-    marks = re.findall(r"^nestlab: (.*)$", (tree / "dev/console").read_text(), re.MULTILINE)
-    (tree / "dev/console").unlink()
-    return marks
 
 
 @pytest.mark.parametrize("name", ["12-bios-plain", "13-bios-lvm", "13-uefi-raid10x4", "13-by-id", "13-full", "13-url"])
@@ -306,7 +279,7 @@ _HOOKS = ("/lib/partman/finish.d/99nestlab", "/usr/lib/base-installer.d/00nestla
 def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Path], tmp_path: Path) -> None:
     """All of them, in their order, in the initrd: every file lands in /target with its bits, every mark is told."""
     case = CASES[name]
-    tree = fresh(trees, case, tmp_path)
+    tree = fresh(trees[case.release], case, tmp_path)
     for folder in ("root", "boot/efi/EFI/BOOT", "etc/sudoers.d", "home/alice", "home/bob"):
         (tree / "target" / folder).mkdir(parents=True)
     (tree / "target/boot/efi/EFI/BOOT/BOOTX64.EFI").write_text("loader")
@@ -354,16 +327,32 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
 
 
 def test_answers_are_read_once_although_the_installer_looks_twice(trees: dict[str, Path], tmp_path: Path) -> None:
-    tree = fresh(trees, CASES["13-full"], tmp_path)
+    tree = fresh(trees["13"], CASES["13-full"], tmp_path)
     first, second = (in_initrd(tree, "sh /nestlab/early.sh") for _ in range(2))
     assert (first.stdout, second.stdout, second.returncode) == ("early\n", "", 0)
 
 
 def test_a_script_that_fails_is_told_on_the_console(trees: dict[str, Path], tmp_path: Path) -> None:
-    tree = fresh(trees, CASES["13-bios-lvm"], tmp_path)
+    tree = fresh(trees["13"], CASES["13-bios-lvm"], tmp_path)
     (tree / "nestlab/files/etc/xen/xl.conf").unlink()
     assert in_initrd(tree, "sh /nestlab/late.sh").returncode != 0
     assert told(tree) == ["the installation failed"]
+
+
+@pytest.mark.parametrize("name", ["13-bios-lvm", "13-by-id", "13-uefi-raid10x4"])
+def test_a_disk_that_is_not_there_is_told_before_partman_goes_on_without_it(
+    name: str, trees: dict[str, Path], tmp_path: Path
+) -> None:
+    tree = fresh(trees[CASES[name].release], CASES[name], tmp_path)
+    stubbed(tree, ["update-dev"])
+    missing = CASES[name].values["partman-auto/disk"].split()[-1]
+    (tree / missing.removeprefix("/")).unlink()
+    for command_name, ends in (("preseed/early_command", 0), ("partman/early_command", 1)):
+        assert in_initrd(tree, CASES[name].values[command_name]).returncode == ends
+    marks = told(tree)
+    assert marks[-1] == f"there is no disk {missing}"
+    cause = find_cause(CASES[name].plan.boots[0].phases[4].causes, f"nestlab: {marks[-1]}")
+    assert cause is not None and cause.name == "disk-missing"
 
 
 @pytest.mark.parametrize("name", ["12-bios-lvm", "13-full", "13-uefi-raid10x4", "13-url", "12-bios-plain"])

@@ -169,12 +169,12 @@ def test_a_pulled_disk_comes_back_with_what_was_on_it(here: Bench, world: LabWor
     sh(world, "a", f"echo kept >{before}; sync")
     here.run("disk", "drill", "pull", "a", "left", check=True)
     assert not world.host("a").run(["dd", f"if={before}", "of=/dev/null", "bs=512", "count=1", "skip=999"]).ok
-    assert [row["plugged"] for row in rows(here, "disk")] == [True, False, True]
+    assert [(row["plugged"], row["turn"]) for row in rows(here, "disk")] == [(True, 1), (False, 0), (True, 2)]
     assert "already" in here.run("disk", "drill", "pull", "a", "left", check=True).stderr
     sh(world, "a", f"echo 1 >/sys/block/{before.removeprefix('/dev/')}/device/delete")
     assert world.insert_disk("a", "left") is True
     assert world.insert_disk("a", "left") is False
-    assert [disk.plugged for disk in world.disks()] == [True] * 3
+    assert [(disk.plugged, disk.turn) for disk in world.disks()] == [(True, 1), (True, 3), (True, 2)], "tried last now"
     sh(world, "a", RESCAN)
     assert sh(world, "a", f"head -c 5 {device(world, 32)}") == "kept\n"
 

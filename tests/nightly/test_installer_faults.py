@@ -52,6 +52,7 @@ def debian(name: str, vendor: Path) -> str:
     """The lab of the nightly installation with one thing wrong."""
     text = debian_installer.lab_text("install-lvm", vendor)
     wrong = {
+        "disk": text + "      devices: {disk0: /dev/sdz}\n",
         "mirror": text.replace(f"http://{mirror.GATEWAY}:{mirror.PORT}", NOWHERE),
         "answers": text + f"      delivery: url\n      served_at: {NOWHERE}/answers\n",
     }
@@ -81,6 +82,17 @@ def test_what_debians_installer_cannot_fetch(here: Bench, what: str, known: set[
     assert f"[{told.pop()}]" in done.stderr
     if what == "mirror":  # scripts that report come with the answers
         assert "step choose-mirror" in (folder / "nodes/host/installer.log").read_text()
+    assert here.left() == []
+
+
+def test_debians_installer_misses_the_disk(here: Bench) -> None:
+    lab = here.lab(debian("disk", medium("13", suite("13"))))
+    with mirror.serve(suite("13").archive):
+        done = here.run("up", lab, timeout=SECONDS)
+    assert (done.returncode, "[disk-missing]" in done.stderr) == (1, True), done.stderr
+    folder = evidence(here, "install-lvm")
+    assert causes(folder) == {"disk-missing"}
+    assert "fail disks: there is no disk /dev/sdz" in (folder / "nodes/host/installer.log").read_text()
     assert here.left() == []
 
 

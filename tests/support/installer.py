@@ -14,6 +14,7 @@ from pathlib import Path
 from builder.paths import Places, locked
 from builder.run import run
 from ci.debian_installer.components import ComponentsApt
+from tests.support.debian import Case
 from tests.support.debs import unpacked
 
 NETBOOT = {release: f"debian-installer-{release}-netboot-amd64" for release in ("12", "13")}
@@ -93,3 +94,35 @@ def stubbed(tree: Path, names: Sequence[str]) -> None:
     for name in names:
         (tree / "stubs" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>/tmp/calls\n')
         (tree / "stubs" / name).chmod(0o755)
+
+
+def in_initrd(tree: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run by the shell of an initrd, with what is in its /stubs first."""
+    return subprocess.run(
+        ["chroot", tree, "/bin/sh", "-c", script, "sh", *arguments],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": "/stubs:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
+    )  # fmt: skip
+
+
+def fresh(tree_of: Path, case: Case, into: Path) -> Path:
+    """An initrd of a test's own, with the case's answers in it, its disks, and a file for a console."""
+    tree = into / "initrd"
+    subprocess.run(["cp", "-al", tree_of, tree], check=True)
+    for path, text in case.answers.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text)
+    for folder in ("stubs", "dev", "target/etc/network"):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / "dev/console").unlink(missing_ok=True)
+    for disk in (tree / path.removeprefix("/") for path in case.values["partman-auto/disk"].split()):
+        disk.parent.mkdir(parents=True, exist_ok=True)
+        disk.touch()
+    return tree
+
+
+def told(tree: Path) -> list[str]:
+    """Marks on the console since the last look."""
+    marks = re.findall(r"^nestlab: (.*)$", (tree / "dev/console").read_text(), re.MULTILINE)
+    (tree / "dev/console").unlink()
+    return marks

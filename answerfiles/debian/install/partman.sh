@@ -12,3 +12,13 @@ for package in laptop-detect popcon save-logs; do rm -f /usr/lib/pre-pkgsel.d/*"
 {% for script in scripts %}
 run {{ script | shell }}
 {% endfor %}
+
+# Partman itself would go on without such a disk, and end with having no root file system.
+update-dev --settle
+set -- {{ disks | map("shell") | join(" \\\n\t") }}
+for disk; do
+	[ -e "$disk" ] || {
+		tell fail disks "there is no disk $disk"
+		exit 1
+	}
+done

@@ -97,7 +97,13 @@ _COMMAND = (
     ),
 )  # fmt: skip
 _DISKS = (
-    _told("disk-missing", "the installer asks how to use the disks: the one of its answers is not there",
+    Cause(
+        pattern=r"nestlab: there is no disk \S+",
+        name="disk-missing",
+        message="a disk of the answers is not in the machine",
+        cure="disks are called by their names in the installer: install.disk_names and install.devices say otherwise",
+    ),
+    _told("disk-missing", "the installer asks how to use the disks: it does not know the one of its answers",
           "disks are called by their names in the installer: install.disk_names and install.devices say otherwise"),
     Cause(
         # partman-auto/not_enough_space, in the lines below the title of the next

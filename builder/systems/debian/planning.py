@@ -212,7 +212,10 @@ def _scripts(node: Node, options: DebianInstall, storage: Storage, templates: Te
     base = _base(options)
     own: dict[str, dict[str, Any]] = {
         "early.sh": {"scripts": [script.name for script in early], "once": ONCE},
-        "partman.sh": {"scripts": [script.name for script in partman]},
+        "partman.sh": {
+            "scripts": [script.name for script in partman],
+            "disks": [recipes.device(disk) for disk in storage.disks],
+        },
         "late.sh": _late(node, options, storage, templates) | {"hooks": late},
     }
     made = (_Script(name, templates.render(f"install/{name}", base=base, **values)) for name, values in own.items())

@@ -18,7 +18,14 @@ _START = (
     NO_NESTED_PAGING,
     kernel_panic("dom0's kernel"),
 )
+_SCREEN = Cause(
+    pattern=r"dropping back to interactive mode",
+    name="question-asked",
+    message="the installer shows a screen, and nobody is there",
+    cure="dom0's line needs install and rt_answerfile= or answerfile=; without install 8.2 drops the answers",
+)
 _INSTALLER = (
+    _SCREEN,
     Cause(
         pattern=r'answerfile\.py", line \d+, in (?:fetch|generate)',
         name="answers-missing",
@@ -125,11 +132,19 @@ def boots(
         Phase(name="installer", awaits=r"Setup - Version|Installer Version ", weight=90, causes=_START),
     ]
     if mode == "restore":
-        phases.append(Phase(name="answers", awaits="Processing XML answerfile for restore", weight=30, causes=known))
+        phases.append(
+            Phase(name="answers", awaits="Processing XML answerfile for restore", weight=30, causes=known, late=_SCREEN)
+        )
         phases.append(Phase(name="restore", awaits=_DONE[mode], weight=900, causes=known))
     else:
         phases += [
-            Phase(name="answers", awaits="Processing XML answerfile for installation", weight=30, causes=known),
+            Phase(
+                name="answers",
+                awaits="Processing XML answerfile for installation",
+                weight=30,
+                causes=known,
+                late=_SCREEN,
+            ),
             Phase(name="disks", awaits="NEW PHASE: Reading package information", weight=60, causes=known),
             Phase(name="packages", awaits="NEW PHASE: Completing installation", weight=1500, causes=known),
             Phase(name="settings", awaits=_DONE[mode], weight=300, causes=known),

@@ -72,6 +72,7 @@ URLError: <urlopen error [Errno 2] No such file or directory: '/answerfile.xml'>
     ("debian", 0, "Prompt: '?' for help, default=1> \n", "question-asked"),
     ("rhel", 0, "Please make a selection from the above ['b' to begin installation, 'q' to quit]: \n",
      "question-asked"),
+    ("xcpng", 0, "No operation specified for answerfile - dropping back to interactive mode.\n", "question-asked"),
     # -- the repository
     ("xcpng", 0, """\
 INSTALL FAILED.
@@ -103,6 +104,7 @@ RuntimeError: Unable to access repository (url, http://10.0.2.2/xcp)
     ("debian", 0, "!! ERROR: Failed to partition the selected disk\n\nThis probably happened because the selected disk "
      "or free space is too small to\nbe automatically partitioned.\n", "disk-too-small"),
     ("debian", 0, "!! ERROR: Failed to partition the selected disk\n", "disks-refused"),
+    ("debian", 0, "nestlab: there is no disk /dev/sdz\n", "disk-missing"),
     ("debian", 0, "Partition disks\n---------------\nPartitioning method:\n", "disk-missing"),
     ("autoyast", 0, "No disks found.\n", "disks-refused"),
     ("netbsd", 0, "nestlab: failed: look at the machine: there is no disk wd0\n", "disk-missing"),

@@ -26,3 +26,16 @@ tell begin disks 'the disks are next'
 # Packages that the installer would add by itself, each in a run of apt of its own: what laptops need, what is purged
 # again at once, and what writes a report of the installation; its logs are kept without it.
 for package in laptop-detect popcon save-logs; do rm -f /usr/lib/pre-pkgsel.d/*"$package"; done
+
+# Partman itself would go on without such a disk, and end with having no root file system.
+update-dev --settle
+set -- /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk0 \
+	/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk1 \
+	/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk2 \
+	/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk3
+for disk; do
+	[ -e "$disk" ] || {
+		tell fail disks "there is no disk $disk"
+		exit 1
+	}
+done
