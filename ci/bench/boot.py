@@ -25,6 +25,7 @@ from pathlib import Path
 from builder.drivers.ports import PortTable
 from builder.drivers.ssh import wait_banner
 from builder.events import read_events
+from builder.hypervisors.kvm import TRANSLATIONS_MIB
 from builder.images.store import Image
 from builder.lifecycle.plan import NodePlan, plan_lab
 from builder.model.load import read_lab
@@ -87,7 +88,7 @@ def bare_boot(node: NodePlan, image: Image, folder: Path) -> float:
     ports = PortTable()
     (port,) = ports.claim(1)
     argv = [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap,-xsave",
+        "qemu-system-x86_64", "-accel", f"tcg,thread=multi,tb-size={TRANSLATIONS_MIB}", "-machine", "pc", "-cpu", "max,-smap,-xsave",
         "-m", str(node.node.memory >> 20), "-smp", str(node.node.cpus), "-nodefaults", "-no-user-config",
         "-display", "none", "-vga", "none", "-serial", f"file:{folder}/console.log",
         "-drive", f"if=none,id=d0,file={bare.disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",

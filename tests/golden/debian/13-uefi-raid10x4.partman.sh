@@ -26,3 +26,16 @@ tell begin disks 'the disks are next'
 # Packages that the installer would add by itself, each in a run of apt of its own: what laptops need, what is purged
 # again at once, and what writes a report of the installation; its logs are kept without it.
 for package in laptop-detect popcon save-logs; do rm -f /usr/lib/pre-pkgsel.d/*"$package"; done
+
+# Partman itself would go on without such a disk, and end with having no root file system.
+update-dev --settle
+set -- /dev/sda \
+	/dev/sdb \
+	/dev/sdc \
+	/dev/sdd
+for disk; do
+	[ -e "$disk" ] || {
+		tell fail disks "there is no disk $disk"
+		exit 1
+	}
+done

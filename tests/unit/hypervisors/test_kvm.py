@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from builder.errors import LabError
-from builder.hypervisors.kvm import MANAGEMENT_SLOT, domain_xml
+from builder.hypervisors.kvm import MANAGEMENT_SLOT, TRANSLATIONS_MIB, domain_xml
 from builder.model.lab import NicModel
 from builder.model.runtime import MARK_NAMESPACE, InstallMedia
 from tests.conftest import GOLDEN
@@ -31,6 +31,14 @@ def test_text(name: str, golden: Callable[[str, str], None]) -> None:
 
 def test_no_golden_file_is_left_over() -> None:
     assert {path.stem for path in (GOLDEN / "kvm").iterdir()} == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_translations_are_bounded_where_there_are_any(name: str) -> None:
+    root = parsed(CASES[name])
+    size = root.find("features/tcg/tb-cache")
+    assert (size is not None) == (root.get("type") == "qemu")
+    assert size is None or (size.get("unit"), size.text) == ("MiB", str(TRANSLATIONS_MIB))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,7 +15,8 @@ from builder.procedures.options import parse_options
 from tests.support.repo import ROOT
 
 SHARED = {"asking", "api", "boot", "drill", "engine", "errors", "grubcfg", "guest_migrate_xe", "guests", "journal",
-          "migration", "options", "page", "raid", "raid_disks", "vifs", "xe", "xlconf"}  # fmt: skip
+          "migration", "options", "page", "raid", "raid_disks", "raid_drill", "raid_look", "vifs", "xe",
+          "xlconf"}  # fmt: skip
 
 
 def codes_in(module: object) -> set[str]:
