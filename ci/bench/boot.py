@@ -88,9 +88,9 @@ def bare_boot(node: NodePlan, image: Image, folder: Path) -> float:
     ports = PortTable()
     (port,) = ports.claim(1)
     argv = [
-        "qemu-system-x86_64", "-accel", f"tcg,thread=multi,tb-size={TRANSLATIONS_MIB}", "-machine", "pc", "-cpu", "max,-smap,-xsave",
-        "-m", str(node.node.memory >> 20), "-smp", str(node.node.cpus), "-nodefaults", "-no-user-config",
-        "-display", "none", "-vga", "none", "-serial", f"file:{folder}/console.log",
+        "qemu-system-x86_64", "-accel", f"tcg,thread=multi,tb-size={TRANSLATIONS_MIB}", "-machine", "pc",
+        "-cpu", "max,-smap,-xsave", "-m", str(node.node.memory >> 20), "-smp", str(node.node.cpus),
+        "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-serial", f"file:{folder}/console.log",
         "-drive", f"if=none,id=d0,file={bare.disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "lsi53c895a,id=s0,addr=0x10", "-device", "scsi-hd,bus=s0.0,drive=d0,bootindex=1",
         "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22",
