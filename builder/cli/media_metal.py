@@ -40,7 +40,10 @@ def remarks(node: Node, plan: SystemPlan, *, own_card: bool, own_templates: bool
     texts = [str(plan.media_edits), *(file.content for file in plan.answers), *(file.content for file in plan.seed)]
     mac = node.management_mac
     if not own_card and mac.startswith(f"{QEMU_PREFIX}:") and any(mac in text for text in texts):
-        yield f"the answers name the card {mac}, made up for the lab; a bare-metal machine has another: --mac"
+        yield (
+            f"the answers name the card {mac}, made up for the lab; a bare-metal machine has another: --mac, or its "
+            "management_mac in the lab file"
+        )
     virtual = [disk.name for disk in node.disks if disk.name not in node.install.get("devices", {})]
     if node.install.get("disk_names") == "by-id" and virtual:
         yield f"{', '.join(virtual)}: named as QEMU names its disks; a bare-metal machine has others: install.devices"

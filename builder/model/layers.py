@@ -189,6 +189,9 @@ class NodeLayer(Value):
     machine: Literal["pc", "q35"] | None = Field(None, description="Chipset: pc has IDE, q35 has PCIe and SATA.")
     cpu_model: CpuModel | None = Field(None, description="The documented CPU mode under KVM.")
     management_nic: NicModel | None = Field(None, description="Model of the card that ssh comes in by.")
+    management_mac: Mac | None = Field(
+        None, description="Address of that card, such as a bare-metal machine's own; made from the names when left out."
+    )
     disks: Annotated[tuple[DiskLayer, ...], Field(max_length=64)] | None = Field(
         None, description="The first is the one the node starts from."
     )

@@ -123,9 +123,8 @@ def _macs(lab: Lab, report: Report) -> None:
     seen: dict[str, Path] = {}
     for node in lab.nodes:
         base: Path = ("nodes", node.name)
-        cards: list[tuple[Path, str]] = [
-            ((*base, "networks", index, "mac"), nic.mac) for index, nic in enumerate(node.nics)
-        ]
+        cards: list[tuple[Path, str]] = [((*base, "management_mac"), node.management_mac)]
+        cards += [((*base, "networks", index, "mac"), nic.mac) for index, nic in enumerate(node.nics)]
         cards += [
             ((*base, "guests", index, "vifs", at, "mac"), vif.mac)
             for index, guest in enumerate(node.guests)
@@ -147,6 +146,8 @@ def _macs(lab: Lab, report: Report) -> None:
 
 def _card(lab: Lab, path: Path) -> str:
     node = shorten(str(path[1]))
+    if path[2] == "management_mac":
+        return f"the management card of node {node}"
     if path[2] == "networks":
         return f"card {int(path[3]) + 1} of node {node}"
     return f"interface {int(path[5]) + 1} of guest {lab.node(str(path[1])).guests[int(path[3])].name} of node {node}"

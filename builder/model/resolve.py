@@ -171,7 +171,7 @@ def _node(
         machine=said["machine"],
         cpu_model=said["cpu_model"],
         management_nic=said["management_nic"],
-        management_mac=macs.made(name, "management"),
+        management_mac=said.get("management_mac") or macs.made(name, "management"),
         disks=tuple(_disks(said, traits)),
         raid=tuple(RaidArray(name=each.name, level=each.level, disks=each.disks) for each in said.get("raid", ())),
         nics=tuple(
@@ -290,7 +290,8 @@ class _Macs:
         own = (nic for node in layer.nodes.values() if node for nic in node.networks or ())
         said = (layer.defaults, *filter(None, layer.nodes.values()))
         vifs = (vif for node in said for guest in node.guests for vif in guest.vifs)
-        self._taken = {nic.mac for nic in (*shared, *own) if nic.mac} | {vif.mac for vif in vifs if vif.mac}
+        cards = (*(card.mac for card in (*shared, *own, *vifs)), *(each.management_mac for each in said))
+        self._taken = {mac for mac in cards if mac}
 
     def of_guest(self, node: str, guest: str, number: int) -> str:
         """The address of a guest's interface, in the range that Xen hosts give to their guests."""

@@ -187,6 +187,11 @@ WHOLE = (
      "lab-duplicate-mac", "leave mac out"),
     ("MAC in defaults", "name: t\nnetworks: {l: {}}\ndefaults: {system: host, networks: [{network: l, mac: "
      "¦'52:54:00:00:00:aa'}]}\nnodes: {a: {}, b: {}}\n", "lab-duplicate-mac", "move it to one node"),
+    ("management MAC in defaults", "name: t\ndefaults: {system: host, management_mac: ¦'52:54:00:00:00:aa'}\n"
+     "nodes: {a: {}, b: {}}\n", "lab-duplicate-mac", "move it to one node"),
+    ("management MAC of a lab card", "name: t\nnetworks: {l: {}}\nnodes:\n  a: {system: host, management_mac: "
+     "'52:54:00:00:00:AA', networks: [{network: l, mac: ¦'52:54:00:00:00:aa'}]}\n", "lab-duplicate-mac",
+     "leave mac out"),
     ("same address twice", "name: t\nnetworks: {l: {}}\nnodes:\n  a: {system: host, networks: [{network: l, addresses: "
      "[10.0.0.1/24]}]}\n  b: {system: host, networks: [{network: l, addresses: [¦10.0.0.1/8]}]}\n",
      "lab-duplicate-address", "of its own"),

@@ -39,6 +39,9 @@ def test_a_bare_metal_machine_has_its_own_card(rack: Path) -> None:
     image = made.content(rack / "own.iso", "/install.img")
     assert b'hwaddr="3c:ec:ef:00:00:01"' in image
     assert b"52:54:00" not in image and KEY.encode() in image
+    (rack / "said.yaml").write_text(LAB.replace("xen: {", "xen: {management_mac: 3c:ec:ef:00:00:03, "))
+    assert "names the card" not in media("build", "said.yaml", "xen", "-o", "said.iso").stderr
+    assert b'hwaddr="3c:ec:ef:00:00:03"' in made.content(rack / "said.iso", "/install.img")
     media("volume", "lab.yaml", "el", "-o", "v.iso", "--mac", "el=3c:ec:ef:00:00:02", "--mac", "xen=3c:ec:ef:00:00:01")
     assert b"--device=3c:ec:ef:00:00:02" in made.content(rack / "v.iso", "/ks.cfg")
 

@@ -138,6 +138,15 @@ def test_share_of_dom0_that_nobody_asked_for_fits_a_small_node() -> None:
     assert (node.xen.dom0_memory, node.xen.dom0_max_vcpus) == (300 * MIB, 3)
 
 
+def test_a_management_card_that_has_an_address() -> None:
+    """No other card is given it, either."""
+    text = "name: t\nnodes:\n  a: {system: host}\n  b: {system: host, management_mac: '3C:EC:EF:00:00:01'}\n"
+    made, said = (node.management_mac for node in lab_of(text).nodes)
+    assert made.startswith("52:54:00:") and said == "3c:ec:ef:00:00:01"
+    other = lab_of(text.replace("3C:EC:EF:00:00:01", made)).nodes
+    assert (other[1].management_mac, other[0].management_mac == made) == (made, False)
+
+
 def test_cards() -> None:
     lab = lab_of("""\
 name: t
