@@ -289,9 +289,9 @@ class _Macs:
         shared = layer.defaults.networks or ()
         own = (nic for node in layer.nodes.values() if node for nic in node.networks or ())
         said = (layer.defaults, *filter(None, layer.nodes.values()))
-        vifs = (vif for node in said for guest in node.guests for vif in guest.vifs)
-        given = {nic.mac for nic in (*shared, *own)} | {vif.mac for vif in vifs} | {each.management_mac for each in said}
-        self._taken = {mac for mac in given if mac}
+        management = {each.management_mac for each in said}
+        vifs = {vif.mac for node in said for guest in node.guests for vif in guest.vifs}
+        self._taken = {mac for mac in {nic.mac for nic in (*shared, *own)} | vifs | management if mac}
 
     def of_guest(self, node: str, guest: str, number: int) -> str:
         """The address of a guest's interface, in the range that Xen hosts give to their guests."""
