@@ -117,8 +117,46 @@ def unguarded(packing: str, desk: Desk) -> Figures:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# What a medium of one of Debian's packages shows by each firmware that it starts by. Memtest86+ has no line of its own:
+# its boot sector prints a dot for each piece that it has read, and its EFI program writes to the screen alone.
+_STARTED = 'starting Boot0001 "UEFI QEMU'
+REAL: Mapping[str, Mapping[str, str]] = {
+    "/usr/lib/ipxe/ipxe.iso": {"bios": "iPXE [0-9]", "uefi": "iPXE [0-9]"},
+    "/usr/lib/grub-rescue/grub-rescue-cdrom.iso": {"bios": "GNU GRUB"},
+    "/usr/lib/memtest86+/memtest86+x64.iso": {"bios": r"\.{20}", "uefi": _STARTED},
+    "/usr/lib/memtest86+/memtest86+ia32.iso": {"bios": r"\.{20}"},
+}
+
+
+def real(vendor: str, desk: Desk) -> Figures:
+    """A medium that others made, with a file put into it: it starts as before."""
+    folder = desk.folder / Path(vendor).stem
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    added, medium = folder / "added", folder / "medium.iso"
+    added.write_text("there\n", "utf-8")
+    ok = True
+    boots: dict[str, Any] = {}
+    try:
+        with command(desk.log) as nestlab:
+            add = f"{added}:/nestlab/added"
+            if nestlab.run("media", "build", "--iso", vendor, "-o", medium, "--add", add, timeout=_BUILD_SECONDS):
+                return {"ok": False, "reached": "nothing"}
+            for firmware, text in REAL[vendor].items():
+                report = folder / f"{firmware}.json"
+                ok &= not nestlab.run(
+                    "media", "prove", medium, "--source", vendor, "--firmware", firmware, "--expect-text", text,
+                    "--out", report, timeout=_PROVE_SECONDS,
+                )  # fmt: skip
+                boots |= _figures(report)["boots"]
+        return {"ok": ok, "boots": boots}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def units() -> Sequence[Unit]:
     return [
+        *(Unit(f"real-{Path(path).stem}", partial(real, path), 60) for path in REAL),
         *(Unit(f"xcpng-{packing}", partial(xcpng, packing), 120) for packing in PACKERS),
         *(Unit(f"unguarded-{packing}", partial(unguarded, packing), 60) for packing in UNGUARDED),
         *(Unit(f"debian-{mode}", partial(debian, mode), 240) for mode in MODES),

@@ -60,6 +60,7 @@ def lab_file(node: Node, folder: FilePath) -> dict[str, Any]:
         "machine": node.machine,
         "cpu_model": node.cpu_model,
         "management_nic": node.management_nic,
+        "management_mac": node.management_mac,
         "disks": [{**disk.model_dump(), "size": show_size(disk.size)} for disk in node.disks],
         "networks": [_without_nothing(nic.model_dump(mode="json", exclude={"mtu"})) for nic in node.nics],
         "kernel": {"arguments": list(node.kernel.arguments)},
