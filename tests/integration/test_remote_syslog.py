@@ -24,7 +24,8 @@ def rsyslogd(request: pytest.FixtureRequest) -> list[str]:
     """The release's own, with the release's own C library."""
     tree = unpacked(request.param, ("rsyslog", *LIBRARIES))
     folders = [f"{tree}{folder}" for folder in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64")]
-    loader = next(path for path in tree.rglob("ld-linux-x86-64.so.2") if path.is_file())
+    # The file itself: the name in /lib64 is a link from the root, to the loader of the machine that the test runs on.
+    loader = next(path for path in tree.rglob("ld-linux-x86-64.so.2") if not path.is_symlink())
     modules = next(path.parent for path in tree.rglob("imuxsock.so"))
     program = next(path for path in tree.rglob("sbin/rsyslogd") if path.is_file())
     return [str(loader), "--library-path", ":".join(folders), str(program), "-n", "-iNONE", f"-M{modules}"]
