@@ -21,6 +21,7 @@ PROCEDURES: Mapping[str, str] = {
     "nic-quirk": "builder.procedures.nic_quirk",
     "serial-console": "builder.procedures.serial_console",
     "pci-hide": "builder.procedures.pci_hide",
+    "pci-assign": "builder.procedures.pci_assign",
     "autoballoon-off": "builder.procedures.autoballoon_off",
     "maintenance": "builder.procedures.maintenance",
     "xen-upgrade": "builder.procedures.xen_upgrade",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from builder.model.host import Host
+
 _DEFAULT = re.compile(r'^ *set default="([^"$]*)"$', re.MULTILINE)
 _HYPERVISOR = re.compile(r"^(\s*multiboot2?\s+)(\S*/)?(xen[^\s/]*)", re.MULTILINE)
 
@@ -13,6 +15,12 @@ def default_of(config: str) -> str:
     """What GRUB boots by itself: a title, an id or a number. Empty when the file does not say."""
     found = _DEFAULT.findall(config)
     return found[-1] if found else ""
+
+
+def boot_environment(host: Host, prefix: str) -> dict[str, str]:
+    """GRUB's own variables, which outlive a start. `prefix` of its programs: grub, or grub2."""
+    said = host.run([f"{prefix}-editenv", "-", "list"])
+    return dict(line.partition("=")[::2] for line in said.stdout.splitlines())
 
 
 def entry_of(config: str, wanted: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from builder.errors import LabError
 from builder.model.host import Host, World
+from builder.procedures import host_update_xe
 from builder.procedures.api import (
     Action,
     Dead,
@@ -28,29 +29,24 @@ from builder.procedures.api import (
     same,
     unmet,
 )  # fmt: skip
-from builder.procedures.asking import ask, read_text
-from builder.procedures.boot import GRUB_CFG
-from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, menu_script, with_hypervisor
+from builder.procedures.asking import ask, families, read_text
+from builder.procedures.grubcfg import (
+    boot_environment,
+    default_of,
+    entry_of,
+    hypervisor_of,
+    menu_script,
+    with_hypervisor,
+)
+from builder.procedures.update_families import FAMILIES
 
 ENTRY = "nestlab-kernel-fallback"
 TITLE = "The kernel before the update"
 SCRIPT = "/etc/grub.d/43_nestlab-kernel-fallback"
 DROP_IN = "/etc/default/grub.d/zz-nestlab-host-update.cfg"
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q", "-o", "Dpkg::Options::=--force-confold")
+_VARIABLE = "nestlab_kernel_default"
+"""In SUSE's GRUB environment: what booted by itself before the kernel before the update does."""
 _WHY = "a kernel is what the machine starts with"
-
-# What apt would do, without doing it (`up NAME OLD NEW`, `new NAME`, `gone NAME`); the kernels in /boot, the last one
-# last; and a package that a stop in the middle left unfinished.
-_LOOK = r"""
-apt-get -s -q dist-upgrade | sed -n \
-  -e 's/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\).*/up \1 \2 \3/p' \
-  -e 's/^Inst \([^ ]*\) (.*/new \1/p' -e 's/^Remv \([^ ]*\).*/gone \1/p'
-ls /boot/vmlinuz-* | sed 's/.*vmlinuz-/kernel /' | sort -V
-dpkg --audit | sed -n '/^ [a-z0-9]/s/^ \([^ ]*\).*/unfinished \1/p'
-echo "room $(df -B1M --output=avail /boot | tail -1)"
-"""
-# What the initrd of a kernel is made for: the names of folders of modules in it.
-_INITRD = 'lsinitramfs "/boot/initrd.img-$1" | sed -n "s|^\\(usr/\\)*lib/modules/\\([^/]*\\)/.*|\\2|p" | sort -u'
 
 
 class Asked(Options):
@@ -61,9 +57,10 @@ class UpdateState(State):
     """`pending`: package -> its new version; `kernels` the last one last; `entry` the text of what boots by itself."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"pending", "added", "gone", "kernels", "unfinished", "room", "entry", "default", "kept", "guarded"}
+        {"family", "pending", "added", "gone", "kernels", "unfinished", "room", "entry", "default", "kept", "guarded"}
     )
 
+    family: str = "debian"
     running: str
     pending: Mapping[str, str]
     added: tuple[str, ...]
@@ -89,36 +86,46 @@ class _Xl(Way[Asked, UpdateState]):
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> UpdateState:  # noqa: ARG002
-        if not host.run(["sh", "-c", "command -v apt-get && command -v update-grub"]).ok:
-            raise LabError(f"{host.name} is no Debian host", hint="XCP-ng: yum update, on the pool's coordinator first")
-        rows = [line.split() for line in ask(host, "sh", "-c", _LOOK, timeout=300).splitlines()]
-        config = read_text(host, GRUB_CFG) or ""
-        default = default_of(config) or "0"
+        words = families(host)
+        family = next((name for name in FAMILIES if name in words), "")
+        if not family:
+            raise LabError(f"{host.name} is neither a Debian nor a SUSE host: how it is updated is not known",
+                           hint="NetBSD: see what older documents say, on the page of xen-upgrade")  # fmt: skip
+        kind = FAMILIES[family]
+        said = ask(host, "sh", "-c", kind.look, timeout=600)
+        rows = [words for line in said.splitlines() if len(words := line.split()) > 1]
+        config = read_text(host, kind.config) or ""
+        environment = boot_environment(host, kind.prefix)
+        default = default_of(config) or environment.get("saved_entry") or "0"
+        if family == "suse" and default == ENTRY:
+            default = environment.get(_VARIABLE, default)
         return UpdateState(
+            family=family,
             running=ask(host, "uname", "-r").strip(),
             pending={row[1]: row[3] for row in rows if row[0] == "up"},
-            added=_of(rows, "new"),
-            gone=_of(rows, "gone"),
-            kernels=_of(rows, "kernel"),
-            unfinished=_of(rows, "unfinished"),
-            room=int(next(iter(_of(rows, "room")), "0")),
+            added=of_kind(rows, "new"),
+            gone=of_kind(rows, "gone"),
+            kernels=of_kind(rows, "kernel"),
+            unfinished=of_kind(rows, "unfinished"),
+            room=int(next(iter(of_kind(rows, "room")), "0")),
             entry=entry_of(config, default),
             default=default,
             kept=read_text(host, SCRIPT) is not None,
-            guarded=read_text(host, DROP_IN) is not None,
+            guarded=read_text(host, DROP_IN) is not None or bool(environment.get(_VARIABLE)),
         )
 
     def refusals(self, state: UpdateState, asked: Asked) -> tuple[Refusal, ...]:
-        xen = sorted(name for name in state.pending if re.match(r"xen-hypervisor-[0-9]", name))
+        kind = FAMILIES[state.family]
+        xen = sorted(name for name in state.pending if re.match(kind.hypervisor, name))
         rules = (
             (not xen, "xen-pending", f"{' '.join(xen)} is among the updates: it would come with no way back",
              "nestlab procedure run LAB NODE xen-upgrade first"),
             (bool(hypervisor_of(state.entry)) or state.kept, "xen-not-default",
              f"what is booted by itself ({state.default}) starts no Xen", "make the entry with Xen the default first"),
-            (not state.gone, "removes", f"apt would take away {' '.join(state.gone)}",
-             "look why (apt-get -s dist-upgrade), and do that by hand"),
+            (not state.gone, "removes", f"the update would take away {' '.join(state.gone)}",
+             "look why (apt-get -s dist-upgrade, zypper update --dry-run), and do that by hand"),
             (not state.unfinished, "unfinished", f"{' '.join(state.unfinished)} is half installed",
-             "dpkg --configure -a finishes it"),
+             f"{kind.finish} finishes it"),
             (state.room >= asked.room, "no-room", f"/boot has {state.room}MiB free", "remove kernels not needed"),
         )  # fmt: skip
         return unmet(rules)
@@ -131,29 +138,32 @@ class _Xl(Way[Asked, UpdateState]):
         if not state.kept and not state.guarded:
             entry = with_hypervisor(state.entry, hypervisor_of(state.entry), title=TITLE, entry_id=ENTRY)
             keep = (Write(SCRIPT, menu_script(entry), mode=0o755),)
-        guard = (Remove(DROP_IN),) if state.guarded else ()
+        kind = FAMILIES[state.family]
         return (
             *keep,
-            *guard,
-            run(*_APT, "dist-upgrade", seconds=3600, hint="dpkg --configure -a, and run this again"),
-            run("sh", "-c", 'update-initramfs -u -k "$(ls /boot/vmlinuz-* | sed s/.*vmlinuz-// | sort -V | tail -1)"',
-                seconds=600),
-            run("update-grub", seconds=120),
+            *(_unguard(state) if state.guarded else ()),
+            run(*kind.update, seconds=3600, hint=f"{kind.finish}, and run this again"),
+            run("sh", "-c", kind.rebuild, seconds=600),
+            run(*kind.menu, seconds=120),
             Reboot(_WHY),
-        )  # fmt: skip
+        )
 
     def undo(self, state: UpdateState, before: UpdateState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         """Packages are not made old again: their sources have the new ones alone. The kernel before is booted."""
+        menu = run(*FAMILIES[state.family].menu, seconds=120)
         if state.running == before.running:
             if not state.kept:
                 return ()
-            return (Remove(SCRIPT), Remove(DROP_IN), run("update-grub", seconds=120))
-        guard = Write(DROP_IN, f"# Written by `nestlab procedure undo`: host-update.\nGRUB_DEFAULT={ENTRY}\n")
-        return (guard, run("update-grub", seconds=120), Reboot(_WHY))
+            return (Remove(SCRIPT), *_unguard(state), menu)
+        if state.family == "debian":
+            text = f"# Written by `nestlab procedure undo`: host-update.\nGRUB_DEFAULT={ENTRY}\n"
+            return (Write(DROP_IN, text), menu, Reboot(_WHY))
+        keep = run("grub2-editenv", "-", "set", f"{_VARIABLE}={state.default}")
+        return (menu, keep, run("grub2-set-default", ENTRY), Reboot(_WHY))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
-        made_for = ask(host, "sh", "-c", _INITRD, "sh", now.running, timeout=300).split()
+        made_for = ask(host, "sh", "-c", FAMILIES[now.family].initrd, "sh", now.running, timeout=300).split()
         return (
             same("packages that could be newer", "none", " ".join(sorted(now.pending)) or "none"),
             same("kernel that runs", now.kernels[-1], now.running),
@@ -167,8 +177,17 @@ class _Xl(Way[Asked, UpdateState]):
         )
 
 
-def _of(rows: list[list[str]], kind: str) -> tuple[str, ...]:
-    return tuple(row[1] for row in rows if row[:1] == [kind] and len(row) > 1)
+def _unguard(state: UpdateState) -> tuple[Action, ...]:
+    """The host's own entry boots by itself again."""
+    if state.family == "debian":
+        return (Remove(DROP_IN),)
+    if not state.guarded:
+        return ()
+    return (run("grub2-set-default", state.default), run("grub2-editenv", "-", "unset", _VARIABLE))
+
+
+def of_kind(rows: Sequence[Sequence[str]], kind: str) -> tuple[str, ...]:
+    return tuple(row[1] for row in rows if row[0] == kind)
 
 
 PROCEDURE = Procedure(
@@ -176,15 +195,23 @@ PROCEDURE = Procedure(
     title="A host up to date, its kernel and initrd with it",
     summary="Every package becomes the newest that the host's sources have, the newest kernel's initrd is made anew, "
     "and the host restarts into it. The boot entry with the kernel before stays. Undone, that kernel runs again, and "
-    "boots by itself; packages stay, as no source has the old ones.",
+    "boots by itself; packages stay, as no source has the old ones. By apt (Debian), zypper (SUSE) and yum (XCP-ng: "
+    "the pool's coordinator first; this is not undone, as XAPI makes its database new).",
     options=Asked,
-    ways={"xl": _Xl()},
-    sources=("Debian wiki: Xen, Upgrading/transition", "NetBSD Xen HowTo: Updating NetBSD in a dom0", "apt-get(8)"),
+    ways={"xl": _Xl(), "xe": host_update_xe.Xe()},
+    sources=(
+        "Debian wiki: Xen, Upgrading/transition",
+        "NetBSD Xen HowTo: Updating NetBSD in a dom0",
+        "openSUSE xen README: Upgrading the Host Operating System",
+        "XCP-ng guide: Updates and Upgrades (software RAID)",
+        "apt-get(8), zypper(8), yum(8), dracut(8)",
+    ),
     refuses={
         "xen-pending": "a new hypervisor is among the updates: xen-upgrade keeps the old one",
         "xen-not-default": "what the host boots by itself starts no Xen",
         "removes": "packages would be taken away",
-        "unfinished": "a package is half installed",
+        "unfinished": "a package is half installed; a transaction of yum's was aborted (xe)",
+        "coordinator-first": "the pool's coordinator is to have the new XAPI first (xe)",
         "no-room": "/boot has no room for another kernel",
     },
     drill=Drill(reason="it needs a host whose sources have something newer than it; what they have changes by the day"),

@@ -37,6 +37,12 @@ def full(device: str) -> str:
     return device if device.count(":") == 2 else f"0000:{device}"
 
 
+def vital_devices(host: Host) -> tuple[str, ...]:
+    """Those that dom0's root disk or the way to the host hangs on."""
+    found = re.findall(r"/([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?=/)", ask(host, "sh", "-c", _VITAL))
+    return tuple(dict.fromkeys(found))
+
+
 class _Hide(BootWay[Asked]):
     name = "pci-hide"
 
@@ -46,11 +52,10 @@ class _Hide(BootWay[Asked]):
 
     def survey(self, host: Host, asked: Asked) -> Mapping[str, str]:
         there = {d: host.run(["test", "-e", f"{DEVICES}/{full(d)}"]).ok for d in asked.devices if _is_address(d)}
-        vital = re.findall(r"/([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?=/)", ask(host, "sh", "-c", _VITAL))
         early = host.run(["sh", "-c", "modinfo -F filename xen_pciback 2>/dev/null"]).stdout.strip()
         return {
             "there": " ".join(device for device, found in there.items() if found),
-            "vital": " ".join(dict.fromkeys(vital)),
+            "vital": " ".join(vital_devices(host)),
             "driver": "module" if early.endswith((".ko", ".ko.xz", ".ko.zst", ".ko.gz")) else "built in",
         }
 

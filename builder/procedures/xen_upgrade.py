@@ -30,7 +30,14 @@ from builder.procedures.api import (
 )  # fmt: skip
 from builder.procedures.asking import ask, families, read_text
 from builder.procedures.boot import GRUB_CFG
-from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of, menu_script, with_hypervisor
+from builder.procedures.grubcfg import (
+    boot_environment,
+    default_of,
+    entry_of,
+    hypervisor_of,
+    menu_script,
+    with_hypervisor,
+)
 
 ENTRY = "nestlab-xen-fallback"
 TITLE = "Xen as before its upgrade"
@@ -139,7 +146,7 @@ class _Xl(Way[Asked, XenState]):
         family = _family(host)
         kind = FAMILIES[family]
         config = read_text(host, kind.config) or ""
-        environment = _environment(host, kind)
+        environment = boot_environment(host, kind.prefix)
         guard = _GUARDED.search(read_text(host, DROP_IN) or "")
         guarded = guard[1] if guard else environment.get(_VARIABLE, "")
         default = guarded or default_of(config) or environment.get("saved_entry") or "0"
@@ -223,7 +230,9 @@ class _Xl(Way[Asked, XenState]):
         ]
         if now.kept:
             kind = FAMILIES[now.family]
-            by_itself = default_of(read_text(host, kind.config) or "") or _environment(host, kind).get("saved_entry")
+            by_itself = default_of(read_text(host, kind.config) or "") or boot_environment(host, kind.prefix).get(
+                "saved_entry"
+            )
             found.append(same("GRUB boots by itself", now.default, by_itself or "0"))
         return tuple(found)
 
@@ -262,12 +271,6 @@ def _family(host: Host) -> str:
             hint="NetBSD: see what older documents say, on the page of xen-upgrade",
         )
     return found
-
-
-def _environment(host: Host, kind: Family) -> dict[str, str]:
-    """GRUB's own variables, which outlive a start."""
-    listed = host.run([f"{kind.prefix}-editenv", "-", "list"])
-    return dict(line.partition("=")[::2] for line in listed.stdout.splitlines())
 
 
 def _installed(state: XenState) -> str:

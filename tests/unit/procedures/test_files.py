@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from builder.errors import UsageError
 from builder.procedures import load_procedure, xlconf
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Refused, Unproven
-from builder.procedures.log_rotation import TIMER
+from builder.procedures.log_rotation import OFTEN, TIMER
+from builder.procedures.log_trigger import _BESIDE, CHANNELS, CHECK_LOG, CONF, RULE, TURN, Channel, channels_in
 from builder.procedures.options import parse_options
 from builder.procedures.remote_syslog import JOURNAL, PATH
 from tests.support.fake_host import FakeHost, world
@@ -188,14 +190,19 @@ class Logs(FakeHost):
 
     def __init__(self, timer: str, *, sticky: bool = False) -> None:
         self.timer, self.sticky = timer, sticky
+        self.channels: tuple[Channel, ...] = ()
         rounds = ("large.log.1 small.log", "large.log.1 large.log.2.gz small.log",
                   "large.log.1 large.log.2.gz large.log.3.gz small.log")  # fmt: skip
         super().__init__({
             "sh -c 'command -v logrotate'": "/usr/sbin/logrotate\n",
             "logrotate -d": "",
             "sh -c 'grep -ls": "",
+            "sh -c 'command -v rsyslogd'": lambda _: "" if CONF in self.files else 1,
             "sh -c": lambda argv: "".join(f"{n}: {files}\n" for n, files in enumerate(rounds, 1))
             if "truncate" in argv[2] else self._when(),
+            f"sh -c {shlex.quote(TURN)}": lambda argv: self._turn(int(argv[4])),
+            "mkdir -p": "", "systemctl daemon-reload": "", "systemctl try-restart": "",
+            "rsyslogd -N1": "", "systemctl restart rsyslog": lambda _: self._restart(),
             f"systemctl is-enabled {TIMER}": lambda _: self.timer,
             f"systemctl unmask {TIMER}": lambda _: self._set("disabled"),
             f"systemctl mask {TIMER}": lambda _: self._set("masked"),
@@ -203,14 +210,28 @@ class Logs(FakeHost):
             f"systemctl disable --now {TIMER}": lambda _: self._set("disabled"),
         })  # fmt: skip
 
-    QUESTIONS = (*FakeHost.QUESTIONS, "systemctl is-enabled", "logrotate -d")
+    QUESTIONS = (*FakeHost.QUESTIONS, "systemctl is-enabled", "logrotate -d", "mkdir -p")
+
+    def _restart(self) -> str:
+        self.channels = channels_in(self.files.get(CHANNELS, b"").decode())
+        return ""
+
+    def _turn(self, size: int) -> str:
+        """What the script says of a log that turns at the size that rsyslogd was started with, by logrotate's rule."""
+        turns = [each for each in self.channels if each.path == CHECK_LOG and each.size == size]
+        rule = self.files[RULE].decode()
+        if not turns or CHECK_LOG not in rule or f"maxsize {size >> 20}M" not in rule:
+            return "1: \n"
+        name = CHECK_LOG.rpartition("/")[2]
+        names = [f"{name}.1", f"{name}.2.gz", f"{name}.3.gz"]
+        return "".join(f"{n}: {' '.join(names[:n])}\n" for n in (1, 2, 3)) + "lines: 288 of 288\n"
 
     def _set(self, timer: str) -> str:
         self.timer = self.timer if self.sticky else timer
         return ""
 
     def _when(self) -> str:
-        return "Sun 2026-11-22 00:00:00 UTC\n" if self.timer == "enabled" else ""
+        return f"in {59 if OFTEN in self.files else 900} minutes\n" if self.timer == "enabled" else ""
 
 
 @pytest.mark.parametrize("timer", ["enabled", "disabled", "masked"])
@@ -221,11 +242,92 @@ def test_logs_are_rotated_each_day_until_undone(timer: str) -> None:
     assert host.timer == "enabled" and b"maxsize 100M" in host.files["/etc/logrotate.d/nestlab-xen"]
     assert do(host, "log-rotation").result == "unchanged"
     assert undo(host, "log-rotation").result == "undone"
-    assert host.timer == timer and "/etc/logrotate.d/nestlab-xen" not in host.files
+    assert host.timer == timer and not {"/etc/logrotate.d/nestlab-xen", OFTEN} & set(host.files)
+
+
+SYSLOG = {
+    CONF: "$IncludeConfig /etc/rsyslog.d/*.conf\n*.*;auth.none\t-/var/log/syslog\nauth.*\t\t/var/log/auth.log\n"
+    "# mail.*\t/var/log/mail\n*.emerg\t\t:omusrmsg:*\n",
+    RULE: "/var/log/syslog\n/var/log/auth.log\n{\n\trotate 4\n\tweekly\n\tcompress\n\tdelaycompress\n}\n",
+}
+
+
+def test_rsyslogd_turns_its_logs_until_undone() -> None:
+    host = Logs("enabled")
+    before = {path: text.encode() for path, text in SYSLOG.items()}
+    host.files |= before
+    done = do(host, "log-rotation", size="64MiB", keep="9")
+    assert done.result == "applied"
+    conf, rule = host.files[CONF].decode(), host.files[RULE].decode()
+    assert conf.splitlines()[1:] == [
+        "*.*;auth.none\t:omfile:$nestlab_1", "auth.*\t\t:omfile:$nestlab_2", "# mail.*\t/var/log/mail",
+        "*.emerg\t\t:omusrmsg:*",
+    ]  # fmt: skip
+    assert rule == (
+        f"{CHECK_LOG}\n/var/log/syslog\n/var/log/auth.log\n{{\n\trotate 9\n\tdaily\n\tmaxsize 64M\n\tcompress\n"
+        "\tdelaycompress\n}\n"
+    )
+    assert [(each.path, each.size) for each in host.channels] == [
+        ("/var/log/syslog", 64 << 20), ("/var/log/auth.log", 64 << 20), (CHECK_LOG, 64 << 20),
+    ]  # fmt: skip
+    assert do(host, "log-rotation", size="64MiB", keep="9").result == "unchanged"
+    assert do(host, "log-rotation").result == "applied" and {each.size for each in host.channels} == {100 << 20}
+    assert undo(host, "log-rotation").result == "undone"
+    assert {path: host.files[path] for path in before} == before and CHANNELS not in host.files
+    assert host.channels == ()
+
+
+def test_logs_of_rsyslogd_that_do_not_turn_are_seen() -> None:
+    host = Logs("enabled")
+    host.files |= {path: text.encode() for path, text in SYSLOG.items()}
+    host.answers["systemctl restart rsyslog"] = ""  # goes on with what it had
+    with pytest.raises(Unproven, match="lines that were logged meanwhile and lie in one of the files: expected all"):
+        do(host, "log-rotation")
+
+
+@pytest.mark.parametrize(("path", "text"), [
+    (CONF, "*.* :omfile:$mine\n"), (RULE, "/var/log/syslog {\n\tsize 1M\n}\n"),
+    (RULE, "/var/log/syslog {\n\tweekly\n\tcompress\n}\n"),
+])  # fmt: skip
+def test_logs_that_are_kept_in_another_way_are_left_alone(path: str, text: str) -> None:
+    host = Logs("enabled")
+    host.files |= {name: content.encode() for name, content in (SYSLOG | {path: text}).items()}
+    with pytest.raises(Refused, match="syslog=false leaves them as they are"):
+        do(host, "log-rotation")
+    assert host.changes == []
+    assert do(host, "log-rotation", syslog="false").result == "applied" and host.files[path].decode() == text
+
+
+def test_the_check_of_xcp_ng_reads_its_own_words() -> None:
+    """The file's format is that of the package xcp-ng-release; xensource.log's rule is the guide's."""
+    host = Logs("enabled")
+    host.dialect = "xe"
+    channel = "$outchannel {0},/var/log/{0}.log,104857600,/etc/cron.daily/logrotate\n{1}\t:omfile:${0}\n"
+    written = channel.format("kern", "kern.*") + channel.format("xensource", "local5.*")
+    host.files["/etc/rsyslog.d/xenserver.conf"] = written.encode()
+    own = "/var/log/xensource.log {\n    missingok\n    maxage 31\n    rotate 100\n}\n"
+    host.answers["sh -c 'cat /etc/xensource"] = own
+    names = ["own.log.1", "own.log.2.gz", "own.log.3.gz"]
+    beside = "".join(f"{n}: {' '.join(names[:n])}\n" for n in (1, 2, 3)) + "lines: 288 of 288\n"
+    host.answers[f"sh -c {shlex.quote(_BESIDE)}"] = beside
+    assert do(host, "log-rotation").result == "unchanged"
+    for changed, why in (
+        (written.replace("104857600", "209715200", 1), "when rsyslogd turns a log by itself"),
+        (written.replace("/etc/cron.daily/logrotate", "/bin/true"), "by what: expected"),
+        (written.replace(":omfile:$kern", ":omfile:$kernel"), "both defined and written to: expected none, seen kern"),
+        (channel.format("kern", "kern.*"), "xensource.log among them"),
+    ):
+        host.files["/etc/rsyslog.d/xenserver.conf"] = changed.encode()
+        with pytest.raises(Unproven, match=why):
+            do(host, "log-rotation")
+    host.files["/etc/rsyslog.d/xenserver.conf"] = written.encode()
+    host.answers["sh -c 'cat /etc/xensource"] = own.replace("100", "10")
+    with pytest.raises(Unproven, match="own rule says rotate 100: expected True"):
+        do(host, "log-rotation")
 
 
 def test_a_rule_that_nobody_runs_is_disproven() -> None:
-    with pytest.raises(Unproven, match="when it is run next: expected a time, or by cron, seen never"):
+    with pytest.raises(Unproven, match="when it is run next: expected within the hour, or by cron, seen never"):
         do(Logs("masked", sticky=True), "log-rotation")
     with pytest.raises(Refused, match="no-logrotate"):
         do(FakeHost({}), "log-rotation")

@@ -14,8 +14,9 @@ from builder.procedures.boot import GRUB_CFG as CONFIG
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.grubcfg import default_of, entry_of
-from builder.procedures.host_update import _LOOK, DROP_IN, ENTRY, SCRIPT
+from builder.procedures.host_update import DROP_IN, ENTRY, SCRIPT
 from builder.procedures.options import parse_options
+from builder.procedures.update_families import FAMILIES
 from tests.support.fake_host import FakeHost, world
 
 OLD, NEW = "6.12.1-amd64", "6.12.10-amd64"
@@ -42,14 +43,14 @@ class Debian(FakeHost):
 
     def _shell(self, argv: Sequence[str]) -> str | int:
         script = argv[2]
-        if "command -v apt-get" in script:
-            return ""
+        if "/etc/os-release" in script:
+            return "debian \n"
         if "update-initramfs" in script:
             self.initrds[self.kernels[-1]] = OLD if self.stale else self.kernels[-1]
             return ""
         if "lsinitramfs" in script:
             return f"{self.initrds.get(argv[4], '')}\n"
-        assert script == _LOOK
+        assert script == FAMILIES["debian"].look
         rows = [f"up {name} 1 {version}" for name, version in self.pending.items()]
         rows += [f"kernel {name}" for name in self.kernels] + [self.more, f"room {self.room}"]
         return "\n".join(filter(None, rows)) + "\n"
@@ -147,8 +148,8 @@ def test_reasons_against_it(change: Callable[[Debian], None], code: str) -> None
 
 def test_other_hosts_are_told() -> None:
     host = Debian()
-    host.answers["sh -c"] = 1
-    with pytest.raises(LabError, match="no Debian host"):
+    host.answers["sh -c"] = "fedora rhel\n"
+    with pytest.raises(LabError, match="neither a Debian nor a SUSE host"):
         do(host)
 
 
@@ -159,7 +160,7 @@ def test_what_apt_says_is_read() -> None:
         "Inst linux-image-6.1.0-56-amd64 (6.1.192-2 Debian-Security:12/stable [amd64])\nRemv old-thing [1.0]\n"
         "Conf libssl3 (3.0.19-1 Debian-Security:12/stable [amd64])\n"
     )
-    lines = re.findall(r"sed -n \\\n(.*\n.*)\n", _LOOK)[0]
+    lines = re.findall(r"sed -n \\\n(.*\n.*)\n", FAMILIES["debian"].look)[0]
     done = subprocess.run(["sh", "-c", f"sed -n {lines}"], input=said, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "up libssl3 3.0.18-1 3.0.19-1", "new linux-image-6.1.0-56-amd64", "gone old-thing",

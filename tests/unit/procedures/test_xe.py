@@ -40,6 +40,7 @@ CASES: list[tuple[str, dict[str, str], dict[str, object]]] = [
     ("guest-autostart", {"guest": "web"}, {}),
     ("guest-memory", {"guest": "web", "size": "512MiB"}, {}),
     ("remote-syslog", {"server": "192.0.2.1"}, {}),
+    ("pci-assign", {"guest": VM, "devices": "03:00.0"}, {}),
     ("guest-migrate", {"guest": "web", "to": "beta"}, {}),
     (
         "guest-migrate",
@@ -70,7 +71,9 @@ def way_of(name: str) -> Any:
 def test_every_procedure_with_this_dialect_is_judged() -> None:
     with_xe = {name for name in PROCEDURES if "xe" in load_procedure(name).ways}
     # these call other tools
-    assert {name for name, *_ in CASES} == with_xe - {"log-rotation", "secure-boot-certs", "vif-queue", "guest-tools"}
+    assert {name for name, *_ in CASES} == with_xe - {
+        "log-rotation", "secure-boot-certs", "vif-queue", "guest-tools", "host-update",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("release", ["8.2", "8.3"])
@@ -116,6 +119,7 @@ def changed(name: str, before: Any) -> Any:
         "raid-save": {"copies": way_of("raid-save").sample.files},
         "raid-restore": {"files": dict.fromkeys(way_of("raid-restore").sample.files, "ARRAY"), "detached": ()},
         "remote-syslog": {"server": "192.0.2.1"},
+        "pci-assign": {"value": "0/0000:03:00.0"},
         "secure-boot": {"secure": "true"},
         "vif-lock": {"default": "disabled", "lock": Lock(mode="locked", ipv4=("192.0.2.1",), ipv6=("fd00::1",))},
         "vlan-trunk": {"mtu": "1504"},
