@@ -19,6 +19,7 @@ from builder.errors import LabError, UsageError
 if TYPE_CHECKING:
     from builder.procedures.drill import Drilled
     from builder.procedures.engine import Engine, Outcome
+    from builder.procedures.guests import GuestKind
 
 TCG_PATIENCE = 8.0
 """What a time-out for hardware is multiplied by on an emulated node."""
@@ -117,11 +118,14 @@ def undo(app: App, *, lab: str, node: str, name: str, options: tuple[str, ...], 
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="On this node only; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the record, as JSON, to this file.")  # fmt: skip
+@click.option("--guest", type=click.Choice(["pv", "pvh"]), default="pv", show_default=True,
+              help="The guest that is made for those that need one; pvh where the host can (plain Xen).")  # fmt: skip
 @output_option()
 @pass_app
 def drill(
-    app: App, *, lab: str, words: tuple[str, ...], every: bool, nodes: tuple[str, ...], out: Path | None, how: str
-) -> int:
+    app: App, *, lab: str, words: tuple[str, ...], every: bool, nodes: tuple[str, ...], out: Path | None,
+    guest: GuestKind, how: str,
+) -> int:  # fmt: skip
     """Try procedures on the hosts of LAB: run, run again, restart, undo, each with its checks. The hosts must be ones
     that may be broken.
 
@@ -143,7 +147,7 @@ def drill(
     found: list[Drilled] = []
     with engine_of(app, lab) as engine:
         for node in nodes or node_names(app, lab):
-            found += _drill_node(engine, node, chosen, options or None, every=every)
+            found += _drill_node(engine, node, chosen, options or None, every=every, guest=guest)
     record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
               "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
     for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
@@ -155,7 +159,7 @@ def drill(
 
 
 def _drill_node(
-    engine: Engine, node: str, chosen: list[Any], options: Mapping[str, str] | None, *, every: bool
+    engine: Engine, node: str, chosen: list[Any], options: Mapping[str, str] | None, *, every: bool, guest: GuestKind
 ) -> Iterator[Drilled]:
     from builder.procedures.drill import drill as drill_one
     from builder.procedures.drill import lacks
@@ -168,7 +172,7 @@ def _drill_node(
         if every and (without := lacks(host, procedure, dialect)):
             click.echo(f"{node}: {procedure.name} is left out: the host lacks {', '.join(without)}", err=True)
             continue
-        yield drill_one(engine, node, procedure, options)
+        yield drill_one(engine, node, procedure, options, guest=guest)
 
 
 def drill_table(found: list[Drilled]) -> str:

@@ -261,12 +261,14 @@ class Card:
 class Drill:
     """How a procedure is tried on a host of a lab: what it is asked for there, files that are put in place first so
     that there is something to change, a guest that is made for it, and packages that the host must have beside those of
-    every Xen host. `reason` says why a lab cannot try it."""
+    every Xen host. `disk` names the option that says which disk that guest writes to. `reason` says why a lab cannot
+    try it."""
 
     options: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     guest: bool = False
     card: Card | None = None
+    disk: str = ""
     packages: tuple[str, ...] = ()
     reason: str = ""
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from builder.errors import LabError
 from builder.model.host import Host
 from builder.model.lab import Value
@@ -14,7 +16,7 @@ from builder.procedures.api import Drill, Evidence, Procedure
 from builder.procedures.asking import listed, mode_of, read_text
 from builder.procedures.engine import Engine
 from builder.procedures.errors import Unproven
-from builder.procedures.guests import drill_guest
+from builder.procedures.guests import GuestKind, drill_guest
 from builder.procedures.options import parse_options
 
 Verdict = Literal["yes", "no", "not tried", "not documented to"]
@@ -38,6 +40,7 @@ class Drilled(Value):
     release: str
     dialect: str
     asked: Mapping[str, str]
+    guest: str = Field("", description="the kind of the guest that was made for it: pv or pvh")
     applied: Verdict = "not tried"
     repeated: Verdict = "not tried"
     survives: Verdict = "not tried"
@@ -50,7 +53,10 @@ class Drilled(Value):
         return "no" not in (self.applied, self.repeated, self.survives, self.undone) and self.undone == "yes"
 
 
-def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str, str] | None = None) -> Drilled:
+def drill(
+    engine: Engine, node: str, procedure: Procedure, options: Mapping[str, str] | None = None,
+    *, guest: GuestKind = "pv",
+) -> Drilled:  # fmt: skip
     """Go through the whole of it. What fails is in the result; the host is left undone as far as that went.
 
     Raises LabError when the procedure cannot be tried at all, and UsageError for options that it does not take.
@@ -65,7 +71,9 @@ def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str,
                        hint=f"in its lab file: packages: [{', '.join(without)}]")  # fmt: skip
     release = host.facts().release
     steps: list[Step] = []
-    with _prepared(host, procedure.drill, dialect):
+    disk = asked.get(procedure.drill.disk, "")
+    kind = guest if procedure.drill.guest and dialect == "xl" else None
+    with _prepared(host, procedure.drill, kind, disk):
         verdicts = _go(engine, node, procedure, asked, steps)
     return Drilled(
         procedure=procedure.name,
@@ -73,6 +81,7 @@ def drill(engine: Engine, node: str, procedure: Procedure, options: Mapping[str,
         release=release,
         dialect=dialect,
         asked=asked,
+        guest=kind or "",
         steps=tuple(steps),
         seconds=round(sum(step.seconds for step in steps), 1),
         **verdicts,
@@ -149,14 +158,14 @@ def _expect(wanted: str, outcome: object) -> tuple[Evidence, ...]:
 
 
 @contextlib.contextmanager
-def _prepared(host: Host, how: Drill, dialect: str) -> Iterator[None]:
+def _prepared(host: Host, how: Drill, kind: GuestKind | None, disk: str) -> Iterator[None]:
     """The drill's files in place of the host's, and its guest (plain Xen); all as it was afterwards."""
     before = {path: (read_text(host, path), mode_of(host, path)) for path in how.files}
     for path, content in how.files.items():
         host.write(path, content.encode(), mode=before[path][1])
     try:
-        if how.guest and dialect == "xl":
-            with drill_guest(host, how.card):
+        if kind:
+            with drill_guest(host, how.card, disk=disk, kind=kind):
                 yield
         else:
             yield

@@ -28,14 +28,15 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, domains, fields, listed, read_text
-from builder.procedures.guests import AUTO, DRILL_GUEST, configurations
+from builder.procedures.guests import AUTO, COUNT, DRILL_GUEST, configurations, written
 from builder.procedures.migration import AUTHORIZED, FOLDER, Asked, Disk, Link, copying, disks_of, is_open, sharing
 
 RESULT = "/var/lib/nestlab/migrated"
 OVERHEAD = 32
 """MiB that Xen and the toolstack need for a guest beside its own memory."""
 
-# $1 guest, $2 address, $3 ssh, $4 what to ping meanwhile, $5 where results go. What the guest is known by in xenstore
+# $1 guest, $2 address, $3 ssh, $4 what to ping meanwhile, $5 where results go, $6 a disk that the guest writes to, $7
+# what counts blocks on it. What the guest is known by in xenstore
 # stays the same over a migration, and is another one when it is started anew.
 _MIGRATE = r"""
 mkdir -p "${5%/*}"
@@ -45,6 +46,7 @@ if [ -n "$4" ]; then
   watcher=$!
   sleep 2
 fi
+[ -z "${6:-}" ] || echo "written $(sh -c "$7" sh "$6")" >>"$5"
 xl migrate -s "$3" "$1" "$2"
 status=$?
 if [ -n "$4" ]; then
@@ -244,6 +246,8 @@ class _Xl(Way[Asked, XlState]):
         if asked.storage == "shared" and result and asked.guest in numbers:
             now = ask(peer, "xenstore-read", f"/local/domain/{numbers[asked.guest]}/vm").strip()
             found.append(same("it is the same run of the guest: what xenstore knows it by", result[0], now))
+        if asked.disk and asked.storage == "shared" and result:
+            found += _disk(peer, asked, "\n".join(result))
         counted = re.search(r"(\d+) packets transmitted, (\d+)", "\n".join(result))
         if asked.address and asked.storage == "shared" and result:
             lost = int(counted[1]) - int(counted[2]) if counted else -1
@@ -254,9 +258,26 @@ class _Xl(Way[Asked, XlState]):
 
 def _migrate(link: Link, asked: Asked, *, node: str) -> Action:
     ping = "" if node else asked.address
-    words = (asked.guest, link.address, link.ssh, ping, f"{RESULT}-{asked.guest}")
+    disk = "" if node else asked.disk
+    words = (asked.guest, link.address, link.ssh, ping, f"{RESULT}-{asked.guest}", *([disk, COUNT] if disk else []))
     return run("sh", "-c", _MIGRATE, "sh", *words, seconds=1800, on=node,
                hint=f"{asked.guest} goes on running where it was")  # fmt: skip
+
+
+def _disk(peer: Host, asked: Asked, result: str) -> list[Evidence]:
+    """What the disk itself holds, by the other host's eyes; and that the guest goes on."""
+    began = re.search(r"^written (\d+)", result, re.MULTILINE)
+    first, missing = written(peer, asked.disk)
+    for _ in range(20):
+        later, missing = written(peer, asked.disk)
+        if later > first:
+            break
+    since = first - int(began[1]) if began else 0
+    return [
+        holds("blocks written to the disk since the migration began", "more than none", str(since), since > 0),
+        holds("blocks written while this was looked at", "more than none", str(later - first), later > first),
+        same("blocks that are missing on the disk", 0, missing),
+    ]
 
 
 def _details(host: Host, guest: str) -> Mapping[str, Any]:
@@ -320,6 +341,7 @@ PROCEDURE = Procedure(
         options={"guest": DRILL_GUEST, "to": "beta", "via": "beta.migration", "address": "10.10.0.77"},
         guest=True,
         card=Card("xenbr1", "10.10.0.77/24"),
+        disk="disk",
         reason="it needs two hosts: nestlab procedure drill two-dom0 guest-migrate "
         f"guest={DRILL_GUEST} to=beta via=beta.migration address=10.10.0.77 --node alpha",
     ),

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Literal
 
+from builder.errors import LabError
 from builder.model.host import Host
 from builder.procedures.api import Card
-from builder.procedures.asking import ask, domains, running_guests
+from builder.procedures.asking import ask, domains, fields, running_guests
 
+GuestKind = Literal["pv", "pvh"]
 FOLDERS = ("/etc/xen", "/etc/xen/auto")
 AUTO = "/etc/xen/auto"
 XENDOMAINS_FILES = ("/etc/default/xendomains", "/etc/sysconfig/xendomains")
 """Debian's and SUSE's place for the settings of the script that starts and stops guests."""
 DRILL_GUEST = "nestlab-drill"
 _DRILL_FOLDER = "/var/lib/nestlab/drill"
+WRITTEN = "nestlab-drill"
+BLOCK = 4096
 _NAME = re.compile(r"^[ \t]*name[ \t]*=[ \t]*[\"']([^\"'\n]*)[\"']", re.MULTILINE)
 
 
@@ -80,7 +85,42 @@ _BUSY = """\
 /bin/busybox insmod /xen-netfront.ko
 until /bin/busybox ip link set dev eth0 up; do /bin/busybox sleep 1; done
 /bin/busybox ip address add @ADDRESS@ dev eth0
-while :; do /bin/busybox seq 100000 >/work; /bin/busybox sleep 1; done
+@WRITER@while :; do /bin/busybox seq 100000 >/work; /bin/busybox sleep 1; done
+"""
+# And one that numbers the blocks of a disk, each on the disk before the next: what is lost is missing in the row.
+_WRITER = """\
+/bin/busybox mount -t devtmpfs dev /dev
+for module in /[0-9]*.ko; do /bin/busybox insmod "$module"; done
+until [ -b /dev/xvda ]; do /bin/busybox sleep 1; done
+/bin/busybox sh /writer /dev/xvda &
+"""
+WRITER = f"""\
+read -r run </proc/sys/kernel/random/uuid
+number=0
+while /bin/busybox printf '{WRITTEN} %s %d\\n' "$run" "$number" |
+  /bin/busybox dd of="$1" bs={BLOCK} seek="$number" conv=sync,notrunc,fsync 2>/dev/null; do
+  number=$((number + 1))
+done
+"""
+# How many blocks of the last run are on a disk, from its start on, and how many are missing among them. Read from the
+# disk itself: what this host has in memory of it may be older.
+COUNT = f"""\
+block() {{ dd if="$1" bs={BLOCK} skip="$2" count="$3" iflag=direct status=none | tr -d '\\0'; }}
+run=$(block "$1" 0 1 | sed -n 's/^{WRITTEN} \\([^ ]*\\) 0$/\\1/p')
+at=0
+while [ -n "$run" ]; do
+  found=$(block "$1" "$at" 1024 | sed -n "s/^{WRITTEN} $run //p")
+  [ -n "$found" ] || break
+  echo "$found"
+  at=$((at + 1024))
+done | awk '{{ missing += $1 - expected; expected = $1 + 1 }} END {{ print expected + 0, missing + 0 }}'
+"""
+# Says what the start of a disk holds that a drill may not write over.
+BLANK = f"""\
+[ -b "$1" ] || {{ echo "no disk"; exit 0; }}
+wipefs --noheadings --output TYPE "$1"
+start=$(dd if="$1" bs=1M count=16 iflag=direct status=none | tr -d '\\0' | head -c 100)
+case "$start" in "" | "{WRITTEN} "*) ;; *) echo "something" ;; esac
 """
 # A router between VLANs that come to it tagged on one card: packets of 1,500 bytes, and the tag around them.
 _ROUTER = """\
@@ -133,36 +173,63 @@ find . | busybox cpio -o -H newc >"$folder/initrd"
 _ANSWERS = 'for i in $(seq 60); do busybox ping -c 1 -W 2 "$1" >/dev/null && exit 0; done; exit 1'
 
 
-def drill_config(kernel: str, card: Card | None = None) -> str:
-    """A PV guest on dom0's own kernel: it needs no disk and runs under every accelerator."""
+def drill_config(kernel: str, card: Card | None = None, *, disk: str = "", kind: GuestKind = "pv") -> str:
+    """A guest on dom0's own kernel, which needs no disk. A PV one runs under every accelerator."""
     words = ["mac=00:16:3e:0d:11:11", *([f"bridge={card.bridge}"] if card and card.bridge else [])]
     vif = f'vif = [ "{",".join(words)}" ]\n' if card else ""
+    words = ["format=raw", "vdev=xvda", "access=rw", "backendtype=phy", f"target={disk}"]
+    vbd = f'disk = [ "{",".join(words)}" ]\n' if disk else ""
     return (
-        f'name = "{DRILL_GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\n'
+        f'name = "{DRILL_GUEST}"\ntype = "{kind}"\nkernel = "/boot/vmlinuz-{kernel}"\n'
         f'ramdisk = "{_DRILL_FOLDER}/initrd"\nmemory = 192\nmaxmem = 256\nvcpus = 1\n'
         'extra = "console=hvc0"\n'
-        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n' + vif
+        'on_poweroff = "destroy"\non_reboot = "restart"\non_crash = "destroy"\n' + vif + vbd
     )
 
 
-def drill_init(card: Card | None) -> str:
-    """The guest's first and only program."""
+def drill_init(card: Card | None, disk: str = "") -> str:
+    """The guest's first program."""
     if card and card.vlans:
         vlans = "".join(_VLAN.format(tag=tag, address=address) for tag, address in card.vlans.items())
         return _ROUTER.replace("@VLANS@", vlans)
-    return _BUSY.replace("@ADDRESS@", card.address) if card and card.address else _INIT
+    busy = _BUSY.replace("@WRITER@", _WRITER if disk else "")
+    return busy.replace("@ADDRESS@", card.address) if card and card.address else _INIT
+
+
+def kinds(host: Host) -> tuple[GuestKind, ...]:
+    """What guests the host can run without a firmware, by what Xen says of its processor."""
+    capabilities = fields(ask(host, "xl", "info")).get("virt_caps", "").split()
+    return ("pv", "pvh") if "hvm" in capabilities else ("pv",)
+
+
+def written(host: Host, disk: str) -> tuple[int, int]:
+    """How many blocks a drill's guest has written to a disk, and how many of these are missing. Raises LabError."""
+    blocks, missing = ask(host, "sh", "-c", COUNT, "sh", disk, timeout=900).split()
+    return int(blocks), int(missing)
 
 
 @contextlib.contextmanager
-def drill_guest(host: Host, card: Card | None = None) -> Iterator[None]:
+def drill_guest(host: Host, card: Card | None = None, *, disk: str = "", kind: GuestKind = "pv") -> Iterator[None]:
     """A guest that runs while a drill goes on, with its configuration in /etc/xen; one with an address answers first.
-    Raises LabError."""
+    `disk` is a block device of the host that a guest with an address writes to all the time: an empty one, or one that
+    a drill wrote to before. Raises LabError.
+    """
+    if kind not in kinds(host):
+        raise LabError(
+            f"{host.name} runs no {kind} guests: its processor shows Xen no virtualisation",
+            hint="the lab's machine needs KVM with nesting; the guest is pv without it (nestlab doctor)",
+        )
+    if disk and (held := ask(host, "sh", "-c", BLANK, "sh", disk).strip()):
+        raise LabError(f"{host.name}: {disk} holds {held}: a drill writes over nothing", hint="name an empty disk")
+    modules = [*(["8021q"] if card and card.vlans else []), *(["xen-blkfront"] if disk else [])]
     config = f"/etc/xen/{DRILL_GUEST}.cfg"
     ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
-    host.write(f"{_DRILL_FOLDER}/root/init", drill_init(card).encode(), mode=0o755)
+    host.write(f"{_DRILL_FOLDER}/root/init", drill_init(card, disk).encode(), mode=0o755)
+    host.write(f"{_DRILL_FOLDER}/root/writer", WRITER.encode())
     host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
-    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER, *(["8021q"] if card and card.vlans else []))
-    host.write(config, drill_config(ask(host, "uname", "-r").strip(), card).encode())
+    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER, *modules)
+    kernel = ask(host, "uname", "-r").strip()
+    host.write(config, drill_config(kernel, card, disk=disk, kind=kind).encode())
     try:
         ask(host, "xl", "create", "-q", config, timeout=600)
         if card and card.address:

@@ -84,6 +84,10 @@ class Asked(Options):
     address: str = Field(
         "", pattern=r"^[0-9a-fA-F.:]*$", description="the guest's own address, pinged during a live migration"
     )
+    disk: str = Field(
+        "", pattern=r"^(/dev/[^ '\"]+)?$", description="a disk that both hosts see and a drill's guest numbers blocks "
+        "of: none may be missing (live, plain Xen)",
+    )  # fmt: skip
     lost: int = Field(25, ge=0, description="how many of five pings a second may be lost")
     wait: int = Field(120, ge=1, le=3600, description="seconds that a guest has to shut down (storage=copy, plain Xen)")
     password_file: str = Field(

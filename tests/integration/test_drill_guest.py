@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from builder.procedures.api import Card
-from builder.procedures.guests import _BUSY, _MAKE_INITRD, drill_config, drill_init
+from builder.procedures.guests import (
+    _BUSY,
+    _MAKE_INITRD,
+    BLANK,
+    BLOCK,
+    WRITER,
+    GuestKind,
+    drill_config,
+    drill_init,
+    written,
+)
+from builder.procedures.pci_assign import with_entries
 from tests.support.debs import kernel_package, unpacked
+from tests.support.local_host import LocalHost
 from tests.support.repo import some
-from tests.support.xl import read_xl
+from tests.support.xl import read_domain, read_xl
 
 pytestmark = pytest.mark.integration
 
@@ -64,6 +79,84 @@ def test_a_router_has_what_tags_need_in_the_order_that_it_is_loaded_in(
         assert text[:4] == b"\x7fELF" and set(filter(None, needs.split(b","))) <= loaded, path
         loaded.add(title)
     assert loaded == {b"llc", b"mrp", b"stp", b"garp", b"8021q"}
+
+
+@pytest.fixture(params=["12", "13"])
+def writer(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The program in the guest, with the release's own busybox."""
+    busybox = unpacked(request.param, ["busybox-static"]) / "bin/busybox"
+    path = tmp_path / "writer"
+    path.write_text(WRITER.replace("/bin/busybox", str(busybox if busybox.exists() else _usr(busybox))))
+    (tmp_path / "disk").write_bytes(bytes(8 << 20))
+    return path
+
+
+def _usr(path: Path) -> Path:
+    return path.parents[1] / "usr/bin" / path.name
+
+
+def write(program: Path, disk: Path, enough: int) -> int:
+    """Run the writer until so many blocks are there; then pull its plug. How many there are."""
+    running = subprocess.Popen(["sh", program, disk], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while (blocks := written(LocalHost(), str(disk))[0]) < enough and time.monotonic() < deadline:
+            assert running.poll() is None
+            time.sleep(0.2)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    assert blocks >= enough
+    return written(LocalHost(), str(disk))[0]
+
+
+def test_a_block_that_the_writer_wrote_and_that_is_gone_is_missed(writer: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    assert written(LocalHost(), str(disk)) == (0, 0)
+    blocks = write(writer, disk, 30)
+    assert written(LocalHost(), str(disk)) == (blocks, 0)
+    with disk.open("r+b") as file:
+        file.seek(7 * BLOCK)
+        file.write(bytes(2 * BLOCK))
+    assert written(LocalHost(), str(disk)) == (blocks, 2)
+
+
+def test_blocks_of_an_earlier_run_fill_no_gap(writer: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    first = write(writer, disk, 40)
+    second = write(writer, disk, 5)
+    assert second < first and written(LocalHost(), str(disk)) == (second, 0)
+
+
+def test_a_disk_that_holds_something_is_told_from_an_empty_one(writer: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+
+    def said(script: str = BLANK.replace("-b", "-e")) -> str:
+        return subprocess.run(["sh", "-c", script, "sh", disk], capture_output=True, text=True, check=True).stdout
+
+    assert said() == "" and said(BLANK) == "no disk\n"
+    write(writer, disk, 3)
+    assert said() == ""
+    subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True, capture_output=True)
+    assert "ext4" in said()
+    disk.write_bytes(b"notes\n" + bytes(1 << 20))
+    assert said() == "something\n"
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh"])
+def test_xen_reads_a_disk_and_the_kind(tmp_path: Path, kind: GuestKind) -> None:
+    path = tmp_path / "drill.cfg"
+    path.write_text(drill_config("6.12", disk="/dev/disk/by-id/wwn-0x5000", kind=kind))
+    read = read_domain(path)
+    assert (read.complaint, read.strings["type"]) == ("", kind)
+    assert read.disks == [["/dev/disk/by-id/wwn-0x5000", "xvda", "raw", True]]
+
+
+def test_xen_reads_devices_that_a_guest_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "web.cfg"
+    path.write_text(with_entries('name = "web"\ntype = "hvm"', ("05:00.0,permissive=1", "0000:03:00.0")))
+    read = read_domain(path)
+    assert (read.complaint, read.lists["pci"]) == ("", ["05:00.0,permissive=1", "0000:03:00.0"])
 
 
 @pytest.mark.parametrize("card", [None, Card(), Card("xenbr1", "10.10.0.77/24")])

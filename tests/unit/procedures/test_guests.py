@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from builder.errors import LabError
 from builder.procedures import load_procedure
+from builder.procedures.api import Card
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused
+from builder.procedures.guests import BLANK, drill_guest
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
 
@@ -216,3 +219,35 @@ def test_a_guests_name_is_one_word_of_a_file_name() -> None:
     procedure: Any = load_procedure("guest-autostart")
     with pytest.raises(Exception, match="cannot be asked for that"):
         parse_options(procedure, {"guest": "../../etc/passwd"})
+
+
+DOM0 = "Name ID Mem VCPUs State Time(s)\nDomain-0 0 1024 2 r----- 1.0\n"
+
+
+def made(caps: str, held: str = "") -> FakeHost:
+    """A host on which a drill's guest can be made."""
+    return FakeHost({
+        "xl info": f"virt_caps : {caps}\n", "xl list": DOM0, "xl create": "", "uname -r": "6.12\n", "mkdir": "",
+        "sh -c": lambda argv: f"{held}\n" if argv[2] == BLANK else "", "rm -rf": "",
+    })  # fmt: skip
+
+
+def test_a_drills_guest_is_of_a_kind_that_the_host_can_run() -> None:
+    host = made("pv hvm hap")
+    with drill_guest(host, kind="pvh"):
+        assert b'type = "pvh"\n' in host.files["/etc/xen/nestlab-drill.cfg"]
+    host = made("pv")
+    with pytest.raises(LabError, match="runs no pvh guests: its processor"), drill_guest(host, kind="pvh"):
+        pass
+    assert host.changes == []
+
+
+def test_a_drills_guest_writes_to_an_empty_disk_alone() -> None:
+    host = made("pv")
+    with drill_guest(host, Card("xenbr1", "10.10.0.77/24"), disk="/dev/sdz"):
+        assert b"backendtype=phy,target=/dev/sdz" in host.files["/etc/xen/nestlab-drill.cfg"]
+        assert b"sh /writer /dev/xvda &\n" in host.files["/var/lib/nestlab/drill/root/init"]
+    host = made("pv", held="ext4")
+    with pytest.raises(LabError, match="/dev/sdz holds ext4: a drill writes"), drill_guest(host, disk="/dev/sdz"):
+        pass
+    assert host.changes == []

@@ -12,6 +12,7 @@ from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.guest_migrate import RESULT
+from builder.procedures.guests import COUNT
 from builder.procedures.migration import AUTHORIZED, FOLDER, GATE
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
@@ -33,6 +34,7 @@ class Dom0(FakeHost):
         self.other: Dom0
         self.answers_ssh, self.deaf, self.lost, self.breaks, self.bridges = True, False, 3, False, "lo xenbr0"
         self.folder = self.block = False
+        self.shared = {"blocks": 100, "missing": 0, "pace": 7}  # of the disk that both see
         super().__init__({
             "xl list -l": lambda _: json.dumps([{"domid": 3, "config": {
                 "disks": [{"pdev_path": DISK}] if disk else [], "nics": [{"bridge": "xenbr0"}]}}]),
@@ -74,6 +76,9 @@ class Dom0(FakeHost):
 
     def _shell(self, argv: Sequence[str]) -> str | int:
         script, words = argv[2], list(argv[4:])
+        if script == COUNT:
+            self.shared["blocks"] += self.shared["pace"]
+            return f"{self.shared['blocks']} {self.shared['missing']}\n"
         if "set -- /etc/xen/*" in script:
             return "".join(f"{path}:{text.decode().splitlines()[0]}\n" for path, text in self.files.items()
                            if path.startswith("/etc/xen/"))  # fmt: skip
@@ -114,11 +119,14 @@ class Dom0(FakeHost):
         return ""
 
     def _migrate(self, words: Sequence[str]) -> str | int:
-        guest, address, _, ping, result = words
+        guest, address, _, ping, result, *disk = words
         assert address == ADDRESS[self.other.name]
         told = f"/vm/{self.guests[guest][1]}\n"
         if ping:
             told += f"80 packets transmitted, {80 - self.lost} received, 1% packet loss\n"
+        if disk:
+            assert disk == ["/dev/disk/by-id/wwn-1", COUNT]
+            told += f"written {self.shared['blocks']} 0\n"
         self.files[result] = told.encode()
         if self.breaks:
             return 1
@@ -132,6 +140,7 @@ Pair = tuple[Dom0, Dom0]
 def pair(disk: str = "nfs", **there: str | int) -> Pair:
     alpha, beta = Dom0("alpha", disk=disk), Dom0("beta", disk=disk, **there)  # type: ignore[arg-type]
     alpha.other, beta.other = beta, alpha
+    beta.shared = alpha.shared
     alpha.files[CONFIG] = b'name = "web"\n'
     alpha.files[AUTHORIZED] = beta.files[AUTHORIZED] = OWN_KEY.encode()
     alpha.guests["web"] = (256, "first")
@@ -171,6 +180,26 @@ def test_it_goes_live_and_comes_back_the_same_run(disk: str) -> None:
     assert "/etc/xen/auto/web.cfg" in alpha.files and closed(hosts)
     assert not {CONFIG, "/etc/xen/auto/web.cfg"} & set(beta.files)
     assert not [path for host in hosts for path in host.files if path.startswith(RESULT)]
+
+
+def test_what_is_written_meanwhile_is_on_the_disk() -> None:
+    hosts = pair()
+    done = do(hosts, disk="/dev/disk/by-id/wwn-1")
+    seen = {each.what: each.seen for each in done.evidence}
+    assert seen["blocks written to the disk since the migration began"] == "7"
+    assert seen["blocks written while this was looked at"] == "7" and seen["blocks that are missing on the disk"] == "0"
+    assert undo(hosts).result == "undone"
+
+
+@pytest.mark.parametrize(("key", "value", "why"), [
+    ("missing", 1, "missing on the disk: expected 0, seen 1"),
+    ("pace", 0, "while this was looked at: expected more than none, seen 0"),
+])  # fmt: skip
+def test_a_writer_that_lost_something_or_stopped_is_seen(key: str, value: int, why: str) -> None:
+    hosts = pair()
+    hosts[0].shared[key] = value
+    with pytest.raises(Unproven, match=why):
+        do(hosts, disk="/dev/disk/by-id/wwn-1")
 
 
 def test_without_shared_storage_its_disks_go_and_what_was_written_there_comes_back() -> None:
