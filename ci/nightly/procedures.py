@@ -91,6 +91,7 @@ def on_lab(name: str, node: str, procedure: str, given: Mapping[str, str], relea
 FAILURES = "tests/nightly/test_procedure_failures.py"
 FAILING = ("TestOneHost", "TestTwoHosts", "TestDisks")
 ROUTER = "tests/nightly/test_router_guest.py"
+INSTALLED = "tests/nightly/test_installed_guests.py"
 LIVE = "tests/nightly/test_live_disk.py"
 ARRAYS = "tests/nightly/test_arrays.py"
 IN_USE = (
@@ -131,7 +132,11 @@ def units() -> Sequence[Unit]:
     ]
     failures = [Unit(name, partial(passed, f"{FAILURES}::{name}"), 1500) for name in FAILING]
     arrays = [Unit(name, partial(passed, f"{ARRAYS}::{name}"), 1200) for name in IN_USE]
-    guests = [Unit("router-guest", partial(passed, ROUTER), 1200), Unit("live-disk", partial(passed, LIVE), 1800)]
+    guests = [
+        Unit("router-guest", partial(passed, ROUTER), 1200),
+        Unit("live-disk", partial(passed, LIVE), 1800),
+        Unit("installed-guests", partial(passed, INSTALLED), 5400),
+    ]
     return [*alone, *labs, *failures, *arrays, *guests]
 
 
