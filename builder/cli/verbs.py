@@ -54,6 +54,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("exec", "LAB NODE -- CMD...", "Run a command on a node; its status is ours.", INSIDE,
          "builder.cli.inside:execute", own_failure=NOT_THE_GUEST),
     Verb("console", "LAB [NODE]", "Attach to a node's serial console.", INSIDE, "builder.cli.inside:console"),
+    Verb("collect", "LAB", "Put all that tells how a lab fares into one folder.", INSIDE,
+         "builder.cli.collect:collect"),
     Verb("net", "LAB [link|cut|join|shape|capture ...]", "Show a lab's networks; take links down, cut, slow, record.",
          INSIDE, "builder.cli.net:net"),
     Verb("disk", "LAB [pull|insert|order ...]", "Show the nodes' disks; pull them, plug them in, mix them up.", INSIDE,

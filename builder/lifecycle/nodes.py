@@ -16,6 +16,7 @@ from builder.drivers.ends import ENDS
 from builder.errors import HostLacks, Interrupted, LabError, NodeFailed, TimedOut, UsageError
 from builder.events import Emit, Outcome
 from builder.lifecycle.effects import Effects
+from builder.lifecycle.evidence import copy_evidence
 from builder.lifecycle.plan import QEMU_OVERHEAD, LabPlan
 from builder.lifecycle.request import UpOptions
 from builder.lifecycle.state import LabFolder, StepRecord
@@ -24,9 +25,6 @@ from builder.model.runtime import LabState, LabStatus, NodeState, NodeStatus
 from builder.paths import Places
 
 log = logging.getLogger("nestlab.keeper")
-
-
-_EVIDENCE = ("console.log", "domain.xml", "screen.png", "screen.ppm", "installer.log")
 
 
 class Nodes:
@@ -105,13 +103,7 @@ class Nodes:
         shutil.rmtree(target, ignore_errors=True)
         with contextlib.suppress(OSError):
             target.mkdir(mode=0o700, parents=True)  # answers and consoles are nobody else's
-        source = self._folder.path
-        for pattern in ("*.json", "*.jsonl", "keeper.log", *(f"nodes/*/{name}" for name in _EVIDENCE)):
-            for file in source.glob(pattern):
-                to = target / file.relative_to(source)
-                with contextlib.suppress(OSError):
-                    to.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, to)
+        copy_evidence(self._folder.path, target)
         return target
 
     def take_down(self) -> None:

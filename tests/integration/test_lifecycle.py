@@ -82,6 +82,17 @@ def test_up_again_does_nothing(two: Bench) -> None:
     assert before == after
 
 
+def test_what_tells_of_a_lab_is_put_together(two: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "evidence"
+    said = two.run("collect", "two-tiny", "--out", out, "-o", "json", check=True)
+    files = set(json.loads(said.stdout)["files"])
+    assert files == {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files >= {"plan.json", "events.jsonl", "nodes/a/console.log", "nodes/a/domain.xml", "nodes/b/kernel.log"}
+    assert "10.0.100." in (out / "nodes/a/network.txt").read_text()
+    assert out.stat().st_mode & 0o777 == 0o700
+    assert not [name for name in files if "ssh" in name or ("disk" in name.lower() and not name.endswith("disks.txt"))]
+
+
 def test_ping_across_a_vlan_trunk_and_a_frame_of_9000_bytes(two: Bench) -> None:
     world = LabWorld("two-tiny", two.places)
     addresses = world.host("b").run(["ip", "-o", "-4", "addr"]).stdout

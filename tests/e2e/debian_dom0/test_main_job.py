@@ -48,6 +48,17 @@ def test_the_host_handle_knows_what_it_drives(here: Bench) -> None:
     assert host.run(["sh", "-c", "exit 3"]).returncode == 3
 
 
+def test_what_tells_of_the_host_is_put_together(here: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "evidence"
+    here.run("collect", LAB, "--out", out, check=True)
+    said = {path.name: path.read_text("utf-8") for path in (out / "nodes/dom0").iterdir()}
+    assert "(XEN)" in said["xen.log"]
+    assert "Domain-0" in said["xen.txt"] and "dom0_mem" in said["xen.txt"]
+    assert "root=" in said["boot-arguments.txt"] and "xenbr0" in said["network.txt"]
+    assert "sda" in said["disks.txt"] and "/local/domain/0" in said["xenstore.txt"]
+    assert "systemd" in said["journal.log"] and "Linux version" in said["kernel.log"]
+
+
 def test_up_again_finds_everything_done(here: Bench) -> None:
     before = here.status(NAME)
     here.run("up", LAB, timeout=30, check=True)
