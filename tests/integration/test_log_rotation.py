@@ -70,12 +70,14 @@ def test_a_log_made_for_it_turns_when_it_is_full_and_not_before() -> None:
 
 
 @pytest.mark.usefixtures("rsyslogd")
-@pytest.mark.parametrize(("settings", "wrong"), [
-    (f"{SETTINGS}maxsize 8M\n", ["for the 1. time", "for the 2. time", "for the 3. time"]),
-    ("daily\nrotate 31\nmaxsize 4M\n", ["for the 2. time", "for the 3. time"]),
+@pytest.mark.parametrize(("settings", "seconds", "wrong"), [
+    (f"{SETTINGS}maxsize 8M\n", 2, ["for the 1. time", "for the 2. time", "for the 3. time"]),
+    ("daily\nrotate 31\nmaxsize 4M\n", 8, ["for the 2. time", "for the 3. time"]),
 ])  # fmt: skip
-def test_settings_that_do_not_turn_it_or_compress_nothing_are_seen(settings: str, wrong: list[str]) -> None:
-    evidence = turn_beside(LocalHost(), 4 * MIB, settings, seconds=8)
+def test_settings_that_do_not_turn_it_or_do_not_compress_are_seen(
+    settings: str, seconds: int, wrong: list[str]
+) -> None:
+    evidence = turn_beside(LocalHost(), 4 * MIB, settings, seconds=seconds)
     assert [each.what.partition(", ")[2] for each in evidence if not each.ok][: len(wrong)] == wrong
 
 
