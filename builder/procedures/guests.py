@@ -198,8 +198,8 @@ def drill_init(card: Card | None, disk: str = "") -> str:
 
 
 def kinds(host: Host) -> tuple[GuestKind, ...]:
-    """What guests the host can run without a firmware, by what Xen says of its processor. An emulated one says more than
-    it can: QEMU's has SVM, and a PVH guest on it ends before it speaks."""
+    """What guests the host can run without a firmware, by what Xen says of its processor. One that is emulated says
+    more than it can: QEMU's has SVM, and a PVH guest on it ends before it speaks."""
     capabilities = fields(ask(host, "xl", "info")).get("virt_caps", "").split()
     return ("pv", "pvh") if "hvm" in capabilities else ("pv",)
 
