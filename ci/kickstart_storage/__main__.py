@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     anaconda = anaconda_here() if options.anaconda else None
     if options.anaconda and anaconda is None:
         parser.error(f"{VARIABLE} names no source of anaconda")
+    # Asked to end, it takes the machine down first, which would go on without it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     base = image()
     started = time.monotonic()
     outcome = carry_out(case, base, anaconda)
