@@ -135,7 +135,7 @@ def units() -> Sequence[Unit]:
     guests = [
         Unit("router-guest", partial(passed, ROUTER), 1200),
         Unit("live-disk", partial(passed, LIVE), 1800),
-        Unit("installed-guests", partial(passed, INSTALLED), 5400),
+        Unit("installed-guests", partial(passed, INSTALLED), 2600),
     ]
     return [*alone, *labs, *failures, *arrays, *guests]
 

@@ -50,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         up = Lab(made, file)
         dom0 = up.world.host("dom0")
         first, second = GUESTS
-        sh(dom0, f"{SCRIPTS}/{first}/make", timeout=4500)
+        sh(dom0, f"{SCRIPTS}/{first}/make", timeout=2000)
         target = "sed -n 's/.*target=\\([^\"]*\\).*/\\1/p'"
         disks = {name: sh(dom0, f"{target} /etc/xen/{name}.cfg").strip() for name in GUESTS}
         sh(dom0, f"mkdir -p {FOLDER}/{second}; cp --sparse=always {disks[first]} {disks[second]}")
