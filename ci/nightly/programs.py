@@ -80,7 +80,7 @@ def bench_media_part() -> Part:
 
 def passed(file: str, desk: Desk) -> Figures:
     """Tests that take too long for ci/test.sh."""
-    status = status_of([sys.executable, "-m", "pytest", "-q", file], timeout=1800, env={}, log=desk.log)
+    status = status_of([sys.executable, "-m", "pytest", "-q", file], timeout=2640, env={}, log=desk.log)
     return {"ok": status == 0, "status": status}
 
 
