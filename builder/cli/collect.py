@@ -11,7 +11,6 @@ import click
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, lab_id
 from builder.cli.output import output_option, show
-from builder.cli.procedure import TCG_PATIENCE
 
 if TYPE_CHECKING:
     from builder.lifecycle.collect import Collected
@@ -32,13 +31,10 @@ def collect(app: App, *, lab: str, out: Path | None, how: str) -> None:
     you hand it on, for logs may hold anything.
     """
     from builder.lifecycle.collect import collect as gather
-    from builder.lifecycle.status import status
 
     name = lab_id(lab)
-    emulated = app.places.lab(name).is_dir() and status(name, app.places).accelerator != "kvm"
     done = gather(
         name, app.places, out or Path(f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"),
-        patience=TCG_PATIENCE if emulated else 1,
         tell=lambda node: None if app.quiet else click.echo(f"{node}: asked", err=True),
     )  # fmt: skip
     for node, why in done.silent.items():

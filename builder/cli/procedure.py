@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from builder.procedures.engine import Engine, Outcome
     from builder.procedures.guests import GuestKind
 
-TCG_PATIENCE = 8.0
-"""What a time-out for hardware is multiplied by on an emulated node."""
-
 
 def complete_procedure(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
     from builder.procedures import PROCEDURES
@@ -195,13 +192,12 @@ def node_names(app: App, lab: str) -> list[str]:
 @contextmanager
 def engine_of(app: App, lab: str) -> Iterator[Engine]:
     """The engine on a lab that is up, its steps told on stderr."""
-    from builder.lifecycle.status import status
+    from builder.lifecycle.status import slower_by, status
     from builder.lifecycle.world import LabWorld
     from builder.procedures.engine import Engine
 
     name = running_lab(app.places, lab)
     now = status(name, app.places)
-    patience = 1.0 if now.accelerator == "kvm" else TCG_PATIENCE
 
     def tell(kind: str, **what: Any) -> None:
         data = {key: value for key, value in what.items() if value is not None}
@@ -213,7 +209,7 @@ def engine_of(app: App, lab: str) -> Iterator[Engine]:
         elif kind == "begin":
             click.echo(f"{where}: {data.get('phase')}", err=True)
 
-    yield Engine(LabWorld(name, app.places), tell=tell, patience=patience)
+    yield Engine(LabWorld(name, app.places), tell=tell, patience=slower_by(now))
 
 
 def _show_outcome(outcome: Outcome, how: str) -> None:

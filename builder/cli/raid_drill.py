@@ -12,7 +12,7 @@ import click
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, complete_node, running_lab
 from builder.cli.output import columns, output_option, show, span_text
-from builder.cli.procedure import TCG_PATIENCE, write_record
+from builder.cli.procedure import write_record
 
 if TYPE_CHECKING:
     from builder.procedures.raid_drill import RaidDrill
@@ -32,7 +32,7 @@ def raid(app: App, *, lab: str, node: str, out: Path | None, how: str) -> int:
     kernel compares all copies last. Exits 1 when something failed: the drill ends there. NODE must be a host that may
     be broken. The record goes to raid-drill.json in the lab's state folder as well.
     """
-    from builder.lifecycle.status import status
+    from builder.lifecycle.status import slower_by, status
     from builder.lifecycle.world import LabWorld
     from builder.procedures.raid_drill import drill_raid
 
@@ -46,9 +46,7 @@ def raid(app: App, *, lab: str, node: str, out: Path | None, how: str) -> int:
         if kind == "begin" and not app.quiet:
             click.echo(f"{what['node']}: {what['step']}: {what['phase']}", err=True)
 
-    done = drill_raid(
-        world, node, tell=tell, patience=1.0 if now.accelerator == "kvm" else TCG_PATIENCE, console=new_lines(Path(log))
-    )
+    done = drill_raid(world, node, tell=tell, patience=slower_by(now), console=new_lines(Path(log)))
     record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": name,
               "ok": done.ok, "drill": done.model_dump(mode="json")}  # fmt: skip
     for path in (app.places.lab(name) / "raid-drill.json", *([out] if out else [])):

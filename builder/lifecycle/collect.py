@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builder.errors import LabError, UsageError
 from builder.lifecycle.evidence import copy_evidence
-from builder.lifecycle.status import status
+from builder.lifecycle.status import slower_by, status
 from builder.lifecycle.world import LabWorld
 from builder.model.host import Host
 from builder.paths import Places, fsync_dir, hidden_prefix
@@ -58,9 +58,7 @@ class Collected:
     silent: Mapping[str, str]
 
 
-def collect(
-    lab: str, places: Places, out: Path, *, patience: float = 1, tell: Callable[[str], None] = lambda _: None
-) -> Collected:
+def collect(lab: str, places: Places, out: Path, *, tell: Callable[[str], None] = lambda _: None) -> Collected:
     """Put all that tells of a lab into a folder of its own: of one that is up its files and what its hosts answer, of
     one that did not come up what its failure left. The folder appears whole, and is its owner's alone: consoles and
     logs may hold anything. `tell` hears the name of each host that is asked.
@@ -77,9 +75,13 @@ def collect(
     with _appearing(out) as made:
         if up:
             copy_evidence(places.lab(lab), made)
-            for name, host in _hosts(lab, places, silent):
-                tell(name)
-                _ask(host, made / "nodes" / name, patience, silent)
+            found, world = status(lab, places), LabWorld(lab, places)
+            for node in found.nodes:
+                if node.state != "ready":
+                    silent[node.name] = node.cause or node.state
+                    continue
+                tell(node.name)
+                _ask(world.host(node.name), made / "nodes" / node.name, slower_by(found), silent)
         else:
             shutil.copytree(failed, made, dirs_exist_ok=True, copy_function=shutil.copyfile)
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
@@ -103,15 +105,6 @@ def _appearing(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     fsync_dir(out.parent)
-
-
-def _hosts(lab: str, places: Places, silent: dict[str, str]) -> Iterator[tuple[str, Host]]:
-    world = LabWorld(lab, places)
-    for node in status(lab, places).nodes:
-        if node.state == "ready":
-            yield node.name, world.host(node.name)
-        else:
-            silent[node.name] = node.cause or node.state
 
 
 def _ask(host: Host, folder: Path, patience: float, silent: dict[str, str]) -> None:

@@ -8,6 +8,13 @@ from builder.lifecycle.state import read_status
 from builder.model.runtime import LabStatus
 from builder.paths import Places, is_locked
 
+_EMULATED = 8.0
+
+
+def slower_by(found: LabStatus) -> float:
+    """How many times what hardware takes a host of this lab may take for a command, a restart, a disk."""
+    return 1.0 if found.accelerator == "kvm" else _EMULATED
+
 
 def status(lab_id: str, places: Places) -> LabStatus:
     """Raises LabError when the lab is not up. A lab whose keeper was killed has the state `dead`."""

@@ -16,7 +16,7 @@ from builder.drivers.ssh import ssh_config as ssh_config_text
 from builder.errors import LabError, UsageError
 from builder.lifecycle.plan import LabPlan
 from builder.lifecycle.state import read_plan
-from builder.lifecycle.status import status
+from builder.lifecycle.status import slower_by, status
 from builder.lifecycle.world import LabWorld
 from builder.model.lab import Lab, Node
 from builder.model.runtime import LabStatus
@@ -112,7 +112,7 @@ def node(running_lab: RunningLab, request: pytest.FixtureRequest) -> Node:
 @pytest.fixture(scope="session")
 def patience(running_lab: RunningLab) -> float:
     """What to multiply a time-out by that suits hardware: emulated nodes are slower."""
-    return 1.0 if running_lab.status.accelerator == "kvm" else 8.0
+    return slower_by(running_lab.status)
 
 
 @pytest.fixture(scope="session")
