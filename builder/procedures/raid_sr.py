@@ -25,9 +25,8 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, xe_host
+from builder.procedures.raid_disks import look_at
 
-# What is written on a device, by its type; nothing for an empty one.
-_MARKS = 'wipefs -n -p "$1" | sed "/^#/d" | cut -d, -f4 | sort -u | paste -sd+'
 # Fails while disks of guests are on the storage repository.
 _NO_DISKS = '[ -z "$(xe vdi-list sr-uuid="$1" managed=true --minimal)" ]'
 # The array, or the disk, that a mounted storage repository lies on in the end: the kernel's own chain of devices.
@@ -41,9 +40,10 @@ class Asked(Options):
 
 class SrState(State):
     """`srs` are the storage repositories of that name; `pbd` what connects the one to this host, `attached` whether it
-    does now, and `device` what it is on. `state` is the array's, empty without one; `marks` what is written on it."""
+    does now, and `device` what it is on. `state` is the array's, empty without one; `contents` what is on one that runs
+    or was made of it."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"host", "pbd", "state", "marks", "sector"})
+    passing: ClassVar[frozenset[str]] = frozenset({"host", "pbd", "state", "contents", "sector"})
 
     host: str
     srs: tuple[str, ...]
@@ -51,14 +51,14 @@ class SrState(State):
     attached: str
     device: str
     state: str
-    marks: str
-    sector: str
+    contents: str
+    sector: int
 
 
 class _Xe(Way[Asked, SrState]):
     state = SrState
     sample = SrState(
-        host="HOST-UUID", srs=(), pbd="", attached="", device="", state="active", marks="", sector="512"
+        host="HOST-UUID", srs=(), pbd="", attached="", device="", state="active", contents="", sector=512
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> SrState:
@@ -67,6 +67,7 @@ class _Xe(Way[Asked, SrState]):
         srs = xe.minimal(host, "sr-list", f"name-label={asked.name}")
         pbds = xe.minimal(host, "pbd-list", f"sr-uuid={srs[0]}", f"host-uuid={here}") if len(srs) == 1 else ()
         now = raid.running(host).get(asked.array)
+        disk = look_at(host, (node,))[0] if now and now.state == "active" else None
         return SrState(
             host=here,
             srs=srs,
@@ -74,8 +75,8 @@ class _Xe(Way[Asked, SrState]):
             attached=xe.param(host, "pbd", pbds[0], "currently-attached") if pbds else "",
             device=xe.map_key(host, "pbd", pbds[0], "device-config", "device") if pbds else "",
             state=now.state if now else "",
-            marks=ask(host, "sh", "-c", _MARKS, "sh", node).strip() if now else "",
-            sector=ask(host, "blockdev", "--getss", node).strip() if now and now.state == "active" else "",
+            contents=disk.holds if disk else "",
+            sector=disk.sector if disk else 0,
         )
 
     def refusals(self, state: SrState, asked: Asked) -> tuple[Refusal, ...]:
@@ -83,9 +84,9 @@ class _Xe(Way[Asked, SrState]):
         if not state.srs:
             rules = [
                 (state.state == "active", "no-array", f"no array {asked.array} runs", "raid-storage makes one"),
-                (not state.marks, "not-empty", f"{node} is not empty: {state.marks}",
+                (not state.contents, "not-empty", f"{node} is not empty: {state.contents}",
                  "nothing is overwritten: if it may go, wipefs -a; one that was XAPI's is taken in by xe sr-introduce"),
-                (state.sector in {"", "512"}, "sectors", f"{node} has sectors of {state.sector} bytes",
+                (state.sector in {0, 512}, "sectors", f"{node} has sectors of {state.sector} bytes",
                  "an ext storage repository needs 512: such disks take one of type largeblock"),
             ]  # fmt: skip
             return unmet(rules)
