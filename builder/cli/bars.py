@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from builder.cli.progress import Board, Listener, Track
+from builder.cli.tracks import Board, Track
 from builder.events import Event
 
 _MINUTES = 90
@@ -62,7 +62,7 @@ class Bars:
 
 
 @contextmanager
-def drawn(color: bool) -> Iterator[Listener]:
+def drawn(color: bool) -> Iterator[Bars]:
     """Bars on stderr for as long as the context lasts."""
     console = Console(stderr=True, no_color=not color)
     progress = Progress(

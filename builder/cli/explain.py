@@ -15,10 +15,10 @@ from builder.cli.failures import causes_listed, causes_named, failures_in
 from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
-from builder.hypervisors.settings import ANY
+from builder.hypervisors.setting import ANY
 
 if TYPE_CHECKING:
-    from builder.hypervisors.settings import Setting
+    from builder.hypervisors.setting import Setting
 
 _WORD = 4
 """Characters of a word that is looked for inside of others."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from builder.cli.proofs import proof
 from builder.hypervisors.fit import size_of
-from builder.hypervisors.settings import Documented, Setting
+from builder.hypervisors.setting import Setting
+from builder.hypervisors.settings import Documented
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.lab import ImageSource, Node
 from builder.model.units import show_size

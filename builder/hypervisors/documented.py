@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder.hypervisors.settings import ANY, Setting
+from builder.hypervisors.setting import ANY, Setting
 
 _GUIDE = "https://github.com/xcp-ng/xcp-ng-org/blob/2c82da6/docs/guides/xcpng-in-a-vm.md"
 _GUIDE_DATE = "2026-07-31"

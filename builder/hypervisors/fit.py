@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from builder.hypervisors.l0 import L0, Exporter, Site
-from builder.hypervisors.settings import Documented, Setting
+from builder.hypervisors.setting import Setting
+from builder.hypervisors.settings import Documented
 from builder.model.lab import Lab, MediumSource, Node
 from builder.model.plan import Finding
 from builder.model.units import GIB, parse_size, show_size

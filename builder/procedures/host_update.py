@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from pydantic import Field
-
 from builder.errors import LabError
 from builder.model.host import Host, World
 from builder.procedures import host_update_xe
@@ -16,7 +14,6 @@ from builder.procedures.api import (
     Dead,
     Drill,
     Evidence,
-    Options,
     Procedure,
     Reboot,
     Refusal,
@@ -38,7 +35,7 @@ from builder.procedures.grubcfg import (
     menu_script,
     with_hypervisor,
 )
-from builder.procedures.update_families import FAMILIES
+from builder.procedures.update_families import FAMILIES, Asked
 
 ENTRY = "nestlab-kernel-fallback"
 TITLE = "The kernel before the update"
@@ -47,10 +44,6 @@ DROP_IN = "/etc/default/grub.d/zz-nestlab-host-update.cfg"
 _VARIABLE = "nestlab_kernel_default"
 """In SUSE's GRUB environment: what booted by itself before the kernel before the update does."""
 _WHY = "a kernel is what the machine starts with"
-
-
-class Asked(Options):
-    room: int = Field(200, ge=0, description="MiB that must be free in /boot, where the new kernel and its initrd go")
 
 
 class UpdateState(State):

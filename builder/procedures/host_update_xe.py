@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from builder.errors import LabError
 from builder.model.host import Host, World
 from builder.procedures import xe
 from builder.procedures.api import Action, Evidence, Reboot, Refusal, State, Way, holds, run, same, unmet
 from builder.procedures.asking import ask, xe_host
-from builder.procedures.update_families import YUM_INITRD, YUM_LOOK, YUM_REBUILD
-
-if TYPE_CHECKING:
-    from builder.procedures.host_update import Asked
+from builder.procedures.update_families import YUM_INITRD, YUM_LOOK, YUM_REBUILD, Asked
 
 
 class YumState(State):
@@ -35,7 +32,7 @@ class YumState(State):
     arrays: bool
 
 
-class Xe(Way["Asked", YumState]):
+class Xe(Way[Asked, YumState]):
     """XAPI's database is made new with its packages, which nothing makes old again: this way is not undone."""
 
     state = YumState

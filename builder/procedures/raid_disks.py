@@ -13,16 +13,22 @@ from builder.procedures.asking import ask
 
 # One line for each disk: name, size, logical sector, what it is, what uses or marks it. wipefs says what is written on
 # it, lsblk what was made of it.
-_LOOK = r"""
+_MARKS = """\
+marks() { wipefs -n -p "$1" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+; }
+"""
+_LOOK = (
+    _MARKS
+    + """\
 for disk in "$@"; do
   [ -b "$disk" ] || { echo "$disk - - - absent"; continue; }
-  marks=$(wipefs -n -p "$disk" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+)
+  marks=$(marks "$disk")
   below=$(lsblk -nro TYPE "$disk" | sed 1d | sort -u | paste -sd+)
   mounted=$(lsblk -nro MOUNTPOINT "$disk" | sed '/^$/d' | paste -sd+)
   size="$(blockdev --getsize64 "$disk") $(blockdev --getss "$disk") $(lsblk -ndro TYPE "$disk")"
-  echo "$disk $size ${mounted:+mounted:}${marks}${marks:+ }${below}"
+  echo "$disk $size ${mounted:+mounted:}$marks${marks:+ }$below"
 done
 """
+)
 
 
 class Disk(Value):

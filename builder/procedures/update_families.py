@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from builder.model.lab import Value
+from builder.procedures.api import Options
 
 # Kernels in /boot, the last one last, and how many MiB are free there.
 _BOOT = r"""
@@ -14,6 +17,10 @@ echo "room $(df -B1M --output=avail /boot | tail -1)"
 LATEST = "$(ls /boot/vmlinuz-[0-9]* | sed s/.*vmlinuz-// | sort -V | tail -1)"
 """In a shell: the newest kernel there is."""
 _DRACUT_MODULES = "s|.* \\(usr/\\)*lib/modules/\\([^/]*\\)/.*|\\2|p"
+
+
+class Asked(Options):
+    room: int = Field(200, ge=0, description="MiB that must be free in /boot, where the new kernel and its initrd go")
 
 
 class Family(Value):

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from builder.drivers.ports import PortTable
 from builder.drivers.ssh import ssh_argv, wait_banner
@@ -29,9 +28,7 @@ from builder.run import die_with_parent
 from builder.systems import load_system, traits
 from ci.bench.bare import image_of, prepare
 from ci.nightly.part import Figures
-
-if TYPE_CHECKING:
-    from ci.nightly.variants import Case
+from ci.nightly.variant_cases import Case
 
 RELEASE_LAB = 'name: variants\nnodes:\n  dom0:\n    system: debian\n    release: "13"\n'
 

@@ -13,11 +13,11 @@ from builder.errors import LabError
 from builder.procedures import raid_disks
 from builder.procedures.api import Run
 from builder.procedures.raid_restore import MARK, is_backup, read_unmounted
-from builder.procedures.raid_sr import _MARKS
 from builder.procedures.raid_storage import _EMPTY
 from tests.support.local_host import LocalHost
 
 pytestmark = pytest.mark.integration
+_MARKS = f'{raid_disks._MARKS}marks "$1"'
 
 
 @pytest.fixture

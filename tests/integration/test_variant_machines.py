@@ -10,8 +10,8 @@ import pytest
 
 from builder.drivers.ports import PortTable
 from builder.lifecycle.booting import ovmf
+from ci.nightly.variant_cases import Case, cases
 from ci.nightly.variant_machine import CARDS, DISKS, qemu_argv
-from ci.nightly.variants import Case, cases
 
 pytestmark = pytest.mark.integration
 

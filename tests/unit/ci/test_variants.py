@@ -15,6 +15,7 @@ import pytest
 
 from builder.model.lab import DiskBus, NicModel
 from ci.nightly import variants
+from ci.nightly.variant_cases import DOCUMENTED, Case, cases, is_offered
 from ci.nightly.variant_machine import (
     CARDS,
     DISKS,
@@ -30,7 +31,7 @@ from ci.nightly.variant_machine import (
     plain,
     qemu_argv,
 )  # fmt: skip
-from ci.nightly.variants import DOCUMENTED, Case, cases, is_offered, judge, section
+from ci.nightly.variants import judge, section
 
 RIGHT = """\
 xen 4.20.0

@@ -12,7 +12,8 @@ from rich.progress import Progress
 
 from builder.cli.bars import Bars
 from builder.cli.frame import App
-from builder.cli.progress import Board, Lines, json_lines, listening
+from builder.cli.progress import Lines, json_lines, listening
+from builder.cli.tracks import Board
 from builder.events import VERSION, Event, Kind, Outcome
 from builder.paths import Places
 

@@ -13,7 +13,8 @@ from builder.hypervisors import EXPORTERS, load_exporter
 from builder.hypervisors.documented import SETTINGS
 from builder.hypervisors.fit import size_of
 from builder.hypervisors.kvm import domain_xml
-from builder.hypervisors.settings import ANY, Documented, Setting, settings
+from builder.hypervisors.setting import ANY, Setting
+from builder.hypervisors.settings import Documented, settings
 from builder.model.layers import DiskLayer, NodeLayer
 from builder.systems import SYSTEMS
 from tests.support.kvm_cases import Case, disk, nics, node

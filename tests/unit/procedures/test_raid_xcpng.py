@@ -31,7 +31,7 @@ DRACUT = with_array("", "/dev/md0", UUID)
 class Repository(FakeXapi):
     """An array on which XAPI makes a storage repository, which is mounted while it is attached."""
 
-    QUESTIONS = (*FakeXapi.QUESTIONS, "xe sr-list", "xe pbd-list", "sh -c '\nfor disk in")
+    QUESTIONS = (*FakeXapi.QUESTIONS, "xe sr-list", "xe pbd-list", "sh -c 'marks()")
 
     def __init__(self, *, mdstat: str = WELL, marks: str = "", sector: str = "512", disks: str = "") -> None:
         self.marks, self.disks = marks, disks
@@ -39,7 +39,7 @@ class Repository(FakeXapi):
             {"sr": {}, "pbd": {}},
             {
                 "cat /proc/mdstat": mdstat,
-                "sh -c '\nfor disk in": lambda argv: f"{argv[-1]} 2146435072 {sector} raid1 {self.marks}\n",
+                "sh -c 'marks()": lambda argv: f"{argv[-1]} 2146435072 {sector} raid1 {self.marks}\n",
                 "sh -c 'lsblk": "XSLocalEXT--SR-SR\nmd0\nsdc\nsdd\nsde\n",
                 "sh -c '[ -z ": lambda _: int(bool(self.disks)),
                 "xe sr-create": lambda argv: self._create(argv[2:]),
