@@ -11,7 +11,8 @@ from builder.media.errors import MediaError
 from builder.media.view import CLONE_GRAIN
 
 _FICLONERANGE = 0x4020940D
-_MOST = 1 << 30
+_MOST = 0x7FFFF000
+"""Bytes that Linux moves in one call."""
 _STEP = 1 << 20
 _LARGEST_FOLIO = 2 << 20
 """Linux holds what is written in memory in pieces as large as their place in the file lets them be: a long copy that
@@ -75,11 +76,11 @@ def copy_range(source: int, at: int, target: int, to: int, length: int, *, clone
 
 def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
     in_kernel = True
-    done = 0
+    done, lead = 0, -to % _LARGEST_FOLIO
     while done < length:
         moved = 0
         if in_kernel:
-            most = -(to + done) % _LARGEST_FOLIO or _MOST
+            most = lead - done if done < lead else _MOST
             try:
                 moved = os.copy_file_range(source, target, min(length - done, most), at + done, to + done)
             except OSError as error:
