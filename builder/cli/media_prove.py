@@ -26,7 +26,7 @@ from builder.secrets import redact
 
 T = TypeVar("T")
 FAILED, TIMED_OUT = 1, 4
-_WHERE = {"console": "on the console", "memory": "in its memory"}
+_WHERE = {"console": "on the console", "memory": "in its memory", "screen": "on the screen"}
 _FIRMWARE, _ATTACHED = ("bios", "uefi"), ("cd", "usb")
 
 
@@ -51,7 +51,8 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option("--expect-xen-argument", "hypervisor", multiple=True, metavar="ARG", help="The same for the hypervisor.")
 @click.option("--expect-file", "files", multiple=True, type=ISO, metavar="FILE",
               help="A local file whose content the booted system must have, such as the answers.")  # fmt: skip
-@click.option("--expect-text", "texts", multiple=True, metavar="REGEX", help="A line the serial console must show.")
+@click.option("--expect-text", "texts", multiple=True, metavar="REGEX",
+              help="A line that the serial console must show, or a screen in text mode.")  # fmt: skip
 @click.option("--memory", callback=_memory, default="2GiB", metavar="SIZE", help="Memory of each machine.")
 @click.option("--timeout-scale", type=click.FloatRange(0, 1000, min_open=True), default=1.0, metavar="FACTOR",
               help="Multiply every timeout.")  # fmt: skip

@@ -66,10 +66,14 @@ class Watch:
         self.last.append(text)
         for of_hypervisor, said in command_lines(text.encode("ascii", "replace")):
             self._command_line(said, "console", of_hypervisor=of_hypervisor)
+        self.shown(text, "console")
+        return next((cause for cause in CAUSES if re.search(cause.pattern, text)), None)
+
+    def shown(self, text: str, where: Where) -> None:
+        """Take a line that need not be whole: a prompt, or one of the screen."""
         for name, pattern in self._patterns.items():
             if pattern.search(text):
-                self._mark(self.texts, name, "console")
-        return next((cause for cause in CAUSES if re.search(cause.pattern, text)), None)
+                self._mark(self.texts, name, where)
 
     def memory(self, memory: GuestMemory) -> Cause | None:
         """Look through the guest's memory once; the cause when it says that this boot is lost."""
@@ -94,7 +98,11 @@ class Watch:
     def answers_missing(self) -> list[str]:
         """What else is still awaited, in words."""
         out = [f"{path} in the booted system" for path in sorted(self._required) if self.answers[path].where is None]
-        return out + [f"/{seen.what}/ on the console" for seen in self.texts.values() if seen.where is None]
+        return out + [f"/{seen.what}/ on console or screen" for seen in self.texts.values() if seen.where is None]
+
+    def wants_screen(self) -> bool:
+        """Whether a text is left that the screen could show."""
+        return any(seen.where is None for seen in self.texts.values())
 
     def wants_memory(self) -> bool:
         """Whether something is left that the guest's memory could show."""
@@ -150,7 +158,7 @@ class _Phase:
     def __init__(self, machine: Machine, watch: Watch, reader: ConsoleFollower, stop: threading.Event) -> None:
         self.machine, self.watch, self.reader, self.stop = machine, watch, reader, stop
         self.name = machine.setup.way.name
-        self.looked = time.monotonic()
+        self.looked = self.saw = time.monotonic()
         self.pause = _FIRST_LOOK
 
     def until(self, phase: str, missing: Callable[[], list[str]], limit: float, emit: Emit) -> None:
@@ -180,6 +188,8 @@ class _Phase:
         running = self.machine.is_running()  # asked first: what it wrote before its end is read below
         lines = self.reader.read()
         fatal = next((cause for line in lines if (cause := self.watch.line(line)) is not None), None)
+        self.watch.shown(self.reader.partial, "console")
+        self._screen()
         with self._memory(fatal is not None) as memory:
             if memory is not None:
                 fatal = self.watch.memory(memory) or fatal
@@ -199,6 +209,13 @@ class _Phase:
         message = "the machine powered off or reset before all was seen"
         return NodeFailed(self.name, message, cause="early-end", phase=phase, last_lines=self._tail(),
                           hint="read its last words")  # fmt: skip
+
+    def _screen(self) -> None:
+        """Look at the screen when it is time to."""
+        if self.watch.wants_screen() and time.monotonic() - self.saw >= _LOOK_EVERY:
+            for line in self.machine.screen_text():
+                self.watch.shown(line, "screen")
+            self.saw = time.monotonic()
 
     @contextlib.contextmanager
     def _memory(self, now: bool) -> Iterator[GuestMemory | None]:

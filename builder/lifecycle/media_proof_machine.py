@@ -29,6 +29,8 @@ from builder.run import need, stream
 
 _PREFIX, _LOCK = "proof-", "proofs.lock"
 _DAY = 86400.0
+_TEXT_AT, _COLUMNS, _ROWS = 0xB8000, 80, 25
+"""The memory of a VGA screen in text mode: a character of code page 437 and its colours, row by row."""
 _QMP_SECONDS = 10.0
 
 
@@ -180,6 +182,16 @@ class Machine:
                 if "error" not in self._ask("screendump", filename=str(to), **more):
                     return to.exists()
         return False
+
+    def screen_text(self) -> list[str]:
+        """The lines of a screen in text mode; in a graphical one, or without a machine, none that mean anything."""
+        kept = self.setup.folder / "screen"
+        try:
+            self._ask("pmemsave", val=_TEXT_AT, size=2 * _COLUMNS * _ROWS, filename=str(kept))
+            text = kept.read_bytes()[::2].decode("cp437")
+        except (OSError, ValueError):
+            return []
+        return [text[at : at + _COLUMNS].rstrip(" \0") for at in range(0, len(text), _COLUMNS)]
 
     def _run(self) -> None:
         try:

@@ -13,7 +13,7 @@ from builder.model.runtime import Accelerator
 VERSION = 1
 Firmware = Literal["bios", "uefi"]
 Attached = Literal["cd", "usb"]
-Where = Literal["console", "memory"]
+Where = Literal["console", "memory", "screen"]
 
 
 class Way(Value):
@@ -37,7 +37,8 @@ class Answer(Value):
 
 
 class Expected(Value):
-    """What a boot shall show. `texts` are regular expressions for lines of the console."""
+    """What a boot shall show. `texts` are regular expressions for lines of the console
+    or of a screen in text mode."""
 
     kernel: tuple[str, ...] = ()
     hypervisor: tuple[str, ...] = ()

@@ -117,14 +117,14 @@ def unguarded(packing: str, desk: Desk) -> Figures:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# What a medium of one of Debian's packages shows by each firmware that it starts by. Memtest86+ has no line of its own:
-# its boot sector prints a dot for each piece that it has read, and its EFI program writes to the screen alone.
+# What a medium of one of Debian's packages shows by each firmware that it starts by. Memtest86+ writes to the screen
+# alone, which UEFI makes a picture of.
 _STARTED = 'starting Boot0001 "UEFI QEMU'
 REAL: Mapping[str, Mapping[str, str]] = {
     "/usr/lib/ipxe/ipxe.iso": {"bios": "iPXE [0-9]", "uefi": "iPXE [0-9]"},
     "/usr/lib/grub-rescue/grub-rescue-cdrom.iso": {"bios": "GNU GRUB"},
-    "/usr/lib/memtest86+/memtest86+x64.iso": {"bios": r"\.{20}", "uefi": _STARTED},
-    "/usr/lib/memtest86+/memtest86+ia32.iso": {"bios": r"\.{20}"},
+    "/usr/lib/memtest86+/memtest86+x64.iso": {"bios": r"Memtest86\+ v", "uefi": _STARTED},
+    "/usr/lib/memtest86+/memtest86+ia32.iso": {"bios": r"Memtest86\+ v"},
 }
 
 

@@ -238,6 +238,24 @@ def test_a_killed_proof_takes_its_machine_along_and_reap_the_rest(here: Bench, m
     assert here.left() == [] or all("failures" in line for line in here.left())
 
 
+# The start of a boot sector: it copies what follows into the memory of a screen in text mode, and halts.
+SHOWS = bytes.fromhex("31c0 8ed8 b800b8 8ec0 be1b7c 31ff b41f ac 84c0 7403 ab ebf8 f4 ebfd") + b"what now? "
+ASKS = bytes.fromhex("31c0 8ed8 be157c baf803 ac 84c0 7403 ee ebf8 f4 ebfd") + b"\r\nwhat now? "
+"""The same for the serial line."""
+
+
+@pytest.mark.parametrize(("code", "where"), [(SHOWS, "screen"), (ASKS, "console")], ids=["screen", "prompt"])
+def test_a_medium_without_a_kernel_shows_a_text(code: bytes, where: str, here: Bench, tmp_path: Path) -> None:
+    """On the screen alone, or on the serial console in a line that does not end: a prompt."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/boot.bin").write_bytes(code.ljust(2048, b"\0"))
+    made = ("-o", tmp_path / "m.iso", "-b", "boot.bin", "-no-emul-boot", "-boot-load-size", "4", tmp_path / "tree")
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", *made], check=True)
+    prove = ("media", "prove", tmp_path / "m.iso", "--firmware", "bios", "--as", "cd", "--memory", "64MiB")
+    told = json.loads(here.run(*prove, "--expect-text", r"^what now\?", "-o", "json", check=True).stdout)
+    assert [(seen["what"], seen["where"]) for seen in told["boots"][0]["texts"]] == [(r"^what now\?", where)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
