@@ -76,13 +76,12 @@ def copy_range(source: int, at: int, target: int, to: int, length: int, *, clone
 
 def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
     in_kernel = True
-    done, lead = 0, -to % _LARGEST_FOLIO
+    done = 0
     while done < length:
         moved = 0
         if in_kernel:
-            most = lead - done if done < lead else _MOST
             try:
-                moved = os.copy_file_range(source, target, min(length - done, most), at + done, to + done)
+                moved = os.copy_file_range(source, target, min(length - done, _step(to + done)), at + done, to + done)
             except OSError as error:
                 if error.errno not in _CANNOT:
                     raise
@@ -95,6 +94,12 @@ def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
             if not moved:
                 raise MediaError("a file became shorter while it was copied", hint="let nothing write to it")
         done += moved
+
+
+def _step(to: int) -> int:
+    """How much to move at once to that place: up to the next one where a copy of the whole file has even places."""
+    inside = to % _MOST
+    return -inside % _LARGEST_FOLIO or _MOST - inside
 
 
 def write_all(fd: int, data: bytes, to: int) -> None:
