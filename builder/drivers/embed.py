@@ -55,26 +55,36 @@ def prepare_root(root: Path, shared_cache: Path | None = None) -> None:
 def share_capabilities(root: Path, shared_cache: Path) -> bool:
     """Publish what libvirt learned about QEMU for the next lab; whether there was something new to publish.
 
-    Call after the first domain started. libvirt checks each entry against the QEMU it finds, so an old one is
-    learned anew, never believed.
+    Call after the first domain started. libvirt checks each entry against the QEMU and the processor it finds, so an
+    old one is learned anew, never believed; it is replaced, or every lab would learn it anew.
     """
     learned, target = root / "cache", shared_cache / _capabilities_key()
-    if target.exists() or not any(learned.rglob("*.xml")):
+    found = _entries(learned)
+    if not found or found == _entries(target):
         return False
     shared_cache.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=shared_cache, prefix=".new-"))
     try:
         shutil.copytree(learned, staging / "cache")
+        with contextlib.suppress(FileNotFoundError):
+            target.rename(staging / "old")
         (staging / "cache").rename(target)
-    except FileExistsError:
-        return False  # another lab was first
     except OSError as error:
         if target.is_dir():
-            return False
+            return False  # another lab was first
         raise LabError(f"cannot keep QEMU's capabilities in {shared_cache}: {error}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return True
+
+
+def _entries(cache: Path) -> dict[str, bytes]:
+    """What is known of each QEMU, by the file's place. Another lab may just be replacing it."""
+    known = {}
+    for path in cache.rglob("*.xml"):
+        with contextlib.suppress(FileNotFoundError):
+            known[str(path.relative_to(cache))] = path.read_bytes()
+    return known
 
 
 def _capabilities_key() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import queue
 import random
@@ -233,6 +234,20 @@ def capabilities(embedded: Libvirt, tmp_path_factory: pytest.TempPathFactory) ->
     return shared
 
 
+def test_capabilities_that_were_learned_anew_replace_the_old_ones(
+    capabilities: Path, embedded: Libvirt, tmp_path: Path
+) -> None:
+    """Or each lab would learn them anew, where the seed is of another processor or of a KVM that did not work."""
+    own = Path(embedded.uri.partition("root=")[2])
+    shutil.copytree(capabilities, tmp_path / "shared")
+    (seed,) = (tmp_path / "shared").rglob("*.xml")
+    right = seed.read_bytes()
+    seed.write_bytes(right.replace(b"<selfvers>", b"<selfvers>9"))
+    assert share_capabilities(own, tmp_path / "shared")
+    assert seed.read_bytes() == right
+    assert [path.name for path in (tmp_path / "shared").iterdir() if path.name.startswith(".")] == []
+
+
 def opener(root: Path, capabilities: Path, xmls: list[Path]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", OPENER, str(root), str(capabilities), *map(str, xmls)],
@@ -359,9 +374,11 @@ def test_a_seeded_cache_saves_the_probing(capabilities: Path, root: Path, tmp_pa
     try:
         assert keeper.stdout is not None and keeper.stdout.readline() == "open\n"
         (seeded,) = (root / "cache").rglob("*.xml")
-        before = seeded.stat()
+        before, knew = seeded.stat(), seeded.read_text().splitlines()
         assert int(keeper.stdout.readline())
-        assert (seeded.stat().st_ino, seeded.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        # What it did not believe is in the difference: KVM that could not be used at the first look, for one.
+        learned = list(difflib.unified_diff(knew, seeded.read_text().splitlines(), "seeded", "learned", lineterm=""))
+        assert (seeded.stat().st_ino, seeded.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns), learned
     finally:
         keeper.kill()
         keeper.wait()
