@@ -66,9 +66,11 @@ def share_capabilities(root: Path, shared_cache: Path) -> bool:
     staging = Path(tempfile.mkdtemp(dir=shared_cache, prefix=".new-"))
     try:
         shutil.copytree(learned, staging / "cache")
-        with contextlib.suppress(FileNotFoundError):
-            target.rename(staging / "old")
-        (staging / "cache").rename(target)
+        if target.is_dir():
+            for place in found:  # file by file: another lab may just be reading the folder
+                (staging / "cache" / place).replace(target / place)
+        else:
+            (staging / "cache").rename(target)
     except OSError as error:
         if target.is_dir():
             return False  # another lab was first
@@ -79,12 +81,8 @@ def share_capabilities(root: Path, shared_cache: Path) -> bool:
 
 
 def _entries(cache: Path) -> dict[str, bytes]:
-    """What is known of each QEMU, by the file's place. Another lab may just be replacing it."""
-    known = {}
-    for path in cache.rglob("*.xml"):
-        with contextlib.suppress(FileNotFoundError):
-            known[str(path.relative_to(cache))] = path.read_bytes()
-    return known
+    """What is known of each QEMU, by the file's place."""
+    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*.xml")}
 
 
 def _capabilities_key() -> str:

@@ -37,8 +37,8 @@ class Answer(Value):
 
 
 class Expected(Value):
-    """What a boot shall show. `texts` are regular expressions for lines of the console
-    or of a screen in text mode."""
+    """What a boot shall show. `texts` are regular expressions for lines of the console, or of a screen in
+    text mode."""
 
     kernel: tuple[str, ...] = ()
     hypervisor: tuple[str, ...] = ()

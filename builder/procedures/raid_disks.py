@@ -11,11 +11,11 @@ from builder.model.units import MIB
 from builder.procedures.api import Action, Evidence, holds, run
 from builder.procedures.asking import ask
 
-# One line for each disk: name, size, logical sector, what it is, what uses or marks it. wipefs says what is written on
-# it, lsblk what was made of it.
 _MARKS = """\
 marks() { wipefs -n -p "$1" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+; }
 """
+# One line for each disk: name, size, logical sector, what it is, what uses or marks it. wipefs says what is written on
+# it, lsblk what was made of it.
 _LOOK = (
     _MARKS
     + """\

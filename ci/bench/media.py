@@ -9,7 +9,7 @@ Ours are timed in a process of their own from the call to its return, imports ap
 are timed as the commands they are. Every round runs each side once, in another order; the first round does not count.
 The new file and `cp` run in pairs, one right behind the other and each first in turn, with nothing left to be written
 before either; three pairs a round of the small image, four of the big one. `cp` copies the vendor's image, so that both
-read one file and find as much of it in memory; ours writes a mebibyte more at most (`more` in the figures). Of the big
+read one file and find as much of it in memory; ours writes some mebibytes more (`more` in the figures). Of the big
 image, tools that write it anew take part in every third round only. Sharing blocks is timed on an XFS of its own, in a
 file, which is mounted with root's rights.
 

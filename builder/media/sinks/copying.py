@@ -81,7 +81,9 @@ def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
         moved = 0
         if in_kernel:
             try:
-                moved = os.copy_file_range(source, target, min(length - done, _step(to + done)), at + done, to + done)
+                moved = os.copy_file_range(
+                    source, target, min(length - done, _at_once(to + done)), at + done, to + done
+                )
             except OSError as error:
                 if error.errno not in _CANNOT:
                     raise
@@ -96,7 +98,7 @@ def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
         done += moved
 
 
-def _step(to: int) -> int:
+def _at_once(to: int) -> int:
     """How much to move at once to that place: up to the next one where a copy of the whole file has even places."""
     inside = to % _MOST
     return -inside % _LARGEST_FOLIO or _MOST - inside

@@ -150,6 +150,9 @@ def test_a_medium_without_linux_is_proven_by_what_it_shows() -> None:
     assert here.kernel_missing() == []
     assert here.answers_missing() == [r"/Memtest\d+/ on console or screen"]
     assert here.wants_screen()
+    here.line("Memtest86+ v6.10")
+    assert here.answers_missing() == []
+    here = watch(texts=(r"Memtest\d+",))
     here.shown(" Memtest86+ v6.10 | QEMU TCG CPU", "screen")
     assert here.answers_missing() == [] and not here.wants_screen()
 
