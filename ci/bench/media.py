@@ -15,7 +15,7 @@ file, which is mounted with root's rights.
 
 It takes up to four and a half times the image's size on the disk (27 GB for `dvd`), and ends with 3 where that is not
 free. The limits are told by the clock, so a busy machine misses them; the processor's time beside them tells that
-apart.
+apart. On a virtual machine `ci.bench.steady` before it keeps the memory from coming and going meanwhile.
 """
 
 from __future__ import annotations
