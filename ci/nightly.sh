@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The long proofs, a part at a time. Each part takes 45 minutes at most; one that did not get through (status 4) goes on
-# where it was when run again. A finished part writes its dated proof to ci/proofs/PART.json.
+# where it was when run again, and so does one that failed (1): with what failed, as long as the product is the same.
+# A finished part writes its dated proof to ci/proofs/PART.json.
 #   bash ci/nightly.sh --list
 #   bash ci/nightly.sh [--fresh] [--minutes N] PART...
 set -euo pipefail
@@ -9,7 +10,7 @@ set -euo pipefail
 
 case "${1:-}" in
 -h | --help | "")
-  sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   [ -n "${1:-}" ] && exit 0
   exit 2
   ;;

@@ -78,23 +78,27 @@ def _run_locked(part: Part, folder: Path, *, minutes: float, fresh: bool) -> int
     progress = Progress.open(folder / "progress.jsonl", key=product_digest(), fresh=fresh)
     desk = Desk(part.name, folder, folder / "output.log", progress.done)
     units = part.units()
-    for unit in units:
-        if unit.name in progress.done:
-            continue
+    todo = [unit for unit in units if unit.name not in progress.done]
+    # All have had their turn and some failed: those get another, and what was proven stays so.
+    todo = todo or [unit for unit in units if not progress.done[unit.name]["ok"]]
+    for unit in todo:
         if time.monotonic() + unit.seconds > deadline:
             desk.say(f"{len(progress.done)} of {len(units)} done, no time left for {unit.name}; run it again to go on")
             return UNFINISHED
         started = time.monotonic()
         figures = unit.run(desk)
         seconds = round(time.monotonic() - started, 2)
-        progress.add(unit.name, {"ok": True, **figures, "seconds": seconds})
+        before = progress.done[unit.name].get("attempt", 1) if unit.name in progress.done else 0
+        attempt = {"attempt": before + 1} if before else {}
+        progress.add(unit.name, {"ok": True, **figures, "seconds": seconds, **attempt})
         desk.say(f"{unit.name}: {'ok' if progress.done[unit.name]['ok'] else 'FAILED'} after {seconds:.0f} s")
     verdict = part.judge(progress.done)
     path = write_proof(
         part.name, ok=verdict.ok, claims=verdict.claims, figures=verdict.figures,
         more_versions=verdict.versions, load_at_start=progress.load,
     )  # fmt: skip
-    progress.close()
+    if verdict.ok:
+        progress.close()
     desk.say(f"{'proven' if verdict.ok else 'FAILED'}: {path}")
     return DONE if verdict.ok else FAILED
 
