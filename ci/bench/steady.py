@@ -22,6 +22,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ci.bench.media import end
+
 PAGE = mmap.PAGESIZE
 SPARE = 3 << 29
 """Bytes that are left to the system and to others while the rest is touched."""
@@ -100,7 +102,7 @@ def main() -> int:
     if len(sys.argv) < 2 or os.geteuid() != 0:
         print(__doc__, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end)
     with settings(), held() as pages:
         print(f"steady: {pages} pages are held", file=sys.stderr)
         with subprocess.Popen(sys.argv[1:]) as command:
@@ -109,11 +111,6 @@ def main() -> int:
             except BaseException:
                 command.terminate()  # it may have things to clear away
                 raise
-
-
-def _end(_signal: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -88,8 +88,8 @@ def _run_locked(part: Part, folder: Path, *, minutes: float, fresh: bool) -> int
         started = time.monotonic()
         figures = unit.run(desk)
         seconds = round(time.monotonic() - started, 2)
-        before = progress.done[unit.name].get("attempt", 1) if unit.name in progress.done else 0
-        attempt = {"attempt": before + 1} if before else {}
+        before = progress.done.get(unit.name)
+        attempt = {"attempt": before.get("attempt", 1) + 1} if before else {}
         progress.add(unit.name, {"ok": True, **figures, "seconds": seconds, **attempt})
         desk.say(f"{unit.name}: {'ok' if progress.done[unit.name]['ok'] else 'FAILED'} after {seconds:.0f} s")
     verdict = part.judge(progress.done)

@@ -45,7 +45,7 @@ class Work:
     def do(self, name: str, desk: Desk) -> Figures:
         if name == self.fail:
             raise KeyboardInterrupt
-        assert [n for n in desk.done if n < name] == [n for n in "abc" if n < name]
+        assert [n for n in desk.done if n != name] == [n for n in "abc" if n < name]
         self.ran.append(name)
         return {"ok": name != "c" or self.fail != "figures", "name": name}
 

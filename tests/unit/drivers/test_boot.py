@@ -32,7 +32,7 @@ def test_a_boot_that_goes_well(bench: Bench) -> None:
     threading.Thread(target=answer, daemon=True).start()
     seconds = bench.follow(expected={"xen": 12.2})
     assert list(seconds) == ["firmware", "xen", "kernel", "login", "ssh"]
-    assert seconds["ssh"] > 0.1
+    assert 0.1 < seconds["ssh"] < 2
     assert bench.story() == [word for phase in seconds for word in (f"begin {phase}", f"end {phase} ok")]
     begins = {phase: data for kind, phase, _, data in bench.events if kind == "begin"}
     assert begins["xen"] == {"node": "n1", "limit": 5.0, "expected": 12.2, "left": 12}  # nothing took any time so far
