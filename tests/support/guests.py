@@ -23,6 +23,7 @@ from builder.images.store import Image
 from builder.model.lab import Node
 from builder.model.plan import Cause, File, Phase
 from builder.model.runtime import DirectBoot, NicPorts, SshTarget, Wiring
+from tests.support import kvm_cases
 
 PHASES = (
     Phase(
@@ -71,6 +72,15 @@ def seeds(keys: LabKeys, name: str, network: str) -> tuple[File, ...]:
         File(path=tiny.MANAGEMENT, content="10.0.2.15/24 10.0.2.2\n"),
         *([File(path=tiny.NETWORK, content=network)] if network else []),
     )
+
+
+def bare_xml(folder: Path, name: str, *, port: int, disks: tuple[str, ...] = ()) -> str:
+    """A machine without a kernel, and without a disk unless one is named: it stays in its firmware."""
+    one = kvm_cases.node(name=name, nics=(), **({} if disks else {"disks": ()}))
+    wiring = kvm_cases.CASES["tcg-bios-no-lab-nic"].wire(
+        folder, port=port, domain=f"t-{name}", uuid=f"6f1f0f34-5d5c-4e0a-9a0c-{name.encode().hex():0>12.12}"
+    )
+    return domain_xml(one, wiring.model_copy(update={"disks": disks, "machine_type": "pc"}))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ _LINUX = ("linux", "linuxefi", "linux16", "kernel")
 _INITRD = ("initrd", "initrdefi", "initrd16")
 _HYPERVISOR = ("multiboot", "multiboot2", "xen_hypervisor")
 _MODULE = ("module", "module2", "xen_module")
+_BOOTS = re.compile(rf"\s*(?:{'|'.join((*_LINUX, *_INITRD, *_HYPERVISOR, *_MODULE))})\s")
 _WORD = re.compile(r"(?:[^\s'\"\\]|\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\")+", re.DOTALL)
 _TITLE = re.compile(r"^\s*(?:menuentry|title)\s+(.*)$")
 _ID = re.compile(r"(?:--id[ =]|\$menuentry_id_option\s+)(['\"]?)([^'\"\s]+)\1")
@@ -52,8 +53,7 @@ def _commands(lines: list[str]) -> Iterator[_Line]:
             names = (name, own_id[2]) if own_id else (name,)
             # An entry on one line: menuentry "x" { linux ... ; initrd ... } is beyond this reader and left alone.
             continue
-        words = _WORD.findall(text)
-        if words and words[0] in (*_LINUX, *_INITRD, *_HYPERVISOR, *_MODULE) and len(words) > 1:
+        if _BOOTS.match(text) and len(words := _WORD.findall(text)) > 1:
             yield _Line(first, place - 1, words, names)
 
 
