@@ -52,7 +52,6 @@ CARDS: Mapping[str, tuple[str, str]] = {
     "virtio": ("virtio-net-pci", "virtio_net"),
     "vmxnet3": ("vmxnet3", "vmxnet3"),
 }
-_MAC = "52:54:00:00:00:01"
 _TRAFFIC = 2 << 20
 
 PROBE = """\
@@ -114,7 +113,7 @@ def node_plan() -> NodePlan:
 def _start(case: Case, node: NodePlan, folder: Path, seconds: float) -> Figures:
     bare = prepare(node, image_of(node), folder)
     started = time.monotonic()
-    with _machine(case, bare.disk, folder) as machine:
+    with _machine(case, node, bare.disk, folder) as machine:
         target = bare.target(machine.port)
         watch = Watch(machine.process, folder, causes(node))
         try:
@@ -136,7 +135,7 @@ class Machine:
 
 
 @contextmanager
-def _machine(case: Case, disk: Path, folder: Path) -> Iterator[Machine]:
+def _machine(case: Case, node: NodePlan, disk: Path, folder: Path) -> Iterator[Machine]:
     ports = PortTable()
     (port,) = ports.claim(1)
     variables = None
@@ -146,7 +145,7 @@ def _machine(case: Case, disk: Path, folder: Path) -> Iterator[Machine]:
         shutil.copyfile(firmware.template, variables[1])
     with (folder / "qemu.log").open("wb") as log:
         process = subprocess.Popen(
-            qemu_argv(case, disk, folder / "console.log", port, variables),
+            qemu_argv(case, node.node.management_mac, disk, folder / "console.log", port, variables),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, safe between fork and exec
         )  # fmt: skip
@@ -158,7 +157,9 @@ def _machine(case: Case, disk: Path, folder: Path) -> Iterator[Machine]:
             ports.release()
 
 
-def qemu_argv(case: Case, disk: Path, console: Path, port: int, uefi: tuple[str, Path] | None = None) -> list[str]:
+def qemu_argv(
+    case: Case, mac: str, disk: Path, console: Path, port: int, uefi: tuple[str, Path] | None = None
+) -> list[str]:
     """`uefi`: OVMF's code, and the machine's own variables."""
     devices, _ = DISKS[case.bus]
     card, _ = CARDS[case.nic]
@@ -172,7 +173,7 @@ def qemu_argv(case: Case, disk: Path, console: Path, port: int, uefi: tuple[str,
     for device in devices:
         argv += ["-device", device]
     argv += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22"]
-    argv += ["-device", f"{card},netdev=n0,mac={_MAC},addr=0x3,romfile="]
+    argv += ["-device", f"{card},netdev=n0,mac={mac},addr=0x3,romfile="]
     if uefi is not None:
         code, variables = uefi
         argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]

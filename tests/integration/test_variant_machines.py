@@ -25,7 +25,7 @@ def put_together(case: Case, folder: Path, more: tuple[str, ...] = ()) -> subpro
         uefi = (firmware.code, folder / "vars.fd")
         shutil.copyfile(firmware.template, uefi[1])
     ports = PortTable()
-    argv = qemu_argv(case, disk, folder / "console.log", ports.claim(1)[0], uefi)
+    argv = qemu_argv(case, "52:54:00:00:00:01", disk, folder / "console.log", ports.claim(1)[0], uefi)
     argv[argv.index("-m") + 1] = "256"
     try:
         return subprocess.run(

@@ -94,7 +94,7 @@ def test_the_table_has_result_message_and_cause_and_says_what_is_stale(
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_a_command_line_has_what_its_case_is_about(case: Case) -> None:
     uefi = ("/code", Path("/vars")) if case.firmware == "uefi" else None
-    argv = qemu_argv(case, Path("/disk"), Path("/console"), 2222, uefi)
+    argv = qemu_argv(case, "52:54:00:00:00:01", Path("/disk"), Path("/console"), 2222, uefi)
     assert argv[argv.index("-cpu") + 1] == case.cpu and argv[argv.index("-machine") + 1].startswith(case.machine)
     devices = [argv[n + 1].split(",")[0] for n, word in enumerate(argv) if word == "-device"]
     assert devices == [*(each.split(",")[0] for each in DISKS[case.bus][0]), CARDS[case.nic][0]]
