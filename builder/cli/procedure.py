@@ -142,17 +142,33 @@ def drill(
     for procedure in chosen if options else ():
         parse_options(procedure, options)
     found: list[Drilled] = []
+    broken: dict[str, str] = {}
+    record: dict[str, Any] = {}
     with engine_of(app, lab) as engine:
         for node in nodes or node_names(app, lab):
-            found += _drill_node(engine, node, chosen, options or None, every=every, guest=guest)
+            try:
+                for drilled in _drill_node(engine, node, chosen, options or None, every=every, guest=guest):
+                    found.append(drilled)
+                    record = _keep(app, lab, found, out)
+            except LabError as error:
+                if not every:
+                    raise
+                broken[node] = str(error)
+    if not found and not broken:
+        raise LabError("nothing was tried: no host of this lab takes these procedures", hint="nestlab procedure ls")
+    show(record, how, lambda: drill_table(found))
+    for node, why in broken.items():
+        click.echo(f"{node}: given up: {why}", err=True)
+    return 0 if not broken and all(each.ok for each in found) else 1
+
+
+def _keep(app: App, lab: str, found: list[Drilled], out: Path | None) -> dict[str, Any]:
+    """Write the record of what was drilled so far: a host that breaks later takes nothing of it away."""
     record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
               "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
     for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
         write_record(path, record)
-    show(record, how, lambda: drill_table(found))
-    if not found:
-        raise LabError("nothing was tried: no host of this lab takes these procedures", hint="nestlab procedure ls")
-    return 0 if all(each.ok for each in found) else 1
+    return record
 
 
 def _drill_node(
@@ -167,9 +183,12 @@ def _drill_node(
         if every and (procedure.drill.reason or dialect not in procedure.ways):
             continue
         if every and (without := lacks(host, procedure, dialect)):
-            click.echo(f"{node}: {procedure.name} is left out: the host lacks {', '.join(without)}", err=True)
+            click.echo(f"{node}: {procedure.name} is left out: {without.message}", err=True)
             continue
-        yield drill_one(engine, node, procedure, options, guest=guest)
+        drilled = drill_one(engine, node, procedure, options, guest=guest)
+        yield drilled
+        if every and not drilled.ok:
+            host.run(["true"])  # raises where the host is gone: the others need not be waited for
 
 
 def drill_table(found: list[Drilled]) -> str:

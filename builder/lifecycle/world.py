@@ -15,7 +15,8 @@ from builder.paths import Places
 
 
 class LabWorld:
-    """Implements builder.model.host.World for a lab that is up. Faults are done by the lab's keeper: see faults.py."""
+    """Implements builder.procedures.engine.Machines for a lab that is up. Faults are done by the lab's keeper: see
+    faults.py."""
 
     def __init__(self, lab_id: str, places: Places) -> None:
         self._lab_id = lab_id
@@ -33,6 +34,13 @@ class LabWorld:
                 raise LabError(f"{name} is {nodes[name].state}: there is no ssh to it", hint="nestlab status")
             self._hosts[name] = SshHost(name, target)
         return self._hosts[name]
+
+    def running(self, node: str) -> bool:
+        """False once the machine was powered off, by itself or from outside. Raises LabError for an unknown node."""
+        states = {each.name: each.state for each in status(self._lab_id, self._places).nodes}
+        if node not in states:
+            raise LabError(f"lab {self._lab_id} has no node {node}", hint=f"it has {', '.join(states)}")
+        return states[node] in ("starting", "ready")
 
     def pull_disk(self, node: str, disk: str) -> bool:
         """Take a disk away from the running guest, as by hand: its controller finds nobody there any more. False when

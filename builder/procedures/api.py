@@ -278,8 +278,9 @@ class Procedure:
     """A procedure: what people read, what it takes, and the ways of doing it.
 
     `refuses`: each code of a refusal of its own, and when it is given. `subject` names the option whose value tells two
-    applications on one host apart (a guest, an array); empty for what a host has once. `stops_guests`: it deals with
-    running guests itself, so a restart needs no host without guests.
+    applications on one host apart (a guest, an array); empty for what a host has once. `bound` names options that
+    say what else is touched (a card, a guest's device): while it is applied they stay, since undoing goes by them.
+    `stops_guests`: it deals with running guests itself, so a restart needs no host without guests.
     """
 
     name: str
@@ -292,6 +293,7 @@ class Procedure:
     drill: Drill
     dead: tuple[Dead, ...] = ()
     subject: str = ""
+    bound: tuple[str, ...] = ()
     stops_guests: bool = False
 
     def key(self, asked: Options) -> str:

@@ -335,4 +335,5 @@ PROCEDURE = Procedure(
         ),
     ),
     subject="name",
+    bound=("card",),
 )

@@ -50,14 +50,15 @@ class Drilled(Value):
 
     @property
     def ok(self) -> bool:
-        return "no" not in (self.applied, self.repeated, self.survives, self.undone) and self.undone == "yes"
+        return self.undone == "yes" and all(step.ok for step in self.steps)
 
 
 def drill(
     engine: Engine, node: str, procedure: Procedure, options: Mapping[str, str] | None = None,
     *, guest: GuestKind = "pv",
 ) -> Drilled:  # fmt: skip
-    """Go through the whole of it. What fails is in the result; the host is left undone as far as that went.
+    """Go through the whole of it. What fails is in the result, what has to be there first included; the host is left
+    undone as far as that went.
 
     Raises LabError when the procedure cannot be tried at all, and UsageError for options that it does not take.
     """
@@ -66,15 +67,21 @@ def drill(
         raise LabError(f"{procedure.name} is not drilled: {procedure.drill.reason}")
     host = engine.world.host(node)
     dialect = engine.dialect(node, procedure)
-    if without := lacks(host, procedure, dialect):
-        raise LabError(f"{procedure.name} is not drilled on {node}, which lacks {listed(without)}",
-                       hint=f"in its lab file: packages: [{', '.join(without)}]")  # fmt: skip
+    if without := lacks(host, procedure, dialect, options):
+        raise LabError(f"{procedure.name} is not drilled on {node}: {without.message}", hint=without.hint)
     release = host.facts().release
     steps: list[Step] = []
     disk = asked.get(procedure.drill.disk, "")
     kind = guest if procedure.drill.guest and dialect == "xl" else None
-    with _prepared(host, procedure.drill, kind, disk):
-        verdicts = _go(engine, node, procedure, asked, steps)
+    verdicts: dict[str, Verdict] = {"applied": "no"}
+    started = time.monotonic()
+    try:
+        with _prepared(host, procedure.drill, kind, disk):
+            verdicts = _go(engine, node, procedure, asked, steps)
+    except LabError as problem:
+        around = "put back" if steps else "prepare"
+        took = round(time.monotonic() - started - sum(step.seconds for step in steps), 1)
+        steps.append(Step(name=around, ok=False, seconds=took, error=str(problem)))
     return Drilled(
         procedure=procedure.name,
         node=node,
@@ -88,14 +95,20 @@ def drill(
     )
 
 
-def lacks(host: Host, procedure: Procedure, dialect: str) -> tuple[str, ...]:
-    """Packages that the drill needs and a host of plain Xen does not have."""
-    wanted = procedure.drill.packages if dialect == "xl" else ()
-    if not wanted:
-        return ()
-    rows = host.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *wanted]).stdout.splitlines()
-    there = {row.split()[1] for row in rows if row.startswith("ii ")}
-    return tuple(name for name in wanted if name not in there)
+def lacks(host: Host, procedure: Procedure, dialect: str, options: Mapping[str, str] | None = None) -> LabError | None:
+    """What the drill needs and the host does not have: packages, and guests that are made for drills (plain Xen)."""
+    if dialect != "xl":
+        unmade = procedure.drill.guest and options is None
+        return LabError("guests for drills are made by xl only",
+                        hint="name one of the host's that may be broken: guest=NAME") if unmade else None  # fmt: skip
+    if not procedure.drill.packages:
+        return None
+    asked = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *procedure.drill.packages]
+    there = {row.split()[1] for row in host.run(asked).stdout.splitlines() if row.startswith("ii ")}
+    without = [name for name in procedure.drill.packages if name not in there]
+    if not without:
+        return None
+    return LabError(f"the host lacks {listed(without)}", hint=f"in its lab file: packages: [{', '.join(without)}]")
 
 
 def _go(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -37,6 +37,14 @@ REBOOT_SECONDS = 240
 TOOLSTACK_SECONDS = 60
 SHUTDOWN_SECONDS = 240
 Result = Literal["planned", "unchanged", "applied", "undone", "nothing"]
+
+
+class Machines(World, Protocol):
+    """A world whose machines are seen from outside them."""
+
+    def running(self, node: str) -> bool:
+        """Whether the machine is powered on."""
+        ...
 
 
 class Outcome(Value):
@@ -76,7 +84,7 @@ class Engine:
     step. Raises Refused, Failed, Unproven, and what the host handle raises."""
 
     def __init__(
-        self, world: World, *, tell: Emit = _silent, patience: float = 1, sleep: Callable[[float], None] = time.sleep
+        self, world: Machines, *, tell: Emit = _silent, patience: float = 1, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.world = world
         self._tell = tell
@@ -92,13 +100,13 @@ class Engine:
         asked = at.way.settle(at.host, asked)
         state = at.way.see(self.world, at.host, asked)
         actions = at.way.actions(state, asked)
-        refusals = [*at.way.refusals(state, asked), *self._guests(at, actions)]
+        journal = Journal(at.host, procedure.key(asked))
+        refusals = [*at.way.refusals(state, asked), *self._guests(at, actions), *_otherwise(procedure, asked, journal)]
         if refusals and actions:
             raise Refused(node, procedure.name, refusals)
         advice = at.way.advice(state, asked)
         if dry_run:
             return self._outcome(at, "planned", started, actions=actions, advice=advice)
-        journal = Journal(at.host, procedure.key(asked))
         if actions:
             journal.begin(
                 Record(
@@ -114,7 +122,7 @@ class Engine:
             raise Unproven(node, procedure.name, evidence, changed=bool(actions))
         if isinstance(last := actions[-1] if actions else None, Shutdown):
             self._perform(at, [last])
-            evidence += (same("the host answers", False, False),)
+            evidence += (same("the machine is powered on", False, self.world.running(node)),)
         result: Result = "applied" if actions else "unchanged"
         return self._outcome(at, result, started, actions=actions, evidence=evidence, advice=advice)
 
@@ -161,8 +169,8 @@ class Engine:
             waited += 2
 
     def power_off(self, node: str, argv: Sequence[str]) -> None:
-        """Have a host power itself off by this command, and wait until nobody answers there. Raises TimedOut, and
-        LabError when it could not even be begun."""
+        """Have a host power itself off by this command, and wait until its machine is seen to be off. Raises TimedOut,
+        and LabError when it could not even be begun."""
         host = self.world.host(node)
         # a second later, so that this command still ends with a status of its own
         script = '(sleep 1; exec "$@") </dev/null >/dev/null 2>&1 &'
@@ -171,11 +179,7 @@ class Engine:
             raise LabError(f"'{' '.join(argv)}' could not be begun: {begun.stderr.strip()}")
         waited = 0.0
         while waited < SHUTDOWN_SECONDS * self._patience:
-            try:
-                host.run(["true"], timeout=10 * self._patience)
-            except TimedOut:
-                pass  # slow is not gone
-            except LabError:
+            if not self.world.running(node):
                 return
             self._sleep(2)
             waited += 2
@@ -298,6 +302,28 @@ class Engine:
             seconds=round(time.monotonic() - started, 1),
             rebooted=result != "planned" and any(isinstance(action, Reboot) for action in actions),
         )
+
+
+def _otherwise(procedure: Procedure, asked: Options, journal: Journal) -> tuple[Refusal, ...]:
+    """What was touched first would be forgotten: the journal keeps what is asked for last."""
+    earlier = journal.read() if procedure.bound else None
+    if earlier is None:
+        return ()
+    now = asked.model_dump(mode="json")
+    kept = {name: earlier.asked.get(name) for name in procedure.bound}
+    return tuple(
+        Refusal(
+            code="applied-otherwise",
+            message=f"{procedure.name} is applied here with {name}={_word(value)}",
+            hint="undo that first: nestlab procedure undo",
+        )
+        for name, value in kept.items()
+        if value and value != now[name]
+    )
+
+
+def _word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _read(kind: type[Any], raw: Any, key: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import Field
@@ -82,25 +83,40 @@ class _Xl(Way[Asked, _XlState]):
         return (run("xl", "mem-set", asked.guest, f"{before.target // KIB}k", seconds=120),)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        return (_reached(host, asked.guest, asked.size),)
+        return (_reached(host, _LIST, asked.guest, asked.guest, asked.size),)
 
     def check_undone(self, world: World, host: Host, before: _XlState, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         """A guest that went away meanwhile has nothing that could be brought back."""
         if _size(host, asked.guest) is None:
             return ()
-        return (_reached(host, asked.guest, before.target),)
+        return (_reached(host, _LIST, asked.guest, asked.guest, before.target),)
 
 
-def _reached(host: Host, guest: str, size: int) -> Evidence:
-    """Waits a minute for the guest's balloon driver."""
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """Who tells how much a guest has now: shell that prints it for the guest in $1, in units of so many bytes."""
+
+    name: str
+    unit: int
+    shell: str
+
+
+_LIST = _Meter("xl list", MIB, 'xl list "$1" | awk "NR==2 {print \\$(NF-3)}"')
+_XAPI = _Meter("XAPI", 1, 'xe vm-param-get "uuid=$1" param-name=memory-actual')
+
+
+def _reached(host: Host, meter: _Meter, guest: str, known: str, size: int) -> Evidence:
+    """Waits a minute for the guest's balloon driver. `known` is what the meter calls the guest."""
     script = (
-        'for i in $(seq 60); do now=$(xl list "$1" | awk "NR==2 {print \\$(NF-3)}"); '
+        f"for i in $(seq 60); do now=$({meter.shell}); "
         '[ "$now" -le "$3" ] && [ "$now" -ge "$2" ] && break; sleep 1; done; echo "$now"'
     )
-    low, high = (size - NEAR) // MIB, (size + NEAR) // MIB
-    now = ask(host, "sh", "-c", script, "sh", guest, str(low), str(high), timeout=600).strip()
+    low, high = (size - NEAR) // meter.unit, (size + NEAR) // meter.unit
+    now = ask(host, "sh", "-c", script, "sh", known, str(low), str(high), timeout=600).strip()
+    least, most = ((size + away) // MIB for away in (-NEAR, NEAR))
+    seen = f"{int(now) * meter.unit // MIB} MiB" if now.isdigit() else now or "nothing"
     fine = now.isdigit() and low <= int(now) <= high
-    return holds(f"memory of {guest} by xl list", f"{low} to {high} MiB", f"{now} MiB", fine)
+    return holds(f"memory of {guest} by {meter.name}", f"{least} to {most} MiB", seen, fine)
 
 
 def _size(host: Host, guest: str) -> int | None:
@@ -166,9 +182,7 @@ class _Xe(Way[Asked, _XeState]):
         )
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        now = int(xe.param(host, "vm", xe.vm(host, asked.guest), "memory-actual"))
-        return (holds(f"memory of {asked.guest} by XAPI", f"{asked.size // MIB} MiB", f"{now // MIB} MiB",
-                      abs(now - asked.size) <= NEAR),)  # fmt: skip
+        return (_reached(host, _XAPI, asked.guest, xe.vm(host, asked.guest), asked.size),)
 
 
 def _range(vm: str, low: int, high: int) -> Action:

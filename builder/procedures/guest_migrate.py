@@ -32,6 +32,8 @@ from builder.procedures.guests import AUTO, COUNT, DRILL_GUEST, configurations, 
 from builder.procedures.migration import AUTHORIZED, FOLDER, Asked, Disk, Link, copying, disks_of, is_open, sharing
 
 RESULT = "/var/lib/nestlab/migrated"
+ARRIVED = "/var/lib/nestlab/arrived"
+"""With the guest's name, on the other host: its disks are all there, so what is there is newer than what is here."""
 OVERHEAD = 32
 """MiB that Xen and the toolstack need for a guest beside its own memory."""
 
@@ -67,9 +69,10 @@ echo "address=$address"
 
 
 class There(Value):
-    """The other host. `lacks` are names of networks and features of its processor that the guest's host has."""
+    """The other host. `arrived`: disks were copied there, all of them."""
 
     runs: bool = False
+    arrived: bool = False
     config: bool = False
     dialect: str = ""
     free: int = 0
@@ -152,6 +155,7 @@ class _Xl(Way[Asked, XlState]):
         return state.model_copy(update={"there": There(
             dialect=dialect,
             runs=any(name == asked.guest for name, *_ in domains(peer)),
+            arrived=peer.run(["test", "-e", f"{ARRIVED}-{asked.guest}"]).ok,
             config=bool(state.config) and peer.run(["test", "-e", state.config]).ok,
             free=int(info.get("free_memory", 0)),
             xen=_version(info),
@@ -205,33 +209,41 @@ class _Xl(Way[Asked, XlState]):
                 run("timeout", str(asked.wait), "xl", "shutdown", "-F", "-w", asked.guest, seconds=asked.wait + 60,
                     hint=f"{asked.guest} does not shut down: give it more time with wait="),
                 *(link.put(disk.path) for disk in state.disks),
+                Write(f"{ARRIVED}-{asked.guest}", "", on=asked.to),
                 run("xl", "create", "-q", state.config, seconds=300, on=asked.to),
             )  # fmt: skip
         return (*link.open(), *config, *move, *auto, *link.close())
 
     def undo(self, state: XlState, before: XlState, asked: Asked) -> tuple[Action, ...]:
+        there = state.there
+        back = self._back(state, before, asked)
+        if not state.here and (asked.storage == "copy" or not there.runs):
+            back = (*back, run("xl", "create", "-q", before.config, seconds=300))
+        if not back:
+            return ()
+        left: list[Action] = []
+        # What arrived there is only taken away once it is here again: of a guest that somebody started here, it is not.
+        if asked.storage == "copy" and not (state.here and there.arrived):
+            left += [Remove(disk.path, on=asked.to) for disk in before.there.disks if disk.kind == "absent"]
+            left.append(Remove(f"{ARRIVED}-{asked.guest}", on=asked.to))
+        if not before.there.config:
+            left.append(Remove(before.config, on=asked.to))
+        if before.auto and not state.auto:
+            left += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
+        return (*back, *left, *(Remove(f"{RESULT}-{asked.guest}", on=node) for node in ("", asked.to)))
+
+    def _back(self, state: XlState, before: XlState, asked: Asked) -> tuple[Action, ...]:
+        """The guest, live, or what its disks hold by now; whether it runs there any more or not."""
         forth = Link("", asked.to, before.address, before.source, tuple(disk.path for disk in before.disks))
-        todo: list[Action] = []
-        if state.here or not state.there.runs:
-            todo += forth.close() if state.open or state.there.open else ()
-        elif asked.storage == "shared":
-            back = Link(asked.to, "", before.source, before.address)
-            todo += [*back.open(), _migrate(back, asked, node=asked.to), *back.close()]
-        else:
+        if not state.here and asked.storage == "copy" and state.there.arrived:
             stop = run("timeout", str(asked.wait), "xl", "shutdown", "-F", "-w", asked.guest, seconds=asked.wait + 60,
                        on=asked.to)  # fmt: skip
-            todo += [stop, *forth.open(), *(forth.get(disk.path) for disk in before.disks), *forth.close()]
-        if not state.here and (asked.storage == "copy" or not state.there.runs):
-            todo.append(run("xl", "create", "-q", before.config, seconds=300))
-        if not todo:
-            return ()
-        if asked.storage == "copy":
-            todo += [Remove(disk.path, on=asked.to) for disk in before.there.disks if disk.kind == "absent"]
-        if not before.there.config:
-            todo.append(Remove(before.config, on=asked.to))
-        if before.auto and not state.auto:
-            todo += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
-        return (*todo, *(Remove(f"{RESULT}-{asked.guest}", on=node) for node in ("", asked.to)))
+            fetched = (forth.get(disk.path) for disk in before.disks)
+            return (*([stop] if state.there.runs else []), *forth.open(), *fetched, *forth.close())
+        if not state.here and asked.storage == "shared" and state.there.runs:
+            back = Link(asked.to, "", before.source, before.address)
+            return (*back.open(), _migrate(back, asked, node=asked.to), *back.close())
+        return forth.close() if state.open or state.there.open else ()
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
         peer = world.host(asked.to)
@@ -254,6 +266,14 @@ class _Xl(Way[Asked, XlState]):
             told = f"{lost} of {counted[1]}" if counted else "nothing was counted"
             found.append(holds("pings lost meanwhile", f"{asked.lost} at most", told, 0 <= lost <= asked.lost))
         return tuple(found)
+
+    def check_undone(self, world: World, host: Host, before: XlState, asked: Asked) -> tuple[Evidence, ...]:
+        now = self.see(world, host, asked)
+        left = [disk.path for disk in before.there.disks if now.there.arrived]
+        return (
+            *super().check_undone(world, host, before, asked),
+            same(f"disks left on {asked.to}, which may be newer than those here", "none", listed(left)),
+        )
 
 
 def _migrate(link: Link, asked: Asked, *, node: str) -> Action:
@@ -356,4 +376,5 @@ PROCEDURE = Procedure(
         ),
     ),
     subject="guest",
+    bound=("to", "storage"),
 )

@@ -193,4 +193,5 @@ PROCEDURE = Procedure(
             why="xend is gone: forwarding is a setting of the kernel, the script one of xl.conf",
         ),
     ),
+    bound=("card",),
 )

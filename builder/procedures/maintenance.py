@@ -197,8 +197,7 @@ class _Xe(Way[Asked, _XeState]):
         if state.guests and asked.guests == "move":
             todo.append(run("xe", "host-evacuate", f"uuid={state.host}", seconds=1800))
         elif state.guests:
-            force = ("force=true",) if asked.force else ()
-            todo += [run("xe", "vm-shutdown", f"uuid={uuid}", *force, seconds=asked.wait + 60) for uuid in state.guests]
+            todo += [action for uuid in state.guests for action in _stop(uuid, asked)]
         return (*todo, *_goes(asked, bool(todo), "xe", "host-shutdown", f"uuid={state.host}"))
 
     def undo(self, state: _XeState, before: _XeState, asked: Asked) -> tuple[Action, ...]:
@@ -237,6 +236,24 @@ class _Xe(Way[Asked, _XeState]):
         if asked.ha == "keep":
             return found
         return (*found, same("high availability of the pool", before.ha, self.look(host, asked).ha))
+
+
+# XAPI takes no force for a guest that is halted; one may be so by the time that it is asked.
+_FORCE = (
+    'halted() { [ "$(xe vm-param-get "uuid=$0" param-name=power-state)" = halted ]; }; '
+    'halted || xe vm-shutdown "uuid=$0" force=true || halted'
+)
+
+
+def _stop(uuid: str, asked: Asked) -> tuple[Action, ...]:
+    """XAPI's force=true is power loss from the first moment on: it comes after a shutdown that was given its time. xe
+    ends with 1 for whatever XAPI refuses (a guest that says it cannot be shut down), `timeout` with 124; a shutdown
+    that XAPI still waits for then is cancelled by the force."""
+    call = ("xe", "vm-shutdown", f"uuid={uuid}")
+    if not asked.force:
+        return (run(*call, seconds=asked.wait + 60),)
+    clean = run("timeout", str(asked.wait), *call, seconds=asked.wait + 60, fine=(1, 124))
+    return clean, run("sh", "-c", _FORCE, uuid, seconds=300)
 
 
 PROCEDURE = Procedure(

@@ -56,10 +56,13 @@ def _page(procedure: Procedure, proofs: Sequence[Mapping[str, Any]]) -> Iterator
     yield "\n## Refused when\n"
     yield from (f"- {when} (`{code}`)" for code, when in procedure.refuses.items())
     restarts = not procedure.stops_guests and _restarts(procedure, asked)
-    if not procedure.refuses and not restarts:
+    if not procedure.refuses and not restarts and not procedure.bound:
         yield "Never: it takes nothing away, and can be done at any time."
     if restarts:
         yield "- the host has to restart for it, and guests run (`guests-run`)"
+    if procedure.bound:
+        told = ", ".join(f"`{name}=`" for name in procedure.bound)
+        yield f"- it is applied already with another {told}: undone first (`applied-otherwise`)"
     yield from _dead(procedure)
     yield "\n## Proof\n"
     yield from _proofs(procedure, proofs)

@@ -370,4 +370,5 @@ PROCEDURE = Procedure(
         ),
     ),
     subject="guest",
+    bound=("devices",),
 )  # fmt: skip

@@ -19,6 +19,7 @@ from builder.procedures.api import (
     Refusal,
     State,
     Way,
+    holds,
     run,
     same,
     unmet,
@@ -145,8 +146,23 @@ class _Xe(Way[Asked, GuestState]):
         known = host.run(["xe", "help", "vm-get-secureboot-readiness"])
         if known.ok and "vm-get-secureboot-readiness" in known.stdout:
             said = ask(host, "xe", "vm-get-secureboot-readiness", f"uuid={now.vm}").strip()
-            found.append(Evidence(what="XAPI's word on it", expected="an answer", seen=said, ok=bool(said)))
+            right = _readiness(now, asked)
+            found.append(holds("XAPI's word on it", " or ".join(right), said, said in right))
         return tuple(found)
+
+
+def _readiness(now: GuestState, asked: Asked) -> tuple[str, ...]:
+    """What XAPI calls a guest that is as it was asked for and has these variables, as VM.get_secureboot_readiness tells
+    it (xapi_vm.ml). Without any of them it looks at whether the guest has ever been started."""
+    if not asked.enable:
+        return ("disabled",) if now.firmware == "uefi" else ("not_supported",)
+    if not now.variables:
+        return ("first_boot", "setup_mode")
+    if "PK" not in now.variables:
+        return ("setup_mode",)
+    if not {"KEK", "db"} <= {*now.variables}:
+        return ("certs_incomplete",)
+    return ("ready",) if "dbx" in now.variables else ("ready_no_dbx",)
 
 
 PROCEDURE = Procedure(
@@ -174,4 +190,5 @@ PROCEDURE = Procedure(
         ),
     ),
     subject="guest",
+    bound=("variable",),
 )

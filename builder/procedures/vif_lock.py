@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -30,13 +31,19 @@ from builder.procedures.api import (
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
 
-# Every bridge of Open vSwitch with the numbers of its ports, its rules, and the port of each interface of guests.
+# Every bridge of Open vSwitch with its ports (number and name) and its rules: each line names the bridge, since every
+# bridge counts its ports for itself. A VLAN's bridge is none to ovs-ofctl: what is on it is told of the one below it.
 _FLOWS = r"""
 for bridge in $(ovs-vsctl list-br); do
-  ovs-ofctl show "$bridge" | sed -n 's/^ *\([0-9]*\)(\([^)]*\)).*/port \1 \2/p'
-  ovs-ofctl dump-flows "$bridge" | sed -n 's/.*priority=/flow priority=/p'
+  ovs-ofctl show "$bridge" | sed -n "s/^ *\([0-9]*\)(\([^)]*\)).*/port $bridge \1 \2/p"
+  ovs-ofctl dump-flows "$bridge" | sed -n "s/.*\(priority=\)/flow $bridge \1/p"
 done
 """
+# A rule as `ovs-ofctl dump-flows` prints it behind its counters: words and fields joined by commas, a space, and what
+# is done. A port is its number; where names are asked for, its name, with quotes around those that have a dot.
+_RULE = re.compile(r"(?P<match>\S*) actions=(?P<action>.*)")
+_IN_PORT = re.compile(r'in_port=("[^"]+"|[^, ]+)')
+_SENDERS = ("nw_src", "arp_spa", "ipv6_src", "nd_target")
 
 
 def _addresses(version: int) -> AfterValidator:
@@ -138,23 +145,41 @@ class _Xe(Way[Asked, LockState]):
             found.append(same("interfaces of the network that say nothing themselves", "disabled", now.default))
         if not now.domain:
             return tuple(found)
-        ports, flows = _flows(host)
-        name = f"vif{now.domain}.{asked.device}"
-        number = next((port for port, each in ports.items() if each == name), "")
-        own = [flow for flow in flows if f"in_port={number}," in flow or f'in_port="{name}",' in flow]
-        mac = [flow for flow in own if f"dl_src={now.mac}" in flow]
-        found.append(holds(f"rules of Open vSwitch for {name} and its MAC", "one or more", str(len(mac)), bool(mac)))
-        for address in (*asked.ipv4, *asked.ipv6):
-            known = [
-                flow for flow in own if re.search(rf"(nw_src|arp_spa|ipv6_src|nd_target)={re.escape(address)}\b", flow)
-            ]
-            found.append(holds(f"rules that let {address} out", "one or more", str(len(known)), bool(known)))
-        drops = [flow for flow in own if flow.endswith("actions=drop")]
-        found.append(holds("a rule that drops the rest", "one or more", str(len(drops)), bool(drops)))
-        named = {port for flow in flows for port in re.findall(r"in_port=\"?([^\",]+)", flow)}
-        orphans = named - {*ports, *ports.values(), "LOCAL"}
-        found.append(same("rules for interfaces that are gone", "none", " ".join(sorted(orphans)) or "none"))
-        return tuple(found)
+        return (*found, *_enforced(host, f"vif{now.domain}.{asked.device}", now.mac, (*asked.ipv4, *asked.ipv6)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """A rule of a bridge: whose frames it is for (a port's number or name, empty for all), and what else of them it
+    looks at."""
+
+    bridge: str
+    port: str
+    fields: Mapping[str, str]
+    action: str
+
+
+def _enforced(host: Host, name: str, mac: str, addresses: tuple[str, ...]) -> tuple[Evidence, ...]:
+    """What Open vSwitch has for an interface, and has left of others."""
+    ports, flows = _flows(host)
+    bridge, number = next(((on, port) for (on, port), each in ports.items() if each == name), ("", ""))
+    own = [flow for flow in flows if flow.bridge == bridge and flow.port in {number, name}]
+    found = [_some(f"rules of Open vSwitch for {name} and its MAC",
+                   [flow for flow in own if flow.fields.get("dl_src") == mac])]  # fmt: skip
+    for address in addresses:
+        known = [flow for flow in own if address in {flow.fields.get(key) for key in _SENDERS}]
+        found.append(_some(f"rules that let {address} out", [flow for flow in known if flow.action != "drop"]))
+    # single kinds of ICMPv6 are dropped as well: this is the rule that asks for nothing but where a frame comes from
+    rest = [flow for flow in own if flow.action == "drop" and flow.fields.keys() <= {"priority", "in_port"}]
+    found.append(_some("a rule that drops the rest", rest))
+    there = {*ports, *((on, each) for (on, _), each in ports.items())}
+    gone = {f"{flow.port} on {flow.bridge}" for flow in flows
+            if flow.port not in {"", "LOCAL"} and (flow.bridge, flow.port) not in there}  # fmt: skip
+    return (*found, same("rules for interfaces that are gone", "none", ", ".join(sorted(gone)) or "none"))
+
+
+def _some(what: str, flows: list[_Flow]) -> Evidence:
+    return holds(what, "one or more", str(len(flows)), bool(flows))
 
 
 def _lead(vif: str, now: Lock, wanted: Lock) -> tuple[Action, ...]:
@@ -179,10 +204,23 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(sorted(filter(None, re.split(r"[;,]\s*", text.strip()))))
 
 
-def _flows(host: Host) -> tuple[Mapping[str, str], list[str]]:
-    rows = ask(host, "sh", "-c", _FLOWS).splitlines()
-    ports = {row.split()[1]: row.split()[2] for row in rows if row.startswith("port ")}
-    return ports, [row.removeprefix("flow ") for row in rows if row.startswith("flow ")]
+def _flows(host: Host) -> tuple[Mapping[tuple[str, str], str], list[_Flow]]:
+    """The name of each port, by its bridge and number, and all rules."""
+    rows = [row.split(" ", 2) for row in ask(host, "sh", "-c", _FLOWS).splitlines()]
+    ports = {}
+    for kind, bridge, rest in rows:
+        if kind == "port":
+            number, _, name = rest.partition(" ")
+            ports[bridge, number] = name
+    return ports, [_flow(bridge, rest) for kind, bridge, rest in rows if kind == "flow"]
+
+
+def _flow(bridge: str, text: str) -> _Flow:
+    rule = _RULE.fullmatch(text)
+    match, action = (rule["match"], rule["action"]) if rule else (text, "")
+    port = _IN_PORT.search(match)
+    words = (word.partition("=") for word in match.split(","))
+    return _Flow(bridge, port[1].strip('"') if port else "", {key: value for key, _, value in words}, action)
 
 
 PROCEDURE = Procedure(
@@ -208,4 +246,5 @@ PROCEDURE = Procedure(
         ),
     ),
     subject="guest",
+    bound=("device",),
 )

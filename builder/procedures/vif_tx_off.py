@@ -23,6 +23,7 @@ from builder.procedures.api import (
     State,
     Way,
     Write,
+    holds,
     run,
     same,
 )  # fmt: skip
@@ -171,6 +172,11 @@ class _Xe(Way[Asked, _XeState]):
             return asked
         raise UsageError("XAPI sets this guest by guest", hint="say which: guest=NAME")
 
+    def advice(self, state: _XeState, asked: Asked) -> tuple[str, ...]:
+        if state.power not in ("halted", "suspended"):
+            return ()
+        return (f"{asked.guest} is {state.power}: it takes effect when the guest is started, or resumed",)
+
     def actions(self, state: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         on = [uuid for uuid, now in state.vifs.items() if now != "off"]
         return _replug(state, [xe.set_key("vif", uuid, "other-config", "ethtool-tx", "off") for uuid in on], on)
@@ -181,9 +187,17 @@ class _Xe(Way[Asked, _XeState]):
         return _replug(state, calls, changed)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
+        """What XAPI holds is what the next start goes by; a guest that is there has interfaces in dom0 as well."""
+        held = self.look(host, asked).vifs
+        found = [holds(f"interfaces of {asked.guest} by XAPI", "one or more", str(len(held)), bool(held))]
+        found += [same(f"ethtool-tx of VIF {uuid} by XAPI", "off", now or "unset") for uuid, now in held.items()]
         number = xe.param(host, "vm", xe.vm(host, asked.guest), "dom-id")
-        mine = {vif: now for vif, now in _vifs(host).items() if vif.startswith(f"vif{number}.")}
-        return tuple(same(f"tx-checksumming of {vif}", "off", now) for vif, now in mine.items())
+        if not number.isdigit():
+            return tuple(found)
+        plugged = (uuid for uuid in held if xe.param(host, "vif", uuid, "currently-attached") == "true")
+        names = [f"vif{number}.{xe.param(host, 'vif', uuid, 'device')}" for uuid in plugged]
+        seen = _vifs(host)
+        return (*found, *(same(f"tx-checksumming of {name}", "off", seen.get(name, "not there")) for name in names))
 
 
 PROCEDURE = Procedure(

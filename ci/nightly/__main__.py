@@ -21,6 +21,7 @@ from ci.nightly import (
     several,
     variants,
     xcpng_install,
+    xcpng_own,
     xl_in_dom0,
 )
 from ci.nightly.part import DONE, Part, run_part
@@ -43,6 +44,7 @@ PARTS: dict[str, Part] = {
         several.PART,
         variants.PART,
         xcpng_install.PART,
+        xcpng_own.PART,
         xl_in_dom0.PART,
     )
 }

@@ -42,7 +42,7 @@ other."""
 
 # New arrays copy their disks onto each other at once, and who formats an array waits for each piece of that: under
 # emulation for a quarter of an hour. They do it once the file systems are made: the installer needs the processor then.
-_LATER = """\
+LATER = """\
 modprobe md-mod
 cd /proc/sys/dev/raid
 cat speed_limit_max >/tmp/speed_limit_max
@@ -71,7 +71,7 @@ def lab_text(name: str, vendor: Path) -> str:
 def _lab(name: str, desk: Desk) -> tuple[Path, Node]:
     path = desk.folder / "lab.yaml"
     path.write_text(lab_text(name, medium(RELEASE, suite(RELEASE))), "utf-8")
-    (desk.folder / "resync.sh").write_text(_LATER, "utf-8")
+    (desk.folder / "resync.sh").write_text(LATER, "utf-8")
     return path, read_lab(path, traits()).nodes[0]
 
 

@@ -216,6 +216,19 @@ def test_what_is_not_there_is_named(here: Bench, world: LabWorld) -> None:
     assert not list(here.scratch.glob("*w.pcap*"))
 
 
+def test_a_node_that_powers_itself_off_is_seen_to(world: LabWorld) -> None:
+    assert world.running("b")
+    sh(world, "b", "(sleep 1; poweroff -f) </dev/null >/dev/null 2>&1 &")
+    deadline = time.monotonic() + 60
+    while world.running("b"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    world.power_cycle("b")
+    assert world.running("b")
+    with pytest.raises(LabError, match="no node c"):
+        world.running("c")
+
+
 def test_disks_come_in_another_order_after_a_power_cycle(here: Bench, world: LabWorld) -> None:
     """Last: the node's ssh port may be another one afterwards."""
 

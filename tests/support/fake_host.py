@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from builder.errors import LabError, TimedOut
-from builder.model.host import HostFacts, HostResult, World
+from builder.model.host import HostFacts, HostResult
+from builder.procedures.engine import Machines
 
 Answer = str | int | Callable[[Sequence[str]], "str | int"]
 """What a command prints (and ends well), or the status that it fails with."""
@@ -42,6 +43,7 @@ class FakeHost:
         self.dialect = dialect
         self.changes: list[str] = []
         self.on_reboot: Callable[[], None] = lambda: None
+        self.powered = True
         self._transcript: list[HostResult] = []
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> HostResult:  # noqa: ARG002
@@ -114,6 +116,9 @@ class FakeWorld:
             raise LabError(f"lab fake has no node {name}", hint=f"it has {', '.join(self._hosts)}")
         return self._hosts[name]
 
+    def running(self, node: str) -> bool:
+        return self.host(node).powered
 
-def world(*hosts: FakeHost) -> World:
-    return cast(World, cast(Any, FakeWorld(*hosts)))
+
+def world(*hosts: FakeHost) -> Machines:
+    return cast(Machines, cast(Any, FakeWorld(*hosts)))

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from builder.cli.boundary import guarded
+from builder.errors import LabError
 from builder.model.host import World
 from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.api import same
@@ -138,6 +139,45 @@ def test_a_drill_takes_options_of_a_single_procedure(dom0: FakeDom0, capsys: pyt
     (drilled,) = json.loads(capsys.readouterr().out)["drills"]
     assert drilled["asked"] == {"key": "pci", "value": "noaer"}
     assert drilled["steps"][0]["evidence"][0]["seen"] == "pci=noaer"
+
+
+def test_a_drill_of_all_keeps_what_it_has_when_a_host_breaks(
+    dom0: FakeDom0, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second restart never ends: of what comes after it, nothing is waited for."""
+    names = ["nic-quirk", "dom0-vcpus", "debug-mode"]
+    monkeypatch.setattr("builder.procedures.PROCEDURES", {name: PROCEDURES[name] for name in names})
+
+    def refuse(*_: object) -> str:
+        raise LabError("dom0: connection refused")
+
+    def restart() -> None:
+        dom0.start()
+        if dom0.changes.count("reboot") == 4:
+            dom0.answers = dict.fromkeys((*dom0.answers, "true", "test", "cat", "install", "stat", "rm"), refuse)
+
+    dom0.on_reboot = restart
+    assert guarded(["procedure", "drill", "here", "--all", "--out", str(tmp_path / "record.json")]) == 1
+    shown = capsys.readouterr()
+    assert "dom0: given up: dom0: connection refused" in shown.err
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert [(each["procedure"], each["undone"]) for each in record["drills"]] == [
+        ("nic-quirk", "yes"), ("dom0-vcpus", "no")]  # fmt: skip
+    assert [row.split()[0] for row in shown.out.splitlines()[1:3]] == names[:2]
+
+
+def test_what_cannot_be_prepared_is_a_row_that_failed(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no guest for it: the host's xl cannot make one."""
+    dom0.answers["xl create"] = 1
+    assert guarded(["procedure", "drill", "here", "guest-memory"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].split()[4:5] == ["no"] and "dom0: guest-memory, prepare:" in shown
+
+
+def test_guests_for_drills_are_made_by_xl(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    dom0.dialect = "xe"
+    assert guarded(["procedure", "drill", "here", "guest-memory"]) == 1
+    assert "guests for drills are made by xl only" in capsys.readouterr().err
 
 
 def test_a_drill_that_fails_says_where_and_ends_with_1(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:

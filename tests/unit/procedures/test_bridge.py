@@ -135,6 +135,17 @@ def test_one_that_is_asked_for_differently_is_made_anew_without_guests_on_it() -
     assert undo(host).result == "undone" and "xenbr9" not in host.links
 
 
+def test_another_card_than_before_is_refused_since_the_first_would_be_forgotten() -> None:
+    host = Cards()
+    do(host, card="eth1")
+    for other in ({"card": "eth2"}, {}):
+        host.changes.clear()
+        with pytest.raises(Refused, match="bridge is applied here with card=eth1") as caught:
+            do(host, **other)
+        assert "applied-otherwise" in [refusal.code for refusal in caught.value.refusals] and host.changes == []
+    assert undo(host).result == "undone" and "xenbr9" not in host.links
+
+
 @pytest.mark.parametrize(("options", "codes"), [
     ({"name": "xenbr0"}, ["name-taken"]),
     ({"card": "eth9"}, ["no-card"]),

@@ -213,6 +213,38 @@ def test_without_shared_storage_its_disks_go_and_what_was_written_there_comes_ba
     assert DISK not in beta.files and CONFIG not in beta.files and closed(hosts)
 
 
+def test_what_a_guest_wrote_there_comes_back_though_it_is_shut_down_by_now() -> None:
+    alpha, beta = hosts = pair("ext4")
+    do(hosts, storage="copy")
+    beta.files[DISK] = b"data and more"
+    beta.guests.clear()
+    assert undo(hosts).result == "undone"
+    assert alpha.files[DISK] == b"data and more" and alpha.guests
+    assert not [path for path in beta.files if path == DISK or path.startswith("/var/lib/nestlab/arrived")]
+
+
+def test_what_a_guest_wrote_there_stays_when_somebody_started_it_here_from_what_was() -> None:
+    alpha, beta = hosts = pair("ext4")
+    do(hosts, storage="copy")
+    beta.files[DISK] = b"data and more"
+    beta.guests.clear()
+    alpha.guests["web"] = (256, "started by hand")
+    with pytest.raises(Unproven, match=f"may be newer than those here: expected none, seen {DISK}"):
+        undo(hosts)
+    assert beta.files[DISK] == b"data and more"
+    alpha.guests.clear()
+    assert undo(hosts).result == "undone" and alpha.files[DISK] == b"data and more"
+
+
+def test_a_guest_that_does_not_start_there_is_fetched_back() -> None:
+    alpha, beta = hosts = pair("ext4")
+    beta.answers["xl create -q"] = 1
+    with pytest.raises(Failed):
+        do(hosts, storage="copy")
+    assert undo(hosts).result == "undone"
+    assert alpha.files[DISK] == b"data" and alpha.guests and DISK not in beta.files and closed(hosts)
+
+
 def test_a_copy_that_goes_wrong_is_undone_and_the_guest_runs_again_where_it_was() -> None:
     alpha, beta = hosts = pair("ext4")
     alpha.breaks = True

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from builder.errors import LabError, TimedOut
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused
@@ -18,10 +17,11 @@ SR, VDI = "5a000000-0000-4000-8000-000000000001", "5a000000-0000-4000-8000-00000
 
 
 class Power(FakeHost):
-    """A plain Xen host without guests that powers off when it is told to; `slow` times it does not answer in time."""
+    """A plain Xen host without guests that powers off when it is told to; `slow` times it is seen to be on still."""
 
     def __init__(self, *, slow: int = 0, stuck: bool = False) -> None:
-        self.on, self.slow, self.stuck, self.enabled = True, slow, stuck, True
+        self.slow, self.stuck, self.enabled = slow, stuck, True
+        self.told = False
         super().__init__({
             "xl list": "Name ID Mem VCPUs State Time(s)\nDomain-0 0 1024 2 r----- 1.0\n",
             "sh -c": "",
@@ -29,7 +29,6 @@ class Power(FakeHost):
             "systemctl enable": lambda _: self._enable(True),
             "systemctl disable": lambda _: self._enable(False),
             "sh -c '(sleep 1; exec": self._off,
-            "true": self._true,
         })  # fmt: skip
 
     def _enable(self, enabled: bool) -> str:
@@ -38,16 +37,19 @@ class Power(FakeHost):
 
     def _off(self, argv: Sequence[str]) -> str:
         assert argv[4:] == ["poweroff"] or tuple(argv[4:]) == ("poweroff",)
-        self.on = self.stuck
+        self.told = True
         return ""
 
-    def _true(self, _: Sequence[str]) -> str:
-        if self.slow:
+    @property
+    def powered(self) -> bool:
+        if self.told and self.slow:
             self.slow -= 1
-            raise TimedOut("an answer", seconds=10, node=self.name)
-        if not self.on:
-            raise LabError("connection refused")
-        return ""
+            return True
+        return not self.told or self.stuck
+
+    @powered.setter
+    def powered(self, on: bool) -> None:
+        self.told = not on
 
 
 def do(host: FakeHost, **options: str) -> Outcome:
@@ -63,9 +65,9 @@ def test_a_host_that_was_shut_down_is_back_in_service_once_it_was_started_and_un
     host = Power(slow=2)
     done = do(host, then="shutdown")
     assert (done.result, done.actions[-1], done.rebooted) == ("applied", "poweroff", False)
-    assert [each.what for each in done.evidence][-1] == "the host answers"
-    assert (host.on, host.slow, host.enabled) == (False, 0, False)
-    host.on = True
+    assert [each.what for each in done.evidence][-1] == "the machine is powered on"
+    assert (host.powered, host.slow, host.enabled) == (False, 0, False)
+    host.powered = True
     assert undo(host).result == "undone"
     assert host.enabled
 

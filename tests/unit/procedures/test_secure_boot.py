@@ -10,7 +10,7 @@ import pytest
 from builder.errors import LabError, UsageError
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
-from builder.procedures.errors import Refused
+from builder.procedures.errors import Refused, Unproven
 from builder.procedures.options import parse_options
 from builder.procedures.secure_boot import GUIDS
 from tests.support.fake_host import FakeHost, world
@@ -183,13 +183,13 @@ def test_a_host_without_the_tools_and_no_xcp_ng_are_told() -> None:
 
 
 class Guest(FakeHost):
-    """A host with one guest and its store of variables."""
+    """A host with one guest and its store of variables. `started`: it has been, so there is a store."""
 
     QUESTIONS = (*FakeHost.QUESTIONS, "xe vm-list", "xe vm-param-get", "xe help", "xe vm-get", "varstore-ls")
 
     def __init__(self, *, power: str = "halted", firmware: str = "uefi", newer: bool = True) -> None:
         self.variables = {"PK": "pool", "KEK": "pool", "db": "pool"}
-        self.secure = ""
+        self.secure, self.firmware, self.started, self.word = "", firmware, True, ""
         get = f"xe vm-param-get uuid={VM} param-name="
         super().__init__({
             "xe vm-list": f"{VM}\n",
@@ -199,7 +199,7 @@ class Guest(FakeHost):
             f"xe vm-param-set uuid={VM} platform:secureboot=": self._secure,
             f"xe vm-param-remove uuid={VM} param-name=platform param-key=secureboot": lambda _: self._secure(("=",)),
             "xe help vm-get-secureboot-readiness": "vm-get-secureboot-readiness\n" if newer else 1,
-            "xe vm-get-secureboot-readiness": "ready\n",
+            "xe vm-get-secureboot-readiness": lambda _: f"{self.word or self._readiness()}\n",
             "varstore-ls": lambda _: "".join(f"{GUIDS[name]} {name}\n" for name in self.variables)
             + "8be4df61-93ca-11d2-aa0d-00e098032b8c BootOrder\n",
             "varstore-": self._varstore,
@@ -207,6 +207,20 @@ class Guest(FakeHost):
             "sh -c 'skip=": lambda argv: int(self.variables.get(argv[6]) != argv[7]),
             "sh -c": lambda argv: "".join(f"{path}\t{KINDS.get(path, 'absent')}\t-\t\n" for path in argv[4:]),
         }, dialect="xe")  # fmt: skip
+
+    def _readiness(self) -> str:
+        """XAPI's words, as get_secureboot_readiness (xapi_vm.ml) chooses them and xe prints them."""
+        if self.firmware != "uefi":
+            return "not_supported"
+        if self.secure != "true":
+            return "disabled"
+        if not self.started:
+            return "first_boot"
+        if "PK" not in self.variables:
+            return "setup_mode"
+        if "KEK" not in self.variables or "db" not in self.variables:
+            return "certs_incomplete"
+        return "ready" if "dbx" in self.variables else "ready_no_dbx"
 
     def _secure(self, argv: Sequence[str]) -> str:
         self.secure = argv[-1].rpartition("=")[2]
@@ -225,7 +239,7 @@ class Guest(FakeHost):
 
 @pytest.mark.parametrize("options", [
     {}, {"variable": "db", "file": "/root/db.auth"}, {"variable": "dbx", "file": "/root/db.auth", "enable": "false"},
-    {"variable": "KEK"}, {"clear": "true"},
+    {"variable": "dbx", "file": "/root/db.auth"}, {"variable": "KEK"}, {"variable": "PK"}, {"clear": "true"},
 ])  # fmt: skip
 @pytest.mark.parametrize("newer", [True, False])
 def test_a_guest_is_switched_and_its_variables_are_set_or_gone(options: dict[str, str], newer: bool) -> None:
@@ -238,6 +252,31 @@ def test_a_guest_is_switched_and_its_variables_are_set_or_gone(options: dict[str
     assert host.secure == ""
     if options.get("file"):
         assert options["variable"] not in host.variables
+
+
+@pytest.mark.parametrize(("options", "word", "expected"), [
+    ({}, "disabled", "ready_no_dbx"), ({}, "setup_mode", "ready_no_dbx"), ({}, "not_supported", "ready_no_dbx"),
+    ({"clear": "true"}, "ready", "first_boot or setup_mode"), ({"variable": "KEK"}, "ready", "certs_incomplete"),
+    ({"variable": "PK"}, "first_boot", "setup_mode"), ({"enable": "false", "clear": "true"}, "ready", "disabled"),
+    ({"variable": "dbx", "file": "/root/db.auth"}, "ready_no_dbx", "ready"),
+])  # fmt: skip
+def test_a_word_of_xapi_that_is_another_than_what_was_asked_for_is_no_proof(
+    options: dict[str, str], word: str, expected: str
+) -> None:
+    host = Guest()
+    host.word = word
+    with pytest.raises(Unproven) as caught:
+        do(host, "secure-boot", guest="web", **options)
+    found = [each for each in caught.value.evidence if not each.ok]
+    assert [(each.what, each.expected, each.seen) for each in found] == [("XAPI's word on it", expected, word)]
+
+
+def test_a_guest_that_has_never_been_started_or_has_a_bios_has_words_of_its_own() -> None:
+    host = Guest()
+    host.variables.clear()
+    host.started = False
+    assert do(host, "secure-boot", guest="web").evidence[-1].seen == "first_boot"
+    assert do(Guest(firmware="bios"), "secure-boot", guest="web", enable="false").evidence[-1].seen == "not_supported"
 
 
 def test_a_variable_that_was_right_before_stays_when_the_switch_is_undone() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +14,7 @@ import pytest
 from builder.procedures import PROCEDURES, load_procedure, xe
 from builder.procedures.api import Reboot, Remove, State, Write, steps
 from builder.procedures.engine import Engine
-from builder.procedures.errors import Refused
+from builder.procedures.errors import Failed, Refused
 from builder.procedures.options import parse_options
 from builder.procedures.vif_lock import Lock
 from tests.support.fake_host import FakeHost, world
@@ -96,6 +101,11 @@ def test_every_call_is_one_that_xe_takes(
             continue
         if call.argv[0] == "xe":
             assert problems(call.argv[1:], release) == [], call
+        elif call.argv[0] == "timeout":
+            assert call.argv[2] == "xe" and problems(call.argv[3:], release) == [], call
+        elif call.argv[0] == "sh" and "xe vm-" in call.argv[2]:
+            inner = re.findall(r"\bxe (vm-[^;|)]*)", call.argv[2].replace("$0", call.argv[3]))
+            assert [problems(shlex.split(each), release) for each in inner] == [[], []], call
         elif call.argv[:3] == ("sh", "-c", 'exec xe "$@" remote-password="$(cat "$0")"'):
             assert problems([*call.argv[4:], "remote-password=x"], release) == [], call
         elif call.argv[0].endswith("xen-cmdline"):
@@ -217,6 +227,86 @@ def test_maintenance_leaves_service_and_comes_back() -> None:
     assert engine.run("dom0", procedure, parse_options(procedure, {})).result == "unchanged"
     assert engine.undo("dom0", procedure).result == "undone"
     assert state == {"enabled": "true", "vms": VM}
+
+
+# XAPI as far as a guest's end goes. A file says whether it runs; `$0.how`, what becomes of a force. XAPI refuses one
+# for a guest that is halted (hard_shutdown in xapi_vm_lifecycle.ml), and xe ends with 1 then, as for every refusal.
+XE = """#!/bin/sh
+echo "$*" >>"$0.asked"
+case "$*" in
+"vm-param-get uuid=@VM@ param-name=power-state") cat "$0.power" ;;
+"vm-shutdown uuid=@VM@ force=true")
+    [ "$(cat "$0.power")" = running ] || exit 1
+    case "$(cat "$0.how")" in
+    goes) echo halted >"$0.power" ;;
+    late) echo halted >"$0.power"; exit 1 ;;
+    *) exit 1 ;;
+    esac ;;
+*) exit 3 ;;
+esac
+""".replace("@VM@", VM)
+
+
+class Ending(FakeHost):
+    """A host with a guest whose clean shutdown ends with a status; the shell that forces it is really run."""
+
+    def __init__(self, folder: Path, status: int, how: str = "goes") -> None:
+        self._xe = folder / "xe"
+        self._xe.write_text(XE)
+        self._xe.chmod(0o755)
+        self._state, self._status = Path(f"{self._xe}.power"), status
+        Path(f"{self._xe}.how").write_text(how)
+        self._state.write_text("running\n")
+        super().__init__({
+            f"xe host-param-get uuid={HOST} param-name=name-label": "host-1\n",
+            f"xe host-param-get uuid={HOST} param-name=enabled": "false\n",
+            "xe host-list": f"{HOST}\n", "xe pool-list": f"{POOL}\n",
+            f"xe pool-param-get uuid={POOL} param-name=ha-enabled": "false\n",
+            "xe vm-list": lambda _: f"{VM}\n" if self._state.read_text() == "running\n" else "\n",
+            f"timeout 5 xe vm-shutdown uuid={VM}": lambda _: self._shut(),
+            "xapi-wait-init-complete": "", "sh -c": self._shell,
+        }, INVENTORY, dialect="xe")  # fmt: skip
+
+    def _shut(self) -> str | int:
+        if self._status == 0:
+            self._state.write_text("halted\n")
+        return self._status or ""
+
+    def _shell(self, argv: Sequence[str]) -> str | int:
+        path = {"PATH": f"{self._xe.parent}:/usr/bin:/bin"}
+        done = subprocess.run(argv, env=path, capture_output=True, text=True, check=False)
+        return done.returncode or done.stdout
+
+    @property
+    def forced(self) -> bool:
+        return "force=true" in Path(f"{self._xe}.asked").read_text()
+
+
+@pytest.mark.parametrize(("status", "how", "forced"), [
+    (0, "goes", False),  # it shut down in time
+    (124, "goes", True),  # `timeout` had enough
+    (1, "goes", True),  # XAPI: the guest lacks the feature
+    (124, "late", True),  # halted while it was asked for
+])  # fmt: skip
+def test_with_force_a_guest_is_shut_down_and_destroyed_only_where_that_fails(
+    tmp_path: Path, status: int, how: str, forced: bool
+) -> None:
+    host = Ending(tmp_path, status, how)
+    procedure = load_procedure("maintenance")
+    asked = parse_options(procedure, {"force": "true", "wait": "5"})
+    done = Engine(world(host), sleep=lambda _: None).run("dom0", procedure, asked)
+    assert done.result == "applied" and done.actions[0] == f"timeout 5 xe vm-shutdown uuid={VM}"
+    assert host.forced == forced
+
+
+@pytest.mark.parametrize(("status", "how"), [(124, "stays"), (127, "goes")])
+def test_a_host_does_not_restart_over_a_guest_that_not_even_force_ends(tmp_path: Path, status: int, how: str) -> None:
+    host = Ending(tmp_path, status, how)
+    procedure = load_procedure("maintenance")
+    asked = parse_options(procedure, {"force": "true", "wait": "5", "then": "restart"})
+    with pytest.raises(Failed):
+        Engine(world(host), sleep=lambda _: None).run("dom0", procedure, asked)
+    assert "reboot" not in host.changes
 
 
 def test_a_guest_of_no_or_of_several_hosts_is_an_error() -> None:
