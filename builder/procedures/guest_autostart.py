@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from builder.model.host import Host, World
-from builder.procedures import xe
+from builder.procedures import guest_disks_wait, xe
 from builder.procedures.api import (
     Action,
     Dead,
@@ -21,8 +21,10 @@ from builder.procedures.api import (
     Way,
     run,
     same,
+    unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask
+from builder.procedures.guest_disks_wait import Wait
 from builder.procedures.guests import (
     AUTO,
     DRILL_GUEST,
@@ -36,18 +38,26 @@ from builder.procedures.guests import (
 
 class Asked(Options):
     guest: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", description="the guest's name (xe: or uuid)")
+    disks_wait: int = Field(
+        0, ge=0, le=3600, description="seconds that the host's start waits for the guest's disks, where they may come "
+        "late: a slow array, iSCSI, NFS; 0: not at all (plain Xen)",
+    )  # fmt: skip
 
 
 class _XlState(State):
-    """`link` is where AUTO's entry leads, empty for none; `config` is the guest's file."""
+    """`link` is where AUTO's entry leads, empty for none; `dangling` what an entry says that leads nowhere. `config` is
+    the guest's file, `disks` what it names that can be waited for."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"config", "runs", "folder"})
+    passing: ClassVar[frozenset[str]] = frozenset({"config", "runs", "folder", "disks"})
 
     link: str
     starts_guests: str
     config: str
     runs: bool
     folder: str
+    dangling: str = ""
+    wait: Wait = Wait()
+    disks: tuple[str, ...] = ()
 
 
 class _Xl(Way[Asked, _XlState]):
@@ -55,62 +65,74 @@ class _Xl(Way[Asked, _XlState]):
     sample = _XlState(link="", starts_guests="enabled", config=f"/etc/xen/{DRILL_GUEST}.cfg", runs=False, folder=AUTO)
 
     def look(self, host: Host, asked: Asked) -> _XlState:
-        files = configurations(host)
+        config = configurations(host).get(asked.guest, "")
         script = '[ ! -r "$1" ] || . "$1"; echo "${XENDOMAINS_AUTO:-}"'
+        leads = host.run(["test", "-e", _entry(asked)]).ok
+        dangles = not leads and host.run(["test", "-L", _entry(asked)]).ok
         return _XlState(
-            link=host.run(["readlink", "-f", _entry(asked)]).stdout.strip() if _is_there(host, _entry(asked)) else "",
+            link=ask(host, "readlink", "-f", _entry(asked)).strip() if leads else "",
+            dangling=ask(host, "readlink", _entry(asked)).strip() if dangles else "",
             starts_guests=xendomains(host),
-            config=files.get(asked.guest, ""),
+            config=config,
             runs=is_running(host, asked.guest),
             folder=ask(host, "sh", "-c", script, "sh", xendomains_file(host)).strip(),
+            wait=guest_disks_wait.look(host, asked.guest),
+            disks=guest_disks_wait.disks_in(host, config) if asked.disks_wait and config else (),
         )
 
     def refusals(self, state: _XlState, asked: Asked) -> tuple[Refusal, ...]:
-        found = []
-        if not state.config:
-            found.append(Refusal(
-                code="no-configuration", message=f"no file below /etc/xen has the name {asked.guest}",
-                hint="put the guest's configuration into /etc/xen",
-            ))  # fmt: skip
-        if state.folder != AUTO:
-            found.append(Refusal(
-                code="other-folder",
-                message=f"this host starts guests from {state.folder or 'nowhere'}, not from {AUTO}",
-                hint=f"set XENDOMAINS_AUTO={AUTO} in /etc/default/xendomains",
-            ))  # fmt: skip
-        return tuple(found)
+        rules = (
+            (bool(state.config), "no-configuration", f"no file below /etc/xen has the name {asked.guest}",
+             "put the guest's configuration into /etc/xen"),
+            (state.folder == AUTO, "other-folder",
+             f"this host starts guests from {state.folder or 'nowhere'}, not from {AUTO}",
+             f"set XENDOMAINS_AUTO={AUTO} in /etc/default/xendomains"),
+            (not asked.disks_wait or not state.config or bool(state.disks), "no-disks",
+             f"xl reads no disks in {state.config} that are files or devices of this host",
+             f"disks_wait=0; xl create --dryrun {state.config} shows what it reads"),
+        )  # fmt: skip
+        return unmet(rules)
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
         if not state.link:
-            todo += [run("mkdir", "-p", AUTO), run("ln", "-s", state.config, _entry(asked))]
+            todo += [run("mkdir", "-p", AUTO), _link(state.config, asked)]
         if state.starts_guests != "enabled":
             todo.append(run("systemctl", "enable", "xendomains", seconds=120))
+        wait = guest_disks_wait.wanted(asked.guest, asked.disks_wait, state.disks)
+        todo += guest_disks_wait.changes(asked.guest, state.wait, wait)
         if not state.runs:
             todo.append(run("xl", "create", "-q", state.config, seconds=300))
         return tuple(todo)
 
     def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
-        if state.link and not before.link:
+        if before.dangling and state.dangling != before.dangling:
+            todo.append(_link(before.dangling, asked))
+        elif (state.link or state.dangling) and not (before.link or before.dangling):
             todo.append(Remove(_entry(asked)))
         if state.starts_guests == "enabled" != before.starts_guests:
             todo.append(run("systemctl", "disable", "xendomains", seconds=120))
-        return tuple(todo)
+        return (*todo, *guest_disks_wait.changes(asked.guest, state.wait, before.wait))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        return (
+        found = (
             same(f"{asked.guest} runs", True, comes_up(host, asked.guest)),
             same("guests are started with the host", "enabled", xendomains(host)),
         )
+        if not asked.disks_wait:
+            return found
+        disks = guest_disks_wait.disks_in(host, configurations(host).get(asked.guest, ""))
+        return (*found, *guest_disks_wait.check(host, asked.guest, asked.disks_wait, disks))
 
 
 def _entry(asked: Asked) -> str:
     return f"{AUTO}/{asked.guest}.cfg"
 
 
-def _is_there(host: Host, path: str) -> bool:
-    return host.run(["test", "-e", path]).ok
+def _link(target: str, asked: Asked) -> Action:
+    """In the place of an entry that leads nowhere."""
+    return run("ln", "-sfn", target, _entry(asked))
 
 
 class _XeState(State):
@@ -140,6 +162,12 @@ class _Xe(Way[Asked, _XeState]):
             others=bool(set(started) - {vm}),
         )
 
+    def refusals(self, state: _XeState, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
+        """order= and start-delay= of a guest are for vApps and high availability: what starts guests with their host is
+        one `xe vm-start --multiple`, once, when XAPI is up."""
+        return unmet([(not asked.disks_wait, "no-wait", "XAPI starts guests once and waits for no disks",
+                       "disks_wait=0: XAPI attaches storage repositories before it starts guests")])  # fmt: skip
+
     def actions(self, state: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         places = (("pool", state.pool, state.pool_key), ("vm", state.vm, state.key))
         return tuple(xe.set_key(kind, uuid, "other-config", "auto_poweron", "true")
@@ -160,24 +188,30 @@ class _Xe(Way[Asked, _XeState]):
         return (
             same("XAPI lists the guest among those to start", True, vm in listed),
             same("XAPI starts guests in this pool", True, xe.pool(host) in pools),
+            *((same("seconds that it waits for disks", asked.disks_wait, 0),) if asked.disks_wait else ()),
         )
 
 
 PROCEDURE = Procedure(
     name="guest-autostart",
     title="A guest that starts with its host",
-    summary="The guest is started whenever its host starts, and now if it does not run (plain Xen). Undone, one that "
-    "runs goes on running.",
+    summary="The guest is started whenever its host starts, and now if it does not run (plain Xen). With disks_wait= "
+    "the host's start waits for the guest's disks first, as long as that; one that does not come is named in the "
+    "journal, and the other guests are started. Undone, a guest that runs goes on running.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=(
         "XCP-ng guide: Autostart VM on boot",
         "Debian wiki: Xen; /etc/default/xendomains",
         "openSUSE xen README: Automatically starting guests",
+        "openSUSE xen: xendomains-wait-disks",
+        "xapi: scripts/xapi-autostart-vms",
     ),
     refuses={
         "no-configuration": "the guest's file is not below /etc/xen",
         "other-folder": "the host starts guests from another folder",
+        "no-disks": "disks_wait= for a guest without disks that are files or devices (plain Xen)",
+        "no-wait": "disks_wait= where XAPI starts the guests",
     },
     drill=Drill(options={"guest": DRILL_GUEST}, guest=True),
     dead=(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -26,7 +29,7 @@ from builder.procedures.api import (
     run,
     same,
 )  # fmt: skip
-from builder.procedures.asking import ask, read_text
+from builder.procedures.asking import ask, listed, read_text
 
 PATH = "/etc/multipath/conf.d/nestlab-lio.conf"
 VENDOR = "LIO-ORG"
@@ -82,8 +85,10 @@ for map in "$@"; do
     done ) </dev/null >/dev/null 2>&1 &
 done
 """
-# open-iscsi moved its records in 2.1.10; a record is nodes/TARGET/ADDRESS,PORT,GROUP/INTERFACE.
-_AUTOMATIC = "grep -ls '^node.startup = automatic' /etc/iscsi/nodes/*/*/* /var/lib/iscsi/nodes/*/*/*; :"
+# open-iscsi moved its records in 2.1.10; a record is nodes/TARGET/ADDRESS,PORT,GROUP/INTERFACE, an IPv6 address without
+# brackets.
+_STARTUP = "grep -sH '^node.startup = ' /etc/iscsi/nodes/*/*/* /var/lib/iscsi/nodes/*/*/*; :"
+_RECORD = re.compile(r"^.*/([^/]+)/([^/]+),(\d+),-?\d+/[^/]+:node\.startup = (\w+)$", re.MULTILINE)
 _MARKER = "/run/nestlab-multipath"
 
 
@@ -106,31 +111,46 @@ class Path(Value):
 
 
 class PathState(State):
-    """`text` is our settings; `sessions` are `PORTAL TARGET`, and `startup` those that are begun with the host."""
+    """`text` is our settings; `sessions` are `PORTAL TARGET`, and `startup` those that are begun with the host.
+    `records` are all that open-iscsi has, with the node.startup of each, and `enabled` says whether multipathd is
+    begun with the host: journals of before these were kept have neither."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"paths", "tools"})
+    passing: ClassVar[frozenset[str]] = frozenset({"paths", "tools", "records", "enabled"})
 
     text: str | None
     sessions: tuple[str, ...]
     startup: tuple[str, ...]
     paths: tuple[Path, ...]
     tools: tuple[str, ...]
+    records: Mapping[str, str] | None = None
+    enabled: bool | None = None
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """The records that are there. A journal without them has those of sessions, which are not automatic unless it
+        says so: then they are as open-iscsi makes them."""
+        if self.records is not None:
+            return self.records
+        return {**dict.fromkeys(_rows(self.sessions), "manual"), **dict.fromkeys(_rows(self.startup), "automatic")}
 
 
 class _Xl(Way[Asked, PathState]):
     state = PathState
-    sample = PathState(text=None, sessions=(), startup=(), paths=(), tools=("multipathd", "iscsiadm"))
+    sample = PathState(text=None, sessions=(), startup=(), paths=(), tools=("multipathd", "iscsiadm"), records={},
+                       enabled=True)  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> PathState:  # noqa: ARG002
         there = host.run(["sh", "-c", "for tool in multipathd iscsiadm; do command -v $tool; done; :"]).stdout.split()
         tools = tuple(path.rpartition("/")[2] for path in there)
-        nodes = host.run(["sh", "-c", _AUTOMATIC]).stdout.split()
+        records = _records(host)
         return PathState(
             text=read_text(host, PATH),
             sessions=_sessions(host) if "iscsiadm" in tools else (),
-            startup=tuple(sorted(_record(path) for path in nodes)),
+            startup=tuple(row for row, startup in records.items() if startup == "automatic"),
             paths=_paths(host) if "multipathd" in tools else (),
             tools=tools,
+            records=records,
+            enabled=_is_enabled(host),
         )
 
     def refusals(self, state: PathState, asked: Asked) -> tuple[Refusal, ...]:
@@ -151,36 +171,33 @@ class _Xl(Way[Asked, PathState]):
         begun = {row.partition(" ")[0] for row in state.sessions}
         lasting = {row.partition(" ")[0] for row in state.startup}
         for portal in (portal for portal in asked.portals if _whole(portal) not in begun & lasting):
-            hint = f"{portal} does not answer: is the network up? nestlab net LAB shows it"
-            node = ("iscsiadm", "-m", "node", "-p", portal)
-            todo += [
-                run("iscsiadm", "-m", "discovery", "-t", "sendtargets", "-p", portal, seconds=120, hint=hint),
-                run(*node, "--op", "update", "-n", "node.startup", "-v", "automatic"),
-                run(*node, "--login", seconds=180, fine=(15,), hint=hint),  # 15: it is logged in
-            ]
+            todo += _login(_whole(portal) if ":" in portal else portal)
         if state.text != SETTINGS:
             todo += [run("mkdir", "-p", PATH.rpartition("/")[0]), Write(PATH, SETTINGS)]
             todo.append(run("sh", "-c", JUDGE, hint="multipath does not take the settings"))
-        if todo:
+        if todo or not state.enabled:
             todo += [run("systemctl", "enable", "--now", "multipathd", seconds=120),
                      run("multipathd", "reconfigure", seconds=120)]  # fmt: skip
         return tuple(todo)
 
-    def undo(self, state: PathState, before: PathState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        """Maps that something uses are not taken apart: that is told."""
+    def undo(self, state: PathState, before: PathState, asked: Asked) -> tuple[Action, ...]:
+        """Maps that something uses are not taken apart: that is told. multipathd goes on running, since there may be
+        maps of others."""
         todo: list[Action] = []
-        known = {*before.sessions, *before.startup}
-        ours = [row.split() for row in dict.fromkeys((*state.sessions, *state.startup)) if row not in known]
+        ours = [row for row in _rows(state.sessions) if row not in _rows(before.sessions)]
         if ours:
             disks = dict.fromkeys(path.disk for path in state.paths)
             todo += [run("multipath", "-f", disk, seconds=120, hint="something uses it: stop that first")
                      for disk in disks if disk not in {path.disk for path in before.paths}]  # fmt: skip
-        for portal, target in ours:
-            node = ("iscsiadm", "-m", "node", "-T", target, "-p", portal)
-            todo += [run(*node, "--logout", seconds=120, fine=(21,)), run(*node, "--op", "delete", fine=(21,))]
+        todo += [run(*_node(row), "--logout", seconds=120, fine=(21,)) for row in ours]
+        todo += [run(*_node(row), "--op", "delete", fine=(21,)) for row in _made(state, before, asked)]
+        todo += [run(*_node(row), "--op", "update", "-n", "node.startup", "-v", startup)
+                 for row, startup in before.known.items() if state.known.get(row, startup) != startup]  # fmt: skip
         if state.text != before.text:
             todo += [as_it_was(PATH, before.text)]
             todo.append(run("multipathd", "reconfigure", seconds=120))
+        if state.enabled and before.enabled is False:
+            todo.append(run("systemctl", "disable", "multipathd", seconds=120))
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
@@ -189,9 +206,57 @@ class _Xl(Way[Asked, PathState]):
         config = ask(host, "multipathd", "show", "config")
         ours = re.search(rf'device \{{\s*vendor "{VENDOR}"\s*product "\.\*".*?\n\t\}}', config, re.DOTALL)
         found.append(same("multipathd's own settings for LIO", True, ours is not None and "alua" in ours[0]))
+        found.append(same("multipathd is begun with the host", True, _is_enabled(host)))
         if asked.cut:
             found += _without(world, host, asked)
         return tuple(found)
+
+    def check_undone(self, world: World, host: Host, before: PathState, asked: Asked) -> tuple[Evidence, ...]:
+        """What a journal does not say is not asked for. Records that were there may be gone: not by this."""
+        now = self.see(world, host, asked)
+        left = _made(now, before, asked)
+        found = [
+            same("text", before.text, now.text),
+            same("sessions", listed(_rows(before.sessions)), listed(_rows(now.sessions))),
+            same("what is begun with the host", listed(_rows(before.startup)), listed(_rows(now.startup))),
+            same("records that were not there before", "none", listed(left)),
+        ]
+        if before.records is not None:
+            kept = {row: now.known[row] for row in before.records if row in now.known}
+            then = {row: before.records[row] for row in kept}
+            found.append(same("node.startup of the records that were there", _shown(then), _shown(kept)))
+        if before.enabled is not None:
+            found.append(same("multipathd is begun with the host", before.enabled, now.enabled))
+        return tuple(found)
+
+
+def _login(portal: str) -> list[Action]:
+    """A target tells all its portals. Without `-o new` iscsiadm makes the records of all of them anew, and what others
+    had set in one is lost."""
+    hint = f"{portal} does not answer: is the network up? nestlab net LAB shows it"
+    node = ("iscsiadm", "-m", "node", "-p", portal)
+    return [
+        run("iscsiadm", "-m", "discovery", "-t", "sendtargets", "-o", "new", "-p", portal, seconds=120, hint=hint),
+        run(*node, "--op", "update", "-n", "node.startup", "-v", "automatic"),
+        run(*node, "--login", seconds=180, fine=(15,), hint=hint),  # 15: it is logged in
+    ]
+
+
+def _made(state: PathState, before: PathState, asked: Asked) -> list[str]:
+    """The records that are there by us, those of portals that a target told and nobody asked for too. Records of
+    targets that were neither asked nor logged in to are somebody's own."""
+    begun = {row for row in (*_rows(state.sessions), *_rows(state.startup))
+             if row not in {*_rows(before.sessions), *_rows(before.startup)}}  # fmt: skip
+    portals = {_whole(portal) for portal in asked.portals}
+    targets = {row.partition(" ")[2] for row in state.known if row in begun or row.partition(" ")[0] in portals}
+    new = [row for row in state.known if row not in before.known]
+    # A journal without records does not tell which were there, and neither automatic nor in use.
+    return [row for row in new if (row in begun if before.records is None else row.partition(" ")[2] in targets)]
+
+
+def _node(row: str) -> tuple[str, ...]:
+    portal, target = row.split()
+    return ("iscsiadm", "-m", "node", "-T", target, "-p", portal)
 
 
 def _without(world: World, host: Host, asked: Asked) -> list[Evidence]:
@@ -238,19 +303,51 @@ def _paths(host: Host) -> tuple[Path, ...]:
 
 
 def _sessions(host: Host) -> tuple[str, ...]:
-    """`tcp: [1] 10.40.1.1:3260,1 iqn.2024-07.internal.nestlab:san (non-flash)`: one line each."""
+    """`tcp: [1] 10.40.1.1:3260,1 iqn.2024-07.internal.nestlab:san (non-flash)`: one line each; `[fd00::1]:3260,1`."""
     shown = host.run(["iscsiadm", "-m", "session"]).stdout
-    return tuple(sorted(f"{portal} {target}" for portal, target in re.findall(r"\] (\S+),\d+ (\S+)", shown)))
+    return _rows(f"{portal} {target}" for portal, target in re.findall(r"\] (\S+),\d+ (\S+)", shown))
 
 
-def _record(path: str) -> str:
-    *_, target, portal, _ = path.split("/")
-    address, port, *_ = portal.split(",")
-    return f"{address}:{port} {target}"
+def _records(host: Host) -> dict[str, str]:
+    """node.startup of every record; automatic where one of its interfaces is."""
+    found: dict[str, str] = {}
+    for target, address, port, startup in _RECORD.findall(host.run(["sh", "-c", _STARTUP]).stdout):
+        row = f"{_portal(address, port)} {target}"
+        if found.get(row) != "automatic":
+            found[row] = startup
+    return dict(sorted(found.items()))
+
+
+def _is_enabled(host: Host) -> bool:
+    return host.run(["systemctl", "-q", "is-enabled", "multipathd"]).ok
+
+
+def _rows(rows: Iterable[str]) -> tuple[str, ...]:
+    """`PORTAL TARGET`, each portal with its port and written in one way, as older journals do not have it."""
+    parted = (row.split() for row in rows)
+    return tuple(sorted(f"{_portal(*portal.rpartition(':')[::2])} {target}" for portal, target in parted))
 
 
 def _whole(portal: str) -> str:
-    return portal if ":" in portal else f"{portal}:3260"
+    """A portal as people write it, with its port: 10.40.1.1, san:3261, fd00::1, [fd00::1]:3261."""
+    if portal.startswith("["):
+        address, _, rest = portal.partition("]")
+        return _portal(address, rest.removeprefix(":") or "3260")
+    if portal.count(":") == 1:
+        return _portal(*portal.split(":"))
+    return _portal(portal, "3260")
+
+
+def _portal(address: str, port: str) -> str:
+    """As iscsiadm prints it and takes it."""
+    bare = address.strip("[]")
+    with contextlib.suppress(ValueError):  # it may be a name
+        bare = str(ipaddress.ip_address(bare))
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def _shown(records: Mapping[str, str]) -> str:
+    return listed([f"{row} {startup}" for row, startup in records.items()])
 
 
 PROCEDURE = Procedure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -59,11 +60,12 @@ class RaidState(State):
     """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members` its disks as
     they are called now; `lost` were of it and are not now, while it lacks one. `config` is mdadm.conf, `line` what it
     says of the array; `dracut` the file of the initial memory file system's settings (None where the host has no
-    dracut), `asks` its line. `uuid` is a fresh one. `parts` are disks with partitions made for the array."""
+    dracut), `asks` its line. `uuid` is a fresh one, which an array that is made gets. `parts` are disks with partitions
+    made for the array. `marked` are the disks that say they are of an array, by its UUID, whether it runs or not."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
         {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "policy", "members",
-         "lost"}
+         "lost", "marked"}
     )  # fmt: skip
 
     array: str
@@ -82,6 +84,7 @@ class RaidState(State):
     lost: tuple[str, ...] = ()
     asks: str = ""
     parts: tuple[str, ...] = ()
+    marked: Mapping[str, tuple[str, ...]] = {}
 
 
 class _Raid(Way[Asked, RaidState]):
@@ -127,6 +130,7 @@ class _Raid(Way[Asked, RaidState]):
             inactive=now is not None and now.state == "inactive",
             found=raid.examined(scanned),
             parts=raid_disks.disks_with(host, asked.array) if asked.partitions else (),
+            marked={uuid: raid.carriers(scanned, uuid) for uuid in re.findall(r"\bUUID=([0-9a-f:]{35})", scanned)},
         )
 
     def refusals(self, state: RaidState, asked: Asked) -> tuple[Refusal, ...]:
@@ -187,12 +191,8 @@ class _Raid(Way[Asked, RaidState]):
     def undo(self, state: RaidState, before: RaidState, asked: Asked) -> tuple[Action, ...]:
         node = f"/dev/{asked.array}"
         todo: list[Action] = []
-        if state.array and not before.array:
-            hint = f"something lies on the array: if it may go, take its storage repository away, or wipefs -a {node}"
-            todo.append(run("sh", "-c", _EMPTY, "sh", node, hint=hint))
-            hint = "something uses the array: unmount it, or take its volume group or storage repository away first"
-            todo.append(run("mdadm", "--stop", node, seconds=120, hint=hint))
-            todo.append(run("mdadm", "--zero-superblock", *state.members))
+        if not before.array and not before.inactive:
+            todo += _unmade(state, before, node)
         if state.parts and not before.parts:
             todo.append(raid_disks.clear(self.table, asked.array))
         files = self._files_back(state, before, node)
@@ -236,9 +236,39 @@ class _Raid(Way[Asked, RaidState]):
             *self._at_start(host, uuid),
         )
 
+    def check_undone(self, world: World, host: Host, before: RaidState, asked: Asked) -> tuple[Evidence, ...]:
+        """Disks that still say they are of the array would be put together at the next start."""
+        found = super().check_undone(world, host, before, asked)
+        if before.array or before.inactive:
+            return found
+        left = self.look(host, asked).marked.get(before.uuid, ())
+        return (*found, same("disks that say they are of the array", "none", listed(left)))
+
     def _at_start(self, host: Host, uuid: str) -> tuple[Evidence, ...]:  # noqa: ARG002
         """What the initial memory file system knows, where that can be read out."""
         return ()
+
+
+def _unmade(state: RaidState, before: RaidState, node: str) -> list[Action]:
+    """The array is stopped and its disks forget it. One that does not run is first put together, to be read only: what
+    lies on it is not known otherwise. Its UUID is the one that it got, or what mdadm.conf says since."""
+    wipe = run("sh", "-c", _EMPTY, "sh", node, hint="something lies on the array: if it may go, take its storage "
+               f"repository away, or wipefs -a {node}")  # fmt: skip
+    stop = run("mdadm", "--stop", node, seconds=120, hint="something uses the array: unmount it, or take its volume "
+               "group or storage repository away first")  # fmt: skip
+    written = state.line.rpartition("UUID=")[2].partition(" ")[0] if state.line != before.line else ""
+    todo: list[Action] = [stop] if state.inactive else []
+    for uuid in dict.fromkeys(filter(None, (state.array, before.uuid, written))):
+        own = state.members if uuid == state.array else ()
+        disks = tuple(dict.fromkeys((*own, *state.marked.get(uuid, ()))))
+        if not disks:
+            continue
+        if uuid != state.array or state.inactive:
+            hint = f"what lies on {listed(disks)} cannot be looked at: too few are there, or another array has them " \
+                   "(/proc/mdstat). If it may go, mdadm --zero-superblock each"  # fmt: skip
+            todo.append(run("mdadm", "--assemble", node, "--readonly", "--run", *disks, seconds=120, hint=hint))
+        todo += [wipe, stop, run("mdadm", "--zero-superblock", *disks)]
+    return todo
 
 
 def _lines(path: str, lines: list[str]) -> Action:

@@ -26,8 +26,28 @@ from builder.procedures.api import (
 from builder.procedures.asking import ask, xe_host
 
 # Everything that can be said of a certificate and its key, one `name=value` a line; nothing secret among it.
+# `openssl verify` is content with the nearest issuer that it is told to trust, and does not look at what lies beyond;
+# 1.0.2 (XCP-ng 8) also ends well with an expired issuer. So each certificate of the chain is looked at by itself:
+# whether it is in its time, and whether it signs the certificate or one that does, in whatever order they are. The
+# latter at a time that is one of both: one answer does not hide the other.
 _JUDGE = r"""
 cert=$1 key=$2 chain=$3
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+print() { openssl x509 -noout -fingerprint -sha256 <"$1" 2>/dev/null; }
+subject() {
+  name=$(openssl x509 -noout -subject -nameopt RFC2253 <"$1" 2>/dev/null | sed 's/^subject= *//')
+  echo "${name:-what openssl cannot read}"
+}
+since() { date -d "$(openssl x509 -noout -startdate <"$1" 2>/dev/null | cut -d= -f2)" +%s; }
+timely() { openssl x509 -noout -checkend 0 <"$1" >/dev/null 2>&1 && [ "$(since "$1")" -le "$(date +%s)" ]; }
+signs() {
+  at=$(since "$1")
+  later=$(since "$2")
+  [ "$later" -le "$at" ] || at=$later
+  said=$(openssl verify -attime "$at" -partial_chain -trusted "$1" "$2" 2>&1) || return 1
+  case "$said" in *"error "[0-9]*) return 1 ;; esac
+}
 about() { openssl x509 -noout "$@" <"$cert" 2>/dev/null; }
 public=$(about -pubkey)
 echo "fingerprint=$(about -fingerprint -sha256 | cut -d= -f2)"
@@ -35,10 +55,32 @@ echo "bits=$(about -text | sed -n 's/.*Public-Key: (\([0-9]*\) bit).*/\1/p')"
 echo "signed=$(about -text | sed -n 's/^ *Signature Algorithm: //p' | head -1)"
 echo "rsa=$(about -text | grep -c 'Public Key Algorithm: rsaEncryption')"
 [ -n "$public" ] && [ "$public" = "$(openssl pkey -pubout <"$key" 2>/dev/null)" ] && echo matches=yes || echo matches=no
-about -checkend 0 >/dev/null && echo valid=yes || echo valid=no
-if [ -z "$chain" ]; then echo chain=none
-elif openssl verify -partial_chain -trusted "$chain" "$cert" >/dev/null 2>&1; then echo chain=yes
-else echo chain=no; fi
+timely "$cert" && echo valid=yes || echo valid=no
+[ -n "$chain" ] || { echo chain=none; exit 0; }
+awk -v to="$folder" '/-----BEGIN .*CERTIFICATE-----/ { n++ } n { print >(to "/" n ".pem") }' "$chain" 2>/dev/null
+cp "$cert" "$folder/signed" 2>/dev/null
+late='' loose='' found=''
+for each in "$folder"/*.pem; do
+  [ -e "$each" ] || continue
+  found=yes
+  timely "$each" || late="$late${late:+; }$(subject "$each")"
+  [ "$(print "$each")" != "$(print "$cert")" ] || rm "$each"
+done
+more=yes n=0
+while [ -n "$more" ]; do
+  more=
+  for each in "$folder"/*.pem; do
+    for below in "$folder"/signed*; do
+      if [ -e "$each" ] && signs "$each" "$below"; then mv "$each" "${below%/*}/signed-$((n += 1))"; more=yes; fi
+    done
+  done
+done
+for each in "$folder"/*.pem; do
+  [ ! -e "$each" ] || loose="$loose${loose:+; }$(subject "$each")"
+done
+[ -z "$late" ] || echo "late=$late"
+[ -z "$loose" ] || echo "loose=$loose"
+[ -n "$found" ] && [ -z "$late$loose" ] && echo chain=yes || echo chain=no
 """
 _SHOWN = (
     "openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256 "
@@ -136,10 +178,20 @@ def judge_refusals(judged: dict[str, str], asked: Asked) -> tuple[Refusal, ...]:
         (judged.get("valid") == "yes", "expired", "the certificate is out of its time", "ask for a new one"),
         (re.match(r"sha(256|512)With", judged.get("signed", "")) is not None, "signature",
          f"it is signed with {judged.get('signed')}: SHA-256 or SHA-512 is asked for", "ask its issuer for another"),
-        (judged.get("chain", "none") != "no", "chain", f"{asked.chain} does not lead to {asked.certificate}",
+        (judged.get("chain", "none") != "no", "chain", _told_of_chain(judged, asked),
          "the chain holds the issuers' certificates, the nearest first, none of them expired"),
     )  # fmt: skip
     return unmet(rules)
+
+
+def _told_of_chain(judged: dict[str, str], asked: Asked) -> str:
+    """What is wrong with it, each certificate by its subject."""
+    told = [f"{judged['late']} is out of its time"] if judged.get("late") else []
+    if judged.get("loose"):
+        told.append(f"{judged['loose']} signs neither {asked.certificate} nor an issuer of it")
+    if not told:
+        return f"{asked.chain} does not lead to {asked.certificate}: there is no certificate in it"
+    return f"{asked.chain} does not lead to {asked.certificate}: {', and '.join(told)}"
 
 
 PROCEDURE = Procedure(
@@ -157,7 +209,7 @@ PROCEDURE = Procedure(
         "key-size": "the key is not RSA of 2048 to 4096 bits",
         "expired": "the certificate is out of its time",
         "signature": "it is not signed with SHA-256 or SHA-512",
-        "chain": "the chain does not lead to it, or is expired",
+        "chain": "a certificate of the chain is out of its time, or signs none that leads to it",
         "ha-on": "high availability is on",
     },
     drill=Drill(

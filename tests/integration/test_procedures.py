@@ -12,6 +12,7 @@ from builder.procedures import load_procedure
 from builder.procedures.api import Write
 from builder.procedures.boot import BootWay, Grub, drop_in
 from builder.procedures.grubcfg import default_of, entry_of, hypervisor_of
+from builder.procedures.guest_disks_wait import unit_name, wanted
 from builder.procedures.log_rotation import provoked
 from builder.procedures.options import parse_options
 from builder.procedures.tls_certificate import Asked, judge, judge_refusals
@@ -130,6 +131,16 @@ def test_a_drop_in_is_fine_with_shellcheck(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+def test_the_wait_for_a_guests_disks_is_one_that_systemd_and_the_shell_take(tmp_path: Path) -> None:
+    wait = wanted("web.1", 60, ["/dev/vg/web", '/srv/my %d$x "q" \\b.img'])
+    unit, script = tmp_path / unit_name("web.1"), tmp_path / "wait.sh"
+    unit.write_text(wait.unit or "")
+    script.write_text(wait.script or "")
+    for judge_of_it in (["systemd-analyze", "verify", str(unit)], ["shellcheck", str(script)]):
+        done = subprocess.run(judge_of_it, capture_output=True, text=True, check=False)
+        assert unit.name not in done.stderr and (done.returncode, done.stdout) == (0, ""), done
+
+
 @pytest.mark.parametrize(("rule", "files"), [
     ("daily\nmaxsize 2M\nrotate 31\ncompress\ndelaycompress\ncopytruncate", "large.log.1 small.log"),
     ("    daily\n    rotate 31", "large.log?* small.log"),
@@ -174,10 +185,25 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _sign(folder, "host", "issuer", "-sha1", out="sha1")
     _sign_for_the_past(folder, "host", "issuer")
     _sign_for_the_past(folder, "issuer", "root", out="late", extensions=ext)
-    (folder / "late-chain.crt").write_text((folder / "late.crt").read_text() + (folder / "root.crt").read_text())
-    (folder / "chain.crt").write_text((folder / "issuer.crt").read_text() + (folder / "root.crt").read_text())
+    _sign_for_the_past(folder, "root", "root", out="late-root", extensions=ext)
+    for chain, parts in CHAINS.items():
+        (folder / f"{chain}.crt").write_text("".join((folder / f"{part}.crt").read_text() for part in parts))
     (folder / "text.crt").write_text("no certificate\n")
+    (folder / "broken.crt").write_text(BROKEN + (folder / "issuer.crt").read_text())
     return folder
+
+
+BROKEN = "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n"
+CHAINS = {
+    "chain": ["issuer", "root"],
+    "late-chain": ["late", "root"],
+    "late-above": ["issuer", "late-root"],
+    "late-first": ["late-root", "issuer"],
+    "late-both": ["late", "late-root"],
+    "turned": ["root", "issuer"],
+    "whole": ["host", "issuer", "root"],
+    "gap": ["root", "issuer", "small"],
+}
 
 
 def _request(folder: Path, name: str) -> None:
@@ -193,7 +219,7 @@ def _sign(folder: Path, name: str, by: str, *more: str, out: str | None = None) 
 def _sign_for_the_past(folder: Path, name: str, by: str, *, out: str = "old", extensions: Path | None = None) -> None:
     """`openssl x509` learned of dates in 3.4 only."""
     (folder / "index.txt").touch()
-    (folder / "serial").write_text("08\n" if out == "old" else "09\n")
+    (folder / "serial").write_text({"old": "08\n", "late": "09\n", "late-root": "0A\n"}[out])
     config = folder / "ca.cnf"
     config.write_text(
         f"[ca]\ndefault_ca=past\n[past]\nnew_certs_dir={folder}\ndatabase={folder}/index.txt\nserial={folder}/serial\n"
@@ -213,6 +239,14 @@ def _sign_for_the_past(folder: Path, name: str, by: str, *, out: str = "old", ex
         ("host", "other", "", ["not-its-key"]),
         ("host", "host", "root", ["chain"]),
         ("host", "host", "late-chain", ["chain"]),
+        ("host", "host", "late-above", ["chain"]),
+        ("host", "host", "late-first", ["chain"]),
+        ("host", "host", "gap", ["chain"]),
+        ("host", "host", "broken", ["chain"]),
+        ("host", "host", "text", ["chain"]),
+        ("host", "host", "missing", ["chain"]),
+        ("host", "host", "turned", []),
+        ("host", "host", "whole", []),
         ("host", "missing", "", ["not-its-key"]),
         ("small", "small", "", ["key-size"]),
         ("curve", "curve", "", ["key-size"]),
@@ -231,6 +265,26 @@ def test_openssl_and_the_rules_of_xapi_judge_a_certificate(
         chain=str(pki / f"{chain}.crt") if chain else "",
     )  # fmt: skip
     assert [refusal.code for refusal in judge_refusals(judge(LocalHost(), asked), asked)] == codes
+
+
+@pytest.mark.parametrize(
+    ("chain", "told"),
+    [
+        ("late-chain", "CN=issuer.example is out of its time"),
+        ("late-above", "CN=root.example is out of its time"),
+        ("late-first", "CN=root.example is out of its time"),
+        ("late-both", "CN=issuer.example; CN=root.example is out of its time"),
+        ("root", "CN=root.example signs neither {certificate} nor an issuer of it"),
+        ("gap", "CN=small.example signs neither {certificate} nor an issuer of it"),
+        ("broken", "what openssl cannot read is out of its time, and what openssl cannot read signs neither"),
+        ("text", "there is no certificate in it"),
+    ],
+)
+def test_the_certificate_of_a_chain_that_is_wrong_is_named(pki: Path, chain: str, told: str) -> None:
+    asked = Asked(certificate=str(pki / "host.crt"), key=str(pki / "host.key"), chain=str(pki / f"{chain}.crt"))
+    (refusal,) = judge_refusals(judge(LocalHost(), asked), asked)
+    begin = f"{asked.chain} does not lead to {asked.certificate}: "
+    assert refusal.message.startswith(begin + told.format(certificate=asked.certificate))
 
 
 def test_the_fingerprint_is_that_of_the_certificate(pki: Path) -> None:

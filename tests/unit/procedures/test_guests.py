@@ -1,10 +1,13 @@
-"""Procedures that deal with guests of a plain Xen host."""
+"""Procedures that deal with guests: of a plain Xen host, and their memory with XAPI as well."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +16,13 @@ from builder.errors import LabError
 from builder.procedures import load_procedure
 from builder.procedures.api import Card
 from builder.procedures.engine import Engine, Outcome
-from builder.procedures.errors import Failed, Refused
+from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.guests import BLANK, drill_guest
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
+from tests.support.fake_xapi import FakeXapi
+from tests.support.xe_rules import problems
+from tests.unit.procedures.test_xe import VM
 
 MIB = 1 << 20
 
@@ -112,12 +118,12 @@ class XlHost(FakeHost):
             self._create(("xl", "create", "-q", path))
 
 
-def do(host: XlHost, name: str, **options: str) -> Outcome:
+def do(host: FakeHost, name: str, **options: str) -> Outcome:
     procedure = load_procedure(name)
     return Engine(world(host), sleep=lambda _: None).run("dom0", procedure, parse_options(procedure, options))
 
 
-def undo(host: XlHost, name: str, subject: str = "") -> Outcome:
+def undo(host: FakeHost, name: str, subject: str = "") -> Outcome:
     return Engine(world(host), sleep=lambda _: None).undo("dom0", load_procedure(name), subject)
 
 
@@ -213,6 +219,79 @@ def test_memory_that_the_host_has_not_is_refused() -> None:
     host.answers["xl info"] = "free_memory : 10\n"
     with pytest.raises(Refused, match="no-memory"):
         do(host, "guest-memory", guest="web", size="256MiB")
+
+
+def tool(folder: Path, name: str, *answers: str, head: str = ":") -> Path:
+    """A program that says these, one each time, the last again and again, and notes in a file what it was asked. Nobody
+    sleeps meanwhile."""
+    first = "".join(f"{number}) echo {shlex.quote(answer)} ;;\n" for number, answer in enumerate(answers[:-1], 1))
+    last = f"echo {shlex.quote(answers[-1])}"
+    (folder / name).write_text(
+        f'#!/bin/sh\necho "$*" >>"$0.asked"\n{head}\n'
+        + (f'case $(wc -l <"$0.asked") in\n{first}*) {last} ;;\nesac\n' if first else f"{last}\n")
+    )
+    (folder / name).chmod(0o755)
+    (folder / "sleep").symlink_to("/bin/true")
+    return folder / f"{name}.asked"
+
+
+class Balloon(FakeXapi):
+    """A guest of XAPI; the shell that waits for its memory is really run, with the tools of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        size = str(1 << 30)
+        super().__init__(
+            {"vm": {VM: {"name-label": "web", "is-control-domain": "false", "power-state": "running",
+                         "memory-dynamic-min": size, "memory-dynamic-max": size, "memory-static-max": size,
+                         "memory-actual": size}}},
+            {"xl info": "free_memory : 500\n", "xe vm-memory-dynamic-range-set": self._range,
+             "sh -c": lambda argv: really(folder, argv)}, {},
+        )  # fmt: skip
+
+    def _range(self, argv: Sequence[str]) -> str:
+        assert problems(argv[1:], "8.3") == []
+        given = dict(word.split("=") for word in argv[2:])
+        self.objects["vm"][VM] |= {"memory-dynamic-min": given["min"], "memory-dynamic-max": given["max"]}
+        return ""
+
+
+def really(folder: Path, argv: Sequence[str]) -> str:
+    done = subprocess.run(argv, env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_xapi_is_asked_until_the_balloon_is_where_it_should_be(tmp_path: Path) -> None:
+    asked = tool(tmp_path, "xe", *(str(mib * MIB) for mib in (1024, 1024, 700, 514)))
+    done = do(Balloon(tmp_path), "guest-memory", guest="web", size="512MiB")
+    assert [(each.what, each.expected, each.seen) for each in done.evidence] == [
+        ("memory of web by XAPI", "508 to 516 MiB", "514 MiB")
+    ]
+    calls = asked.read_text().splitlines()
+    assert calls == [f"vm-param-get uuid={VM} param-name=memory-actual"] * 4
+    assert problems(calls[0].split(), "8.3") == []
+
+
+@pytest.mark.parametrize(("said", "seen"), [(str(1 << 30), "1024 MiB"), ("<not in database>", "<not in database>"),
+                                            ("", "nothing"), (str(517 * MIB), "517 MiB")])  # fmt: skip
+def test_a_balloon_that_never_gets_there_is_told_after_a_minute(tmp_path: Path, said: str, seen: str) -> None:
+    asked = tool(tmp_path, "xe", said)
+    with pytest.raises(Unproven, match=f"memory of web by XAPI: expected 508 to 516 MiB, seen {seen}"):
+        do(Balloon(tmp_path), "guest-memory", guest="web", size="512MiB")
+    assert len(asked.read_text().splitlines()) == 60
+
+
+def test_xl_is_asked_until_the_balloon_is_where_it_should_be(tmp_path: Path) -> None:
+    """Its table is made as by list_domains of Xen's tools/xl/xl_list.c."""
+    rows = (f"{'web':<40} {3:5} {mib:5} {1:5}     -b----  {1.0:8.1f}" for mib in (192, 170, 160))
+    head = r"printf 'Name                                        ID   Mem VCPUs\tState\tTime(s)\n'"
+    asked = tool(tmp_path, "xl", *rows, head=head)
+    way, procedure = load_procedure("guest-memory").ways["xl"], load_procedure("guest-memory")
+    host = FakeHost({"sh -c": lambda argv: really(tmp_path, argv)})
+    (found,) = way.check(world(host), host, parse_options(procedure, {"guest": "web", "size": "160MiB"}))
+    assert (found.what, found.expected, found.seen, found.ok) == (
+        "memory of web by xl list", "156 to 164 MiB", "160 MiB", True
+    )  # fmt: skip
+    assert asked.read_text() == "list web\n" * 3
 
 
 def test_a_guests_name_is_one_word_of_a_file_name() -> None:

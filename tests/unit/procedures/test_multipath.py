@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from builder.errors import UsageError
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
-from builder.procedures.multipath import PATH, SETTINGS
+from builder.procedures.multipath import PATH, SETTINGS, _whole
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, FakeWorld
 
@@ -32,6 +33,18 @@ devices {
 """
 
 
+def taken(portal: str) -> str:
+    """What open-iscsi's str_to_ipport() reads out of a portal, as its session_info_print_flat() prints that: one
+    without a dot in brackets."""
+    address, port = portal, "3260"
+    if "." in portal or (not portal.startswith("[") and portal.count(":") == 1):
+        address, _, port = portal.partition(":")
+    elif portal.startswith("["):
+        address, _, port = portal[1:].partition("]")
+    shown = address if "." in address else f"[{address}]"
+    return f"{shown}:{port.removeprefix(':') or '3260'}"
+
+
 class San(FakeHost):
     """A host with two cards to a target of two disks. A network that is cut makes its paths fail."""
 
@@ -42,36 +55,59 @@ class San(FakeHost):
     ) -> None:
         self.tools, self.disks = tools, disks
         self.sessions: set[str] = set()
-        self.automatic: set[str] = set()
+        self.records: dict[str, str] = {}
+        self.enabled = True
         self.dead: set[str] = set()
         self.maps: set[str] = set()
         self.silent, self.used, self.takes, self.lossy = "", "", True, 0
+        self.told = [f"{A}:3260", f"{B}:3260"]
         super().__init__({
             "sh -c": self._shell,
             "iscsiadm -m session": lambda _: "".join(
                 f"tcp: [{n}] {portal},1 {TARGET} (non-flash)\n" for n, portal in enumerate(sorted(self.sessions)))
             if self.sessions else 21,
-            "iscsiadm -m discovery": lambda argv: 4 if argv[6] == self.silent else f"{argv[6]}:3260,1 {TARGET}\n",
+            "iscsiadm -m discovery": self._discovery,
             "iscsiadm -m node": self._node,
             "mkdir -p": "",
-            "systemctl enable": "",
+            "systemctl -q is-enabled multipathd": lambda _: "" if self.enabled else 1,
+            "systemctl enable --now multipathd": lambda _: self._enable(True),
+            "systemctl disable multipathd": lambda _: self._enable(False),
             "multipathd reconfigure": "",
             "multipathd show paths": lambda _: self._paths(),
             "multipathd show config": CONFIG,
             "multipath -f": lambda argv: 1 if argv[2] == self.used else "",
         })  # fmt: skip
 
+    @property
+    def automatic(self) -> set[str]:
+        return {portal for portal, startup in self.records.items() if startup == "automatic"}
+
+    def _enable(self, enabled: bool) -> str:
+        self.enabled = enabled
+        return ""
+
+    def _discovery(self, argv: Sequence[str]) -> str | int:
+        """As open-iscsi's exec_disc_op_on_recs() does it: the target tells all its portals, and without `-o new` what
+        is known of them is written over."""
+        if argv[-1] == self.silent:
+            return 4
+        told = dict.fromkeys(self.told, "manual")
+        self.records = {**told, **self.records} if tuple(argv[5:7]) == ("-o", "new") else {**self.records, **told}
+        return "".join(f"{portal},1 {TARGET}\n" for portal in self.told)
+
     def _node(self, argv: Sequence[str]) -> str | int:
-        portal = argv[argv.index("-p") + 1]
-        portal = portal if ":" in portal else f"{portal}:3260"
+        portal = taken(argv[argv.index("-p") + 1])
+        if portal not in self.records:
+            return 21
         if "--login" in argv:
             self.sessions.add(portal)
         elif "--logout" in argv:
             self.sessions.discard(portal)
         elif "delete" in argv:
-            self.automatic.discard(portal)
+            del self.records[portal]
         else:
-            self.automatic.add(portal)
+            assert tuple(argv[-4:-1]) == ("-n", "node.startup", "-v")
+            self.records[portal] = argv[-1]
         return ""
 
     def _paths(self) -> str:
@@ -85,10 +121,11 @@ class San(FakeHost):
         script = argv[2]
         if "command -v $tool" in script:
             return "".join(f"/usr/sbin/{tool}\n" for tool in self.tools)
-        if "node.startup = automatic" in script:
-            return "".join(
-                f"/etc/iscsi/nodes/{TARGET}/{p.replace(':', ',')},1/default\n" for p in sorted(self.automatic)
-            )
+        if "^node.startup = " in script:
+            # as `grep -H` shows what idbm_print() of open-iscsi writes; the folders are named by idbm_rec_write()
+            rows = ((*portal.rpartition(":")[::2], startup) for portal, startup in sorted(self.records.items()))
+            return "".join(f"/etc/iscsi/nodes/{TARGET}/{at.strip('[]')},{port},1/default:node.startup = {startup}\n"
+                           for at, port, startup in rows)  # fmt: skip
         if "multipath -t" in script:
             return "" if self.takes else 1
         if "sleep 10" in script:
@@ -129,22 +166,104 @@ def undo(host: San) -> Outcome:
 def test_each_disk_has_its_paths_until_that_is_undone() -> None:
     host = San()
     done = do(host)
-    assert done.result == "applied" and {each.seen for each in done.evidence} == {"2", "True"}
+    assert done.result == "applied" and [each.seen for each in done.evidence] == ["2", "2", "True", "True"]
     assert host.sessions == host.automatic == {f"{A}:3260", f"{B}:3260"}
     assert host.files[PATH].decode() == SETTINGS
     host.changes.clear()
     assert (do(host).result, host.changes) == ("unchanged", [])
     assert undo(host).result == "undone"
-    assert (host.sessions, host.automatic, PATH in host.files) == (set(), set(), False)
+    assert (host.sessions, host.records, PATH in host.files) == (set(), {}, False)
 
 
 def test_sessions_of_others_stay() -> None:
     host = San()
-    host.sessions, host.automatic = {f"{A}:3260"}, {f"{A}:3260"}
+    host.sessions, host.records = {f"{A}:3260"}, {f"{A}:3260": "automatic"}
     done = do(host)
     assert not [line for line in done.actions if line.startswith("iscsiadm") and A in line]
+    assert host.automatic == {f"{A}:3260", f"{B}:3260"}
     assert undo(host).result == "undone"
     assert host.sessions == host.automatic == {f"{A}:3260"}
+
+
+@pytest.mark.parametrize(("sessions", "records"), [
+    ({f"{A}:3260"}, {f"{A}:3260": "manual"}),  # in use, and not begun with the host
+    (set(), {f"{A}:3260": "automatic"}),  # begun with the host, and down
+    (set(), {f"{A}:3260": "onboot", f"{B}:3260": "manual"}),  # known, and neither
+    ({f"{A}:3260", f"{B}:3260"}, {f"{A}:3260": "manual", f"{B}:3260": "automatic"}),
+])  # fmt: skip
+def test_what_was_half_there_is_so_again(sessions: set[str], records: dict[str, str]) -> None:
+    host = San()
+    host.sessions, host.records, host.enabled = set(sessions), dict(records), False
+    assert do(host).result == "applied"
+    assert host.sessions == host.automatic == {f"{A}:3260", f"{B}:3260"} and host.enabled
+    host.changes.clear()
+    assert (do(host).result, host.changes) == ("unchanged", [])
+    assert undo(host).result == "undone"
+    assert (host.sessions, host.records, host.enabled) == (sessions, records, False)
+
+
+def test_a_portal_that_the_target_told_and_nobody_asked_for_is_forgotten_too() -> None:
+    host = San()
+    host.told.append("10.40.3.1:3260")
+    do(host)
+    assert host.records["10.40.3.1:3260"] == "manual"
+    assert undo(host).result == "undone"
+    assert (host.sessions, host.records) == (set(), {})
+
+
+def test_multipathd_that_was_begun_with_the_host_still_is() -> None:
+    host = San()
+    do(host)
+    host.enabled = False  # somebody, meanwhile
+    assert do(host).result == "applied" and host.enabled
+    assert undo(host).result == "undone" and host.enabled
+
+
+def test_an_older_journal_is_undone_by_what_it_has() -> None:
+    """Written before node.startup and the service were kept."""
+    host = San()
+    host.sessions, host.records = {f"{A}:3260"}, {f"{A}:3260": "manual"}
+    do(host)
+    journal = next(path for path in host.files if path.endswith("/multipath.json"))
+    record = json.loads(host.files[journal])
+    del record["before"]["records"], record["before"]["enabled"]
+    host.write(journal, json.dumps(record).encode())
+    assert undo(host).result == "undone"
+    assert (host.sessions, host.records, host.enabled) == ({f"{A}:3260"}, {f"{A}:3260": "manual"}, True)
+
+
+def test_records_that_stay_or_are_changed_are_told() -> None:
+    host = San()
+    host.records = {f"{A}:3260": "onboot"}
+    do(host)
+    host.answers["iscsiadm -m node"] = ""
+    host.sessions.clear()
+    with pytest.raises(Unproven) as caught:
+        undo(host)
+    said = str(caught.value)
+    assert f"records that were not there before: expected none, seen {B}:3260 {TARGET}" in said
+    assert f"expected {A}:3260 {TARGET} onboot, seen {A}:3260 {TARGET} automatic" in said
+
+
+@pytest.mark.parametrize("portals", ["fd00:40:1::1,fd00:40:2::1", "[fd00:40:1::1],[fd00:40:2::1]:3260",
+                                     "FD00:40:1:0::1,fd00:40:2:0:0:0:0:1"])  # fmt: skip
+def test_portals_of_ipv6_are_known_again(portals: str) -> None:
+    host = San()
+    host.told = ["[fd00:40:1::1]:3260", "[fd00:40:2::1]:3260"]
+    assert do(host, portals=portals).result == "applied"
+    assert host.sessions == host.automatic == set(host.told)
+    host.changes.clear()
+    assert (do(host, portals=portals).result, host.changes) == ("unchanged", [])
+    assert undo(host).result == "undone"
+    assert (host.sessions, host.records) == (set(), {})
+
+
+@pytest.mark.parametrize(("portal", "whole"), [
+    (A, f"{A}:3260"), (f"{A}:3261", f"{A}:3261"), ("san.example:3261", "san.example:3261"), ("san", "san:3260"),
+    ("fd00::1", "[fd00::1]:3260"), ("[fd00::1]:3261", "[fd00::1]:3261"), ("[FD00:0::1]", "[fd00::1]:3260"),
+])  # fmt: skip
+def test_a_portal_is_written_in_one_way(portal: str, whole: str) -> None:
+    assert _whole(portal) == whole and _whole(whole) == whole
 
 
 def test_a_path_that_is_cut_costs_no_read_and_comes_back() -> None:

@@ -200,6 +200,57 @@ def test_undone_the_disks_and_files_are_as_before(way: Any) -> None:
     assert way.undo(before, before, asked()) == ()
 
 
+LINE = f"ARRAY /dev/md0 metadata=1.2 UUID={UUID}"
+STOP = "mdadm --stop /dev/md0"
+
+
+def unmade(**changes: object) -> list[str]:
+    """What is done to the array and its disks, before the files are brought back; its check for content by its name."""
+    now = state(line=LINE, config=LINE, **changes)
+    done = steps(XL.undo(now, state(uuid=UUID), asked()))
+    assert done[-2:] == ["rm -f -- /etc/mdadm/mdadm.conf", "update-initramfs -u"]
+    return ["empty?" if line.startswith("sh -c 'found=$(wipefs ") else line for line in done[:-2]]
+
+
+def test_an_array_that_does_not_run_is_looked_into_and_its_disks_forget_it_too() -> None:
+    """Its superblocks would have it put together again at the next start."""
+    together = "mdadm --assemble /dev/md0 --readonly --run /dev/sdc /dev/sdd"
+    gone = ["empty?", STOP, "mdadm --zero-superblock /dev/sdc /dev/sdd"]
+    marked = {UUID: ("/dev/sdc", "/dev/sdd"), OTHER: ("/dev/sdf",)}
+    assert unmade(marked=marked) == [together, *gone]
+    assert unmade(marked=marked, inactive=True) == [STOP, together, *gone]
+    # mdadm tells the UUID of one that was put together and not started, and its device has no content then
+    known = {"array": UUID, "inactive": True, "members": ("/dev/sdc", "/dev/sdd")}
+    assert unmade(marked=marked, **known) == [STOP, together, *gone]
+    assert unmade(marked={OTHER: ("/dev/sdf",)}) == []
+
+
+def test_a_disk_that_the_array_has_lost_forgets_it_too() -> None:
+    now = {"array": UUID, "members": ("/dev/sdc",), "marked": {UUID: ("/dev/sdb", "/dev/sdc")}}
+    assert unmade(**now) == ["empty?", STOP, "mdadm --zero-superblock /dev/sdc /dev/sdb"]
+
+
+def test_a_first_run_that_failed_leaves_the_uuid_of_the_second_in_mdadms_file() -> None:
+    line = f"ARRAY /dev/md0 metadata=1.2 UUID={OTHER} name=dom0:0"
+    done = steps(XL.undo(state(line=line, config=line, marked={OTHER: ("/dev/sdc",)}), state(), asked()))
+    assert "mdadm --zero-superblock /dev/sdc" in done
+
+
+@pytest.mark.parametrize("before", [{"array": UUID}, {"inactive": True}])
+def test_an_array_that_was_there_before_keeps_its_disks(before: dict[str, object]) -> None:
+    now = state(array=UUID, members=("/dev/sdc",), marked={UUID: ("/dev/sdc",)}, line=LINE, config=LINE)
+    assert not [line for line in steps(XL.undo(now, state(**before), asked())) if line.startswith("mdadm")]
+
+
+@pytest.mark.parametrize(("uuid", "left"), [(UUID, "/dev/sdc, /dev/sdd, /dev/sdb, /dev/sde"), (OTHER[::-1], "none")])
+def test_undone_no_disk_says_that_it_is_of_the_array(uuid: str, left: str) -> None:
+    answers: Any = {"mdadm --detail": 1, "mdadm --examine": SCANNED, "cat /proc/mdstat": "", "sh -c": ""}
+    host: Any = FakeHost(answers, {"/proc/sys/kernel/random/uuid": "53461f34-2414-371e-820f-9514008b6458\n"})
+    found = {each.what: each for each in XL.check_undone(None, host, state(uuid=uuid), asked())}
+    seen = found["disks that say they are of the array"]
+    assert (seen.seen, seen.ok) == (left, left == "none")
+
+
 DETAIL = """\
 /dev/md0:
            Version : 1.2
@@ -221,6 +272,7 @@ def test_disks_are_those_that_the_array_has_now() -> None:
     assert members(DETAIL) == ("/dev/sdc", "/dev/sdh", "/dev/disk/by-id/wwn-0x5")
 
 
+# As brief_examine_super1() and Examine() of mdadm print it.
 SCANNED = f"""\
 ARRAY /dev/md/0  level=raid5 metadata=1.2 num-devices=3 UUID={UUID} name=dom0:0
    spares=1   devices=/dev/sdc,/dev/sdd,/dev/sdb,/dev/sde
@@ -261,6 +313,7 @@ def test_only_an_array_that_lacks_a_disk_and_runs_is_given_one(said: str, lost: 
            "       1       8       48        1      active sync   /dev/sdd\n"  # fmt: skip
     seen = look(f"        Raid Level : raid5\n             State : {said} \n              UUID : {UUID}\n{rows}")
     assert (seen.array, seen.members, seen.lost) == (UUID, ("/dev/sdc", "/dev/sdd"), lost)
+    assert seen.marked == {UUID: ("/dev/sdc", "/dev/sdd", "/dev/sdb", "/dev/sde"), OTHER: ("/dev/sdf", "/dev/sdg")}
 
 
 def test_what_other_arrays_have_in_dracuts_settings_stays() -> None:
