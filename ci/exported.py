@@ -18,22 +18,30 @@ from builder.systems import load_system, traits
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An L0: its title in tables, what `export --to` calls it, and the choices that single it out there."""
+    """An L0: its title in tables, what `export --to` calls it, the choices that single it out there, and who judges its
+    files besides dash and shellcheck, which read every shell script."""
 
     title: str
     to: str
     choices: Mapping[str, str]
+    judges: str
 
 
+_VMX = "libvirt's reader of .vmx files, which takes keys that it does not know"
+_OWN = (
+    "this project's own table of rules for the calls of `{}`, made after the vendor's source, while the scripts run "
+    "over stand-ins; no program of the vendor has read them"
+)
 TARGETS: Mapping[str, Target] = {
-    "xen": Target("Xen (xl)", "xl", {}),
-    "xcpng": Target("XCP-ng (xe)", "xe", {}),
-    "esxi": Target("ESXi", "vmx", {}),
-    "workstation": Target("Workstation", "vmx", {"release": "workstation", "folder": "/home/me/vm"}),
-    "hyperv": Target("Hyper-V", "hyperv", {}),
-    "proxmox": Target("Proxmox VE", "proxmox", {}),
-    "libvirt": Target("libvirt (KVM)", "libvirt", {}),
-}
+    "xen": Target("Xen (xl)", "xl", {}, "Xen's own parser (libxlutil) and libvirt's (xenParseXL)"),
+    "xcpng": Target("XCP-ng (xe)", "xe", {}, _OWN.format("xe")),
+    "esxi": Target("ESXi", "vmx", {}, _VMX),
+    "workstation": Target("Workstation", "vmx", {"release": "workstation", "folder": "/home/me/vm"}, _VMX),
+    "hyperv": Target("Hyper-V", "hyperv", {}, "tree-sitter's grammar of PowerShell, and Microsoft's tables of the "
+                     "parameters of cmdlets, held against the calls by this project's own code"),
+    "proxmox": Target("Proxmox VE", "proxmox", {}, _OWN.format("qm")),
+    "libvirt": Target("libvirt (KVM)", "libvirt", {}, "libvirt's schemas and its test driver"),
+}  # fmt: skip
 FIRMWARES: tuple[Literal["bios", "uefi"], ...] = ("bios", "uefi")
 # Codes of what a system or an L0 cannot do: UEFI on Hyper-V's generation 1, nodes without a disk, NetBSD by UEFI.
 _NEVER = ("[l0-refused]", "[l0-direct]", "[NLN090]")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from builder.cli.output import columns, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.model.units import show_size
+
+if TYPE_CHECKING:
+    from builder.hypervisors.setting import Setting
 
 
 @click.command()
@@ -59,8 +62,8 @@ def settings(documented: bool, hypervisor: str | None, how: str) -> None:
     default and its meaning, and those of the L0s that `export` sets; with what documents ask for on each L0. What may
     stand in a node may stand under `defaults:` too, for all nodes.
 
-    -o json has each documented value with document, section and date, and what contradicts it. --documented lists
-    these alone, one a line.
+    -o json has each documented value with document, section and date, what contradicts it and its proof. --documented
+    lists these alone, one a line.
     """
     if documented or hypervisor is not None:
         show_documented(hypervisor, how)
@@ -74,13 +77,31 @@ def settings(documented: bool, hypervisor: str | None, how: str) -> None:
     keys += [{"setting": key, "system": "-", "takes": "-", "default": "-",
               "meaning": f"{_maker(key)}, not of a lab file"}
              for key in dict.fromkeys(row.key for row in SETTINGS) if key in own]  # fmt: skip
-    found = [row | {"documented": [each.model_dump(mode="json") for each in SETTINGS
-                                   if each.key == documented_key(row["setting"])]} for row in keys]  # fmt: skip
+    found = [row | _documented(documented_key(row["setting"]), proven=how != "table") for row in keys]
     show(found, how, lambda: columns(
         ["setting", "system", "takes", "default", "documented", "meaning"],
         [[row["setting"], row["system"], row["takes"], row["default"], _by_l0(row["documented"]), row["meaning"] or "-"]
          for row in found], terminal_width(),
     ))  # fmt: skip
+
+
+def _documented(key: str, *, proven: bool) -> dict[str, Any]:
+    """The documented rows of a setting, each `proven` with its proof, and what was tried of it: reading the records
+    takes time."""
+    from builder.cli.tried import tried
+    from builder.hypervisors.documented import SETTINGS
+
+    rows = [row for row in SETTINGS if row.key == key]
+    if not proven:
+        return {"documented": [row.model_dump(mode="json") for row in rows]}
+    found = tried(key)
+    return {"documented": [_with_proof(row) for row in rows]} | ({"tried": found} if found else {})
+
+
+def _with_proof(row: Setting) -> dict[str, Any]:
+    from builder.cli.proofs import proof_of_row
+
+    return row.model_dump(mode="json") | {"proof": proof_of_row(row)}
 
 
 def documented_key(setting: str) -> str:
@@ -106,7 +127,7 @@ def show_documented(hypervisor: str | None, how: str) -> None:
     if hypervisor is not None and hypervisor not in known:
         raise UsageError(f"no settings are documented for {hypervisor}", hint=f"known: {', '.join(known)}")
     rows = [row for row in SETTINGS if hypervisor in (None, row.hypervisor)]
-    show([row.model_dump(mode="json") for row in rows], how, lambda: columns(
+    show(None if how == "table" else [_with_proof(row) for row in rows], how, lambda: columns(
         ["on", "release", "system", "setting", "rule", "value", "says"],
         [[row.hypervisor, "/".join(row.releases) or "any", row.system, row.key, row.rule, row.value, row.says]
          for row in rows], terminal_width(),

@@ -15,7 +15,6 @@ from builder.cli.failures import causes_listed, causes_named, failures_in
 from builder.cli.output import columns, fields, output_option, show, terminal_width
 from builder.errors import UsageError
 from builder.hypervisors.fit import CODES as L0_CODES
-from builder.hypervisors.setting import ANY
 
 if TYPE_CHECKING:
     from builder.hypervisors.setting import Setting
@@ -171,9 +170,12 @@ def plain(setting: str) -> str:
 def _documented(setting: str) -> dict[str, str]:
     """What documents say about a setting of a node, on every L0, and what speaks against it."""
     from builder.cli.describe import documented_key
+    from builder.cli.tried import tried
     from builder.hypervisors.documented import SETTINGS
 
-    return {_place(row): _told(row) for row in SETTINGS if row.key == documented_key(setting)}
+    key = documented_key(setting)
+    found = tried(key)
+    return {_place(row): _told(row) for row in SETTINGS if row.key == key} | ({"tried": found} if found else {})
 
 
 def _of_l0s(word: str) -> list[dict[str, str]]:
@@ -196,8 +198,7 @@ def _place(row: Setting) -> str:
 
 
 def _told(row: Setting) -> str:
-    from builder.cli.proofs import proof
+    from builder.cli.proofs import proof_of_row
 
     against = f" But: {row.contradicted}" if row.contradicted else ""
-    wanted = {"l0": row.hypervisor} if row.system == ANY else {"l0": row.hypervisor, "system": row.system}
-    return f"{row.value}: {row.says} ({row.source}).{against} Proof: {proof(wanted)}."
+    return f"{row.value}: {row.says} ({row.source}).{against} Proof: {proof_of_row(row)}."

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.cli.proofs import proof
+from builder.cli.proofs import OF_THE_HOST, proof_of_node, proof_of_quirk, value_of
 from builder.hypervisors.fit import size_of
 from builder.hypervisors.setting import Setting
 from builder.hypervisors.settings import Documented
 from builder.lifecycle.plan import LabPlan, NodePlan
 from builder.model.lab import ImageSource, Node
-from builder.model.units import show_size
-
-# Settings of the L0 itself, which `nestlab doctor` looks at.
-_OF_THE_HOST = "kvm."
 
 
 def reasons(plan: LabPlan) -> list[dict[str, str]]:
@@ -22,7 +18,7 @@ def reasons(plan: LabPlan) -> list[dict[str, str]]:
 
 
 def _documented(plan: NodePlan) -> Iterator[dict[str, str]]:
-    node, proven = plan.node, proof_of(plan)
+    node, kind = plan.node, _kind(plan.node)
     for row in Documented("kvm", node.system).rows:
         if row.key.startswith("proxmox."):
             continue
@@ -32,34 +28,22 @@ def _documented(plan: NodePlan) -> Iterator[dict[str, str]]:
             "documented": f"{'at least ' if row.rule == 'least' else ''}{row.value}"
             + ("" if own else f" (for {row.system})"),
             "verdict": verdict(node, row), "why": row.says, "source": row.source,
-            "against": row.contradicted or "-", "proof": proven,
+            "against": row.contradicted or "-", "proof": proof_of_node(row, kind, value_of(node, row.key, first=True)),
         }  # fmt: skip
 
 
 def _quirks(plan: NodePlan) -> Iterator[dict[str, str]]:
     for quirk in plan.system.quirks:
         yield {"node": plan.name, "setting": quirk.name, "value": "-", "documented": "-", "verdict": "needed",
-               "why": quirk.reason, "source": quirk.source, "against": "-", "proof": proof_of(plan)}  # fmt: skip
-
-
-def value_of(node: Node, key: str) -> str:
-    """What the node has, as the lab file says it."""
-    if key.startswith(_OF_THE_HOST):
-        return "see `nestlab doctor`"
-    if key == "memory":
-        return show_size(node.memory)
-    if key == "disks.size":
-        return " ".join(show_size(disk.size) for disk in node.disks) or "-"
-    if key == "disks.bus":
-        return " ".join(dict.fromkeys(disk.bus for disk in node.disks)) or "-"
-    return str(getattr(node, key))
+               "why": quirk.reason, "source": quirk.source, "against": "-",
+               "proof": proof_of_quirk(quirk.name, _kind(plan.node))}  # fmt: skip
 
 
 def verdict(node: Node, row: Setting) -> str:
     """`as documented`, `below it`, `other`, `allowed` where another document or line has what the node has, `not taken`
     for what is only allowed, or `of the host` where the node does not decide."""
     value = value_of(node, row.key)
-    if row.key.startswith(_OF_THE_HOST):
+    if row.key.startswith(OF_THE_HOST):
         return "of the host"
     if row.key in ("memory", "disks.size"):
         sizes = [node.memory] if row.key == "memory" else [disk.size for disk in node.disks[:1]]
@@ -72,8 +56,7 @@ def verdict(node: Node, row: Setting) -> str:
     return "allowed" if value in {each.value for each in allowed} else "other"
 
 
-def proof_of(plan: NodePlan) -> str:
-    """The strongest thing recorded for such a node on KVM."""
-    node = plan.node
+def _kind(node: Node) -> dict[str, str]:
+    """What claims about such a node have."""
     path = "image" if isinstance(node.source, ImageSource) else "medium"
-    return proof({"system": node.system, "release": node.release, "path": path, "firmware": node.firmware, "l0": "kvm"})
+    return {"system": node.system, "release": node.release, "path": path, "firmware": node.firmware, "l0": "kvm"}

@@ -11,6 +11,14 @@ _GUIDE_DATE = "2026-07-31"
 _READ = "2026-11-21"
 _XAPI_DATE = "2024-07-16"  # of v24.19.2
 _XL_CFG = "https://xenbits.xen.org/docs/4.17-testing/man/xl.cfg.5.html"
+_ABOUT = (
+    "https://github.com/MicrosoftDocs/Virtualization-Documentation/blob/2ae1fba/virtualization/hyper-v-on-windows/"
+    "about/index.md"
+)
+_GENERATIONS = (
+    "https://learn.microsoft.com/en-us/windows-server/virtualization/hyper-v/plan/"
+    "should-i-create-a-generation-1-or-2-virtual-machine-in-hyper-v"
+)
 _LEARN = "https://learn.microsoft.com/en-us/virtualization/hyper-v-on-windows/user-guide/enable-nested-virtualization"
 _NESTED_VMS = "https://communities.vmware.com/docs/DOC-8970"
 _QM = "https://pve.proxmox.com/pve-docs/qm.1.html"
@@ -51,8 +59,9 @@ _KVM = (
     _guide(
         "kvm", "memory", "8GiB", "4 GiB at least, 8 GiB recommended",
         "xcp-ng-tests installs with 4 GiB (template 'Other install media', on Xen).", rule="advised",
+        words="4GB minimum / 8GB recommended",
     ),
-    _guide("kvm", "memory", "4GiB", "4 GiB at least", rule="least"),
+    _guide("kvm", "memory", "4GiB", "4 GiB at least", rule="least", words="4GB minimum / 8GB recommended"),
     _guide(
         "kvm", "disks.bus", "lsilogic", "LSI Logic SCSI; virtio drivers are not in the kernel of XCP-ng",
         "MonkeyBox (mbx) runs XCP-ng 8.3 on q35 with a virtio disk. OVMF has no driver for this controller: a UEFI "
@@ -60,8 +69,10 @@ _KVM = (
         "VMware's, lsisas1068, shows no disk without a SAS address.",
     ),
     _guide(
-        "kvm", "disks.size", "50GiB", "50 GiB at least (the disk file is thin: it grows as it is written)",
-        "The same guide asks for 60 GB under VMware and 100 GB under XCP-ng.", rule="least",
+        "kvm", "disks.size", "50GiB", "50 GiB at least",
+        "The same guide asks for 60 GB under VMware and 100 GB under XCP-ng. The disk file is thin: it grows as it is "
+        "written.", rule="least",
+        words="at least 50GiB",
     ),
     _guide(
         "kvm", "management_nic", "e1000", "E1000",
@@ -70,6 +81,7 @@ _KVM = (
     _guide(
         "kvm", "firmware", "bios", "BIOS rather than UEFI: an installation may complete and then not boot",
         "xcp-ng-tests installs 8.x with UEFI on an NVMe disk (on Xen); MonkeyBox uses q35 for 8.3.", rule="advised",
+        words="use BIOS rather than UEFI. The installation may complete successfully but it may not boot up.",
     ),
     _guide(
         "kvm", "kvm.nested.intel", "Y", "on Intel, /sys/module/kvm_intel/parameters/nested has to say Y: modprobe -r "
@@ -105,7 +117,8 @@ _XEN = (
     _guide("xen", "xl.nestedhvm", "1", "nestedhvm=1: hardware virtualization shown to the guest, off by default",
            "Xen calls nested virtualization experimental. Prints of the guide have lost this line.", system=ANY),
     _guide("xen", "xl.hap", "1", "hap=1: hardware assisted paging", system=ANY),
-    _guide("xen", "memory", "4GiB", "memory = 4096", "8 GiB are recommended under KVM.", rule="least"),
+    _guide("xen", "memory", "4GiB", "memory = 4096", "8 GiB are recommended under KVM.", rule="least",
+           words="memory = 4096"),
     _guide("xen", "xl.vif.type", "ioemu", "the vif has to be of type ioemu",
            "xl.cfg(5): ioemu is what HVM guests get by default, with a PV card beside it."),
     _guide("xen", "management_nic", "e1000", "Realtek may be unstable; Intel e1000",
@@ -130,14 +143,15 @@ _XCPNG = (
     _guide("xcpng", "xe.template", "CentOS 7", "a new VM from the template CentOS 7",
            "xcp-ng-tests takes 'Other install media'. Releases drop old templates: where CentOS 7 is gone, create.sh "
            "takes that one."),
-    _guide("xcpng", "cpus", "2", "2 vCPU at least", rule="least"),
-    _guide("xcpng", "memory", "4GiB", "4 GB of RAM at least", "8 GiB are recommended under KVM.", rule="least"),
+    _guide("xcpng", "cpus", "2", "2 vCPU at least", rule="least", words="minimum 2 vCPU and 4GB RAM"),
+    _guide("xcpng", "memory", "4GiB", "4 GB of RAM at least", "8 GiB are recommended under KVM.", rule="least",
+           words="minimum 2 vCPU and 4GB RAM"),
     _guide("xcpng", "xe.memory", "fixed", "dynamic-min = dynamic-max = static-max: nesting needs fixed memory",
            system=ANY, document="https://github.com/xapi-project/xen-api/blob/v24.19.2/ocaml/xapi/xapi_vm.ml",
            section="CP-18860: check memory limits if using nested_virt on start", date=_XAPI_DATE),
     _guide("xcpng", "disks.size", "100GB", "change the disk size to 100 GB",
            "50 GiB under KVM and 60 GB under VMware in the same guide; the installer refuses less than 46 GiB.",
-           rule="advised"),
+           rule="advised", words="change disk size to 100GB"),
     _guide("xcpng", "xe.nested", "exp-nested-hvm", "platform:exp-nested-hvm=true",
            "That key is nowhere in xen-api of 8.3 and later, which reads platform:nested-virt. Without --l0 both are "
            "set, as xcp-ng-tests does.", releases=("8.2",)),
@@ -170,13 +184,15 @@ _VMWARE_BOTH = tuple(
                section=_SECTIONS["esxi"]),
         _guide(l0, "vmx.sockets", "2", "two CPU sockets, for the speed of the vCPUs", section=_SECTIONS["esxi"]),
         _guide(l0, "memory", "4GiB", "4 GiB at least", "Said of KVM and Hyper-V; the section about VMware has a "
-               "picture only.", rule="least", section=_SECTIONS["hyperv"]),
+               "picture only.", rule="least", section=_SECTIONS["hyperv"], words="4GB minimum"),
         _guide(l0, "disks.size", "60GB", "the virtual disk must be at least 60 GB",
-               "50 GiB under KVM, 100 GB under XCP-ng in the same guide.", rule="least", section=_SECTIONS["esxi"]),
+               "50 GiB under KVM, 100 GB under XCP-ng in the same guide.", rule="least", section=_SECTIONS["esxi"],
+               words="The virtual disk must be at least 60 GB in size to install XCP-ng"),
         _guide(l0, "disks.bus", "lsisas1068", "LSI Logic SAS, for compatibility", section=_SECTIONS["esxi"]),
         _guide(l0, "disks.bus", "nvme", "vNVMe works, too, and takes less of the CPU", rule="allowed",
                section=_SECTIONS["esxi"]),
-        _guide(l0, "disks.bus", "pvscsi", "PVSCSI won't work", rule="refused", section=_SECTIONS["esxi"]),
+        _guide(l0, "disks.bus", "pvscsi", "PVSCSI won't work", rule="refused", section=_SECTIONS["esxi"],
+               words="PVSCSI controller won't work"),
         _guide(l0, "management_nic", "e1000", "ethernet0.virtualDev = \"e1000\"",
                section=_SECTIONS["workstation"]),
         _guide(l0, "management_nic", "vmxnet3", "VMXNET3 works, too; useful for much traffic between hosts",
@@ -197,13 +213,14 @@ _VMWARE = (
 _OLD = ("2016", "2019", "10")
 _HYPERV = (
     _guide("hyperv", "hyperv.generation", "1", "generation 1, even though newer CentOS works in generation 2"),
-    _guide("hyperv", "firmware", "uefi", "generation 1 has a BIOS only", rule="refused"),
-    _guide("hyperv", "memory", "4GiB", "4 GB at least", rule="least"),
+    _other("hyperv", "firmware", "uefi", "generation 1 has a BIOS only; UEFI firmware is generation 2's", _GENERATIONS,
+           "What's the difference in device support?", rule="refused", date="2025-06-18"),
+    _guide("hyperv", "memory", "4GiB", "4 GB at least", rule="least", words="4GB minimum"),
     _guide("hyperv", "hyperv.dynamic_memory", "off", "dynamic memory disabled: with nesting Hyper-V turns it off"),
     _guide("hyperv", "disks.bus", "ide", "disk controller: IDE",
            "It carries four devices, the CD-ROM among them; XCP-ng has no driver for Hyper-V's SCSI controller."),
     _guide("hyperv", "disks.bus", "scsi", "XenServer and XCP-ng have no drivers for modern Hyper-V hardware",
-           rule="refused"),
+           rule="refused", words="XenServer / XCP-ng does not have the necessary drivers"),
     _guide("hyperv", "management_nic", "legacy", "network controller: legacy network card",
            "It is an emulated DEC 21140 at 100 Mbit/s."),
     _guide("hyperv", "hyperv.ExposeVirtualizationExtensions", "$true", "Set-VMProcessor -ExposeVirtualizationExtensions"
@@ -211,17 +228,29 @@ _HYPERV = (
            section="Nested XCP-ng using Microsoft Hyper-V, CPU and Network settings"),
     _guide("hyperv", "hyperv.MacAddressSpoofing", "On", "MAC address spoofing on, also on the NAT Default Switch",
            system=ANY, section="Nested XCP-ng using Microsoft Hyper-V, CPU and Network settings"),
+    _guide("hyperv", "hyperv.uplink", "Default Switch", "the NAT Default Switch, since Windows 10 1709",
+           "Nesting works from 1607 on: 1607 and 1703 have no such switch.", rule="allowed", releases=("10", "11"),
+           system=ANY, section="Nested XCP-ng using Microsoft Hyper-V, CPU and Network settings",
+           words="NAT Default Switch (since Windows 10 1709)"),
+    _other("hyperv", "hyperv.uplink", "Default Switch", "the default network (a NAT switch) is among what is only "
+           "available on Windows 10, and not on Windows Server", _ABOUT,
+           "Differences between Hyper-V on Windows and Hyper-V on Windows Server", rule="refused", date="2018-04-07",
+           releases=("2016", "2019", "2022", "2025"), contradicted="The page is older than Windows Server 2019."),
     _guide("hyperv", "hyperv.build", "14393", "Windows 10 1607 or Windows Server 2016 at least; not Windows 8, not "
            "Server 2012 or 2012 R2", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
     _guide("hyperv", "hyperv.release", "8", "not available with Windows 8 and Windows Server 2012/2012 R2",
-           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
+           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V",
+           words="not available with Windows 8 and Windows Server 2012/2012 R2"),
     _guide("hyperv", "hyperv.release", "2012", "not available with Windows 8 and Windows Server 2012/2012 R2",
-           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
+           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V",
+           words="not available with Windows 8 and Windows Server 2012/2012 R2"),
     _guide("hyperv", "hyperv.release", "2012R2", "not available with Windows 8 and Windows Server 2012/2012 R2",
-           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
+           rule="refused", system=ANY, section="Nested XCP-ng using Microsoft Hyper-V",
+           words="not available with Windows 8 and Windows Server 2012/2012 R2"),
     _guide("hyperv", "hyperv.cpu", "amd", "an Intel CPU is required; AMD is not supported", "True of Windows Server "
            "2016 and 2019 and of Windows 10. Since Windows Server 2022 and Windows 11, AMD works.", rule="refused",
-           releases=_OLD, system=ANY, section="Nested XCP-ng using Microsoft Hyper-V"),
+           releases=_OLD, system=ANY, section="Nested XCP-ng using Microsoft Hyper-V",
+           words="an Intel CPU is required (AMD not supported yet)"),
     _other("hyperv", "hyperv.cpu", "amd", "AMD EPYC and Ryzen: Windows Server 2022 or Windows 11, and version 9.3 of "
            "the machine's configuration", _LEARN, "AMD EPYC / Ryzen processor or later", rule="allowed",
            releases=("2022", "2025", "11"), contradicted="Another page of the same site asks for version 10.0."),

@@ -25,6 +25,7 @@ CODES = {
     "l0-names": "The answers on the node's medium name disks as the lab file's controllers show them; on this L0 they "
     "have other names.",
     "l0-direct": "The node is a kernel in memory that the emulator starts itself: it has no disk to move elsewhere.",
+    "l0-uplink": "The network for the management cards is not one that every host of this release has.",
     "l0-pool-address": "xcp-ng-tests is told the master of a pool alone, and reaches the other hosts at the address "
     "that XAPI has of them: each needs an address that it answers at.",
     "l0-one-pool": "Tests that move guests between pools need two pools: two names after --hosts.",
@@ -49,16 +50,18 @@ def check(exporter: Exporter, lab: Lab, site: Site) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda one: one.severity != "error"))
 
 
-def _quote(row: Setting) -> str:
+def quote(row: Setting) -> str:
+    """Why, with the source. Between quotation marks stands only what can be found in the document."""
     against = f" Against it: {row.contradicted}" if row.contradicted else ""
-    return f'the document says: "{row.says}" ({row.source}).{against}'
+    said = f'the document says: "{row.words}"' if row.words else f"in short: {row.says}"
+    return f"{said} ({row.source}).{against}"
 
 
 def _host(l0: L0, kind: str, site: Site) -> Iterator[Finding]:
     rows = Documented(kind, "", site.release)
     for row in rows.find(f"{l0.target}.release", "refused"):
         if row.value == site.release:
-            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} {site.release}: {_quote(row)}")
+            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} {site.release}: {quote(row)}")
             return
     if site.release and site.release not in l0.releases:
         known = ", ".join(l0.releases) or "none are told apart"
@@ -69,7 +72,7 @@ def _host(l0: L0, kind: str, site: Site) -> Iterator[Finding]:
         return
     for row in rows.find(f"{l0.target}.cpu", "refused"):
         if row.value == site.cpu:
-            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} on {site.cpu}: {_quote(row)}",
+            yield Finding(code="l0-refused", severity="error", message=f"{l0.title} on {site.cpu}: {quote(row)}",
                           hint="say which release it is with --l0")  # fmt: skip
 
 
@@ -78,11 +81,11 @@ def _firmware(l0: L0, documented: Documented, node: Node) -> Iterator[Finding]:
     if refused:
         yield Finding(code="l0-refused", severity="error", hint="firmware: bios", where=node.name,
                       message=f"{node.name}: {l0.title} cannot start it by {node.firmware.upper()}: "
-                      f"{_quote(refused[0])}")  # fmt: skip
+                      f"{quote(refused[0])}")  # fmt: skip
     for row in documented.floors():
         if row.key == "firmware" and row.value != node.firmware:
             yield Finding(code="l0-advised", severity="warning", hint=f"firmware: {row.value}", where=node.name,
-                          message=f"{node.name}: firmware {node.firmware}: {_quote(row)}")  # fmt: skip
+                          message=f"{node.name}: firmware {node.firmware}: {quote(row)}")  # fmt: skip
 
 
 def _floors(documented: Documented, node: Node) -> Iterator[Finding]:
@@ -100,7 +103,7 @@ def _floors(documented: Documented, node: Node) -> Iterator[Finding]:
             yield Finding(
                 code="l0-floor" if error else "l0-advised", severity="error" if error else "warning", where=node.name,
                 message=f"{node.name}: {row.key}: {said} where {row.value} "
-                f"{'is the least' if error else 'is advised'}: {_quote(row)}",
+                f"{'is the least' if error else 'is advised'}: {quote(row)}",
                 hint=f"{row.key.rpartition('.')[2]}: {_lab_value(row)}",
             )  # fmt: skip
 
@@ -137,7 +140,7 @@ def _device(
     names = list(dict.fromkeys(row.value for row in allowed))
     if refused:
         yield Finding(code="l0-refused", severity="error", where=node.name, hint=f"documented: {', '.join(names)}",
-                      message=f"{node.name}: {value} on {l0.title}: {_quote(refused[0])}")  # fmt: skip
+                      message=f"{node.name}: {value} on {l0.title}: {quote(refused[0])}")  # fmt: skip
     elif value not in carried:
         yield Finding(code="l0-choice", severity="error", where=node.name, hint=f"there is: {', '.join(carried)}",
                       message=f"{node.name}: {l0.title} has no {value} for {called}")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from builder.hypervisors.fit import quote
 from builder.hypervisors.l0 import L0, Machine, Site, machines, network_name
 from builder.hypervisors.preparing import prepare
 from builder.hypervisors.settings import Documented
@@ -13,6 +14,7 @@ from builder.model.plan import File, Finding
 from builder.render.quoting import powershell
 
 _IDE = ((0, 0), (0, 1), (1, 0))  # controller, location; 1.1 is the CD-ROM's
+_DEFAULT_SWITCH = "Default Switch"
 # Windows PowerShell 5.1 takes a file without this mark for one in the code page of its machine.
 _MARK = "\ufeff"
 
@@ -22,7 +24,7 @@ class HyperV:
 
     l0 = L0(
         target="hyperv", title="Hyper-V",
-        site=Site(folder="C:\\nestlab\\{lab}", uplink="Default Switch"),
+        site=Site(folder="C:\\nestlab\\{lab}", uplink=_DEFAULT_SWITCH),
         buses={"ide": len(_IDE)}, nics={"legacy": 4}, releases=("2016", "2019", "2022", "2025", "10", "11"),
         image=("vhdx", "subformat=dynamic", "vhdx"), most_mtu=1500,  # of the emulated DEC 21140
     )  # fmt: skip
@@ -30,8 +32,21 @@ class HyperV:
     def kind(self, site: Site) -> str:  # noqa: ARG002 - the protocol's
         return "hyperv"
 
-    def check(self, lab: Lab, site: Site) -> tuple[Finding, ...]:  # noqa: ARG002 - nothing that the table lacks
-        return ()
+    def check(self, lab: Lab, site: Site) -> tuple[Finding, ...]:  # noqa: ARG002 - the switch is the host's
+        """Whether the usual switch is there. A host of an unknown release is asked by create.ps1 alone."""
+        if not site.release or site.uplink != _DEFAULT_SWITCH:
+            return ()
+        found = []
+        for row in Documented("hyperv", "", site.release).find("hyperv.uplink"):
+            if row.rule == "refused":
+                lacks = f"Windows Server {site.release} has no {_DEFAULT_SWITCH} of its own"
+            elif site.release == "10":
+                lacks = f"the first releases of Windows 10 have no {_DEFAULT_SWITCH}"
+            else:
+                continue
+            hint = "give --uplink the name of a switch of the host; Get-VMSwitch lists them"
+            found.append(Finding(code="l0-uplink", severity="warning", message=f"{lacks}: {quote(row)}", hint=hint))
+        return tuple(found)
 
     def export(self, lab: Lab, site: Site) -> tuple[File, ...]:
         nodes = machines(lab)
@@ -107,6 +122,8 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
     switches = [powershell(network_name(lab, network.name)) for network in lab.networks]
     create = [
         f"Assert-LabHost -Build {int(documented['hyperv.build'])} -AmdBuild {int(documented['hyperv.amd_build'])}",
+        # Machines that wait for a switch of the host are not begun without it.
+        f"Assert-LabSwitch -Name {powershell(site.uplink)}",
         f"New-Item -ItemType Directory -Force -Path {powershell(site.folder)} | Out-Null",
         *(f"New-LabSwitch -Name {name} {mine}" for name in switches),
         *(f"New-LabVM -Machine {literal(machine_value(machine, lab, site))}" for machine in nodes),

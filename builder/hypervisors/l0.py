@@ -71,9 +71,9 @@ class Machine(Value):
         """The size of a disk, in bytes."""
         return self.node.disks[number].size
 
-    def from_image(self, number: int) -> bool:
-        """Whether that disk comes with contents: the first one of a node that is not installed."""
-        return number == 0 and not self.installs
+    def from_image(self, number: int) -> bool:  # noqa: ARG002 - what is asked of one disk
+        """Whether that disk comes with contents: each one of a node that is not installed, as guests may be on any."""
+        return not self.installs
 
 
 class Exporter(Protocol):

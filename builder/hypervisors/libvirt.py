@@ -43,8 +43,8 @@ class Libvirt:
             File(path=f"networks/{network.name}.xml", content=network_xml(lab, network.name, network.mtu))
             for network, _ in segments(lab)
         ]
-        return (*_scripts(lab, site, nodes), lib("bridges.sh", "libvirt.sh"), *prepare(nodes, self.l0.image),
-                *networks, *domains)  # fmt: skip
+        library = lib("bridges.sh", "nesting.sh", "libvirt.sh")
+        return (*_scripts(lab, site, nodes), library, *prepare(nodes, self.l0.image), *networks, *domains)
 
 
 def network_xml(lab: Lab, name: str, mtu: int) -> str:

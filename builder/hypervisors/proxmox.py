@@ -14,6 +14,7 @@ from builder.hypervisors.shell import call, lib, script
 from builder.model.lab import Lab, Nic
 from builder.model.plan import File, Finding
 from builder.model.units import GIB
+from builder.render.quoting import shell
 
 # Proxmox takes vmbr0 to vmbr4094 for bridges; the first thousand are left to people.
 _FIRST, _COUNT = 1000, 3000
@@ -51,12 +52,18 @@ class Proxmox:
 
     def export(self, lab: Lab, site: Site) -> tuple[File, ...]:
         nodes = machines(lab)
-        return (*_scripts(lab, site, nodes), lib("proxmox.sh"), *prepare(nodes, self.l0.image))
+        return (*_scripts(lab, site, nodes), lib("nesting.sh", "proxmox.sh"), *prepare(nodes, self.l0.image))
 
 
 def bridge(lab: Lab, network: str) -> str:
-    digest = int(hashlib.sha256(f"{lab.name}\0{network}".encode()).hexdigest()[:8], 16)
-    return f"vmbr{_FIRST + digest % _COUNT}"
+    """The same name each time. Networks of one lab have different ones; what others made, its comment tells."""
+    taken: dict[int, str] = {}
+    for each in lab.networks:
+        number = int(hashlib.sha256(f"{lab.name}\0{each.name}".encode()).hexdigest()[:8], 16) % _COUNT
+        while number in taken:
+            number = (number + 1) % _COUNT
+        taken[number] = each.name
+    return next(f"vmbr{_FIRST + number}" for number, name in taken.items() if name == network)
 
 
 def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
@@ -116,7 +123,9 @@ def _path(text: str) -> str:
 
 
 def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
-    create = [call("network", bridge(lab, network.name), network.mtu) for network in lab.networks]
+    mine = [f"LAB={shell(lab.name)}"]
+    create = [*mine, "nesting"]
+    create += [call("network", bridge(lab, network.name), network.mtu, network.name) for network in lab.networks]
     for machine in nodes:
         create += ["", *machine_calls(machine, lab, site)]
     installing = [machine.name for machine in nodes if machine.installs]
@@ -129,6 +138,6 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
                [call("finish", name) for name in installing]),
         script("eject.sh", "Takes the media out.", [call("eject", name) for name in installing]),
         script("remove.sh", "Removes machines with their disks, and bridges. Media are kept.",
-               [*(call("remove", machine.name) for machine in reversed(nodes)),
-                *(call("unnetwork", bridge(lab, network.name)) for network in lab.networks)]),
+               [*mine, *(call("remove", machine.name) for machine in reversed(nodes)),
+                *(call("unnetwork", bridge(lab, network.name), network.name) for network in lab.networks)]),
     ]  # fmt: skip

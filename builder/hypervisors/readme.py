@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from builder.hypervisors.l0 import Exporter, Machine, Site, machines
 from builder.hypervisors.settings import Documented
 from builder.hypervisors.shell import call
+from builder.hypervisors.vmware import vmnet
 from builder.model.lab import Lab, MediumSource
 from builder.model.plan import Finding
 
@@ -46,8 +47,9 @@ def readme(
         "## Order",
         f"Copy this folder to the L0, too, and run there (each can be run again; {_rights(exporter)}):",
         _fence("\n".join(f"{run}{name}.{suffix}" for name in steps)),
-        "\n".join(f"- `{name}.{suffix}` {_SCRIPTS[name]}." for name in steps),
+        "\n".join(f"- `{name}.{suffix}` {_does(name, exporter)}." for name in steps),
         _endings(nodes, switch_off, have),
+        *_vmnets(exporter, lab, site),
     ]
     notes = [f"- {finding.message}" for finding in findings]
     if notes:
@@ -58,6 +60,27 @@ def readme(
 
 def _fence(text: str) -> str:
     return f"```\n{text}\n```"
+
+
+def _does(step: str, exporter: Exporter) -> str:
+    if step == "eject" and exporter.l0.target == "vmx":
+        return "takes the media out of machines that are off: VMware's files are not to be edited while they are on"
+    return _SCRIPTS[step]
+
+
+def _vmnets(exporter: Exporter, lab: Lab, site: Site) -> list[str]:
+    """Workstation's networks have numbers, and every lab begins with the same."""
+    if exporter.kind(site) != "workstation" or not lab.networks:
+        return []
+    taken = [(network.name, vmnet(lab, network.name)) for network in lab.networks]
+    return [
+        "## Networks",
+        "\n".join(f"- {name} is Workstation's `{number}`." for name, number in taken),
+        f"Every exported lab counts from `{taken[0][1]}`: nodes of two labs on one host are on the same wires, where "
+        "they see each other's frames and may have each other's addresses. Run one lab at a time, or give this one "
+        "other numbers before `create.sh` is run: in its lines `network`, and in the lines `ethernet*.vnet` of each "
+        "`.vmx` file.",
+    ]
 
 
 def _rights(exporter: Exporter) -> str:
@@ -86,9 +109,11 @@ def _sources(lab: Lab, nodes: Iterable[Machine]) -> str:
             parts.append(f"`{machine.medium}`, the medium that installs {node.name} by itself:")
             parts.append(_fence(call("nestlab", *words)))
         elif machine.disks:
+            names = " and ".join(f"`{disk}.qcow2`" for disk in machine.disks)
+            disks, were = ("the disk", "it was") if len(machine.disks) == 1 else ("all disks", "they were")
             parts.append(
-                f"`{machine.disks[0]}.qcow2`, the disk of {node.name} as it was when it ran here, with its keys. STATE "
-                "is nestlab's state folder (`$XDG_STATE_HOME/nestlab`); keep a copy of the node's folder `ssh` before "
+                f"{names}, {disks} of {node.name} as {were} when it ran here, with its keys. STATE is nestlab's state "
+                "folder (`$XDG_STATE_HOME/nestlab`); keep a copy of the node's folder `ssh` before "
                 f"`nestlab down {lab.name}`: root gets in by that key alone."
             )
             parts.append(_fence("\n".join(_taken(lab, machine))))
@@ -96,13 +121,16 @@ def _sources(lab: Lab, nodes: Iterable[Machine]) -> str:
 
 
 def _taken(lab: Lab, machine: Machine) -> list[str]:
-    """Commands that take a node's disk out of a lab that is up."""
-    node, disk = machine.node, machine.node.disks[0].name
+    """Commands that take a node's disks out of a lab that is up."""
+    node = machine.node
     return [
         "nestlab up LAB",
         call("nestlab", "exec", lab.name, node.name, "--", "poweroff"),
-        f'qemu-img convert -O qcow2 "$STATE/labs/{lab.name}/nodes/{node.name}/disks/{disk}.qcow2" '
-        f"sources/{machine.disks[0]}.qcow2",
+        *(
+            f'qemu-img convert -O qcow2 "$STATE/labs/{lab.name}/nodes/{node.name}/disks/{disk.name}.qcow2" '
+            f"sources/{file}.qcow2"
+            for disk, file in zip(node.disks, machine.disks, strict=True)
+        ),
     ]
 
 
@@ -124,15 +152,16 @@ def _endings(nodes: Iterable[Machine], switch_off: Mapping[str, bool], have: set
 
 def _settings(exporter: Exporter, lab: Lab, site: Site) -> str:
     """What the documents say, for every system of the lab."""
-    lines = ["| Setting | Value | The document says | Against it |", "| --- | --- | --- | --- |"]
+    lines = ["| Setting | Value | The document, in short | Against it |", "| --- | --- | --- | --- |"]
     rows = {
-        (row.key, row.value): row
+        (row.key, row.value, row.rule): row
         for system in sorted({node.system for node in lab.nodes})
         for row in Documented(exporter.kind(site), system, site.release).rows
     }
     for row in rows.values():
         shown = {"least": "at least ", "refused": "not ", "allowed": "or ", "advised": "better "}.get(row.rule, "")
-        cells = [f"`{row.key}`", f"{shown}{row.value}", f"{row.says} ([{row.section}]({row.document}), {row.date})",
-                 row.contradicted]  # fmt: skip
+        where = f" ({', '.join(row.releases)})" if row.releases and not site.release else ""
+        source = f"[{row.section}]({row.document}), {row.date}"
+        cells = [f"`{row.key}`", f"{shown}{row.value}{where}", f"{row.says} ({source})", row.contradicted]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)

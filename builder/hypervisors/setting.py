@@ -17,8 +17,9 @@ class Setting(Value):
     """A documented setting of `system` (`any`: of every Xen host) on the L0 `hypervisor`.
 
     `key` is where it stands in a node of the lab file, or, with an L0's name before it, what the L0 calls it; `value`
-    what it takes there; `says` what the document says in short. `releases` are those of the L0 that it is about, none
-    for all. `date` is the last change of the document as it was read; where it shows none, the day it was read.
+    what it takes there; `says` what the document says in short, and `words` are its own, for messages to quote.
+    `releases` are those of the L0 that it is about, none for all. `date` is the last change of the document as it was
+    read; where it shows none, the day it was read.
     `contradicted` is what other sources or our own runs say against it.
     """
 
@@ -33,6 +34,7 @@ class Setting(Value):
     contradicted: str = ""
     rule: Rule = "set"
     releases: tuple[str, ...] = ()
+    words: str = ""
 
     @property
     def source(self) -> str:

@@ -174,6 +174,8 @@ def _serial(machine: Machine) -> Iterator[tuple[str, object]]:
     yield "serial0.fileType", "file"
     yield "serial0.fileName", f"{machine.name}-console.log"
     yield "serial0.yieldOnMsrRead", "TRUE"
+    # A start over the log of an earlier one asks, and waits for the answer: Replace or Append.
+    yield "answer.msg.serial.file.open", "Append"
 
 
 def _networks(lab: Lab, site: Site, kind: str) -> tuple[list[str], list[str]]:
@@ -215,7 +217,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...], kind: str) -> lis
         script("create.sh", f"Makes networks, disks and machines of the lab {lab.name}.", create),
         script("start.sh", "Starts the nodes. One with a medium installs itself: its disk, still empty, is tried first."
                , start),
-        script("eject.sh", "Takes the media out, from the next start on.", eject),
+        script("eject.sh", "Takes the media out of machines that are off.", eject),
         script("remove.sh", "Removes machines, disks and networks of this lab. Media are kept.",
                [*reversed(remove), *discard, *drop]),
     ]  # fmt: skip

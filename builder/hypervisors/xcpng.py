@@ -72,7 +72,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
         f"TEMPLATE={shell(documented['xe.template'])}",
         f"NIC={shell(site.nic or documented['management_nic'])}",
         f"NESTED={shell(' '.join(nested_keys(site.release)))}",
-        f"SR=$(sr_of {shell(site.storage)})",
+        f"SR=$({call('sr_of', site.storage, *(['usual'] if site.storage == Xe.l0.site.storage else []))})",
         f"UPLINK=$(uplink {shell(site.uplink)})",
         *(call("network", network_name(lab, network.name), network.mtu) for network in lab.networks),
     ]

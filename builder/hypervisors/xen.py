@@ -118,7 +118,8 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
             create.append(call("present", path) if known else call("blank", path, machine.disk_size(number)))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))
-            start.append(f"{call('install', machine.name)} {here(f'{node}/install.cfg')} {call(started, mark)}")
+            rest = call(started, mark, *(f"{site.folder}/{disk}.img" for disk in machine.disks))
+            start.append(f"{call('install', machine.name)} {here(f'{node}/install.cfg')} {rest}")
             eject.append(call("eject", machine.name, "hdb", mark))
             marks.append(call("rm", "-f", "--", mark))
         start.append(f"{call('up', machine.name)} {here(f'{node}/host.cfg')} {call(started)}")

@@ -33,8 +33,15 @@ def test_xl_goes_on_with_an_installation(since: str, running: bool, wanted: list
     l0.run("create.sh")
     (l0.folder / "demo-host.started").write_text(since)
     (l0.folder / "demo-ready.started").write_text(since)
-    domains = {"demo-ready": -1, **({"demo-host": 2} if running else {})}
-    (l0.fakes / "state.json").write_text(json.dumps(fake_l0.state(l0.fakes) | {"xl": domains}))
+    domains = {"demo-ready": -1, **({"demo-host": 4} if running else {})}
+    disk = l0.folder / "demo-host-system.img"
+    now = fake_l0.state(l0.fakes) | {"xl": domains, "xl-disks": {"demo-host": str(disk)}}
+    (l0.fakes / "state.json").write_text(json.dumps(now))
+    log = l0.fakes / "log/xl-demo-host.log"
+    log.write_text("Waiting for domain demo-host (domid 7) to die [pid 8]\n")
+    if not running:
+        disk.write_bytes(bytes(32 << 20))
+        log.write_text("Domain 7 has shut down, reason code 1 0x1\n")
     l0.run("start.sh")
     assert created(l0) == wanted
     assert (l0.folder / "demo-host.installed").exists() and "demo-host" in fake_l0.state(l0.fakes)["xl"]

@@ -37,10 +37,13 @@ def install(folder: Path) -> dict[str, str]:
         path.write_text(f'#!/bin/sh\n{command} {name} "$@"\n')
         path.chmod(0o755)
     (folder / "state.json").write_text("{}")
+    (folder / "log").mkdir()
     return {
         **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "FAKE_L0": str(folder),
+        "XL_LOGS": str(folder / "log"),
+        "PVE_INTERFACES": str(folder / "interfaces"),
         "LIMIT": "3",
         "PAUSE": "1",
     }
@@ -58,26 +61,61 @@ def state(folder: Path) -> State:
     return found
 
 
+def fail_once(folder: Path, *words: str, at: int = 1) -> None:
+    """Lets one call fail, with nothing done: the one of that number among those that begin with these words (without
+    words, among those of the L0's own programs)."""
+    (folder / "fault").write_text(json.dumps({"words": words, "left": at}))
+
+
+def _fails(folder: Path, argv: list[str]) -> bool:
+    file = folder / "fault"
+    if not file.exists() or argv[0] in ("sleep", "hostname"):
+        return False
+    fault = json.loads(file.read_text())
+    if argv[: len(fault["words"])] == fault["words"]:
+        fault["left"] -= 1
+        file.write_text(json.dumps(fault))
+        return bool(fault["left"] == 0)
+    return False
+
+
 def xl(words: list[str], now: State) -> int:
-    """A domain that was made from install.cfg ends when it has been asked for twice."""
+    """A domain that was made from install.cfg ends when it has been listed twice: `xl-end` is the reason of that, and
+    how many bytes the installer has written. The list and the log are as xl_info.c and xl_vmcontrol.c write them."""
     running: dict[str, int] = now.setdefault("xl", {})
     if words[0] == "create":
         text = Path(words[-1]).read_text()
         name = next(line for line in text.splitlines() if line.startswith("name = ")).split('"')[1]
         assert name not in running, "it runs already"
         running[name] = 2 if words[-1].endswith("install.cfg") else -1
+        disk = next(line for line in text.splitlines() if "access=rw" in line)
+        now.setdefault("xl-disks", {})[name] = disk.partition("target=")[2].removesuffix('",')
+        (Path(os.environ["XL_LOGS"]) / f"xl-{name}.log").write_text(f"Waiting for domain {name} (domid 7) to die\n")
+        return 0
+    if words[0] == "list":
+        print("Name                                        ID   Mem VCPUs\tState\tTime(s)")
+        for each in [each for each, asked in running.items() if asked == 0]:
+            _end(each, now)
+        for each, asked in running.items():
+            print(f"{each:<40} {7:5d} {8192:5d} {2:5d}     -b----  {1.5:8.1f}")
+            running[each] = asked - 1 if asked > 0 else asked
         return 0
     name = words[1]
-    if words[0] == "domid":
-        if running.get(name) == 0:
-            del running[name]
-        elif running.get(name, -1) > 0:
-            running[name] -= 1
-        return 0 if name in running else 1
     if words[0] == "destroy":
-        del running[name]
+        del running[name], now["xl-disks"][name]
         return 0
     return 0 if words[0] == "cd-eject" and name in running else 2
+
+
+def _end(name: str, now: State) -> None:
+    del now["xl"][name]
+    end, path = now.get("xl-end", {"reason": 1, "bytes": 32 << 20}), now["xl-disks"].pop(name)
+    if end["bytes"]:
+        with Path(path).open("r+b") as disk:
+            os.posix_fallocate(disk.fileno(), 0, end["bytes"])
+    if end["reason"] is not None:
+        with (Path(os.environ["XL_LOGS"]) / f"xl-{name}.log").open("a") as log:
+            log.write(f"Domain 7 has shut down, reason code {end['reason']} 0x{end['reason']:x}\n")
 
 
 def ip(words: list[str], now: State) -> int:
@@ -128,16 +166,36 @@ def qm(words: list[str], now: State) -> int:
 
 
 def pvesh(words: list[str], now: State) -> int:
+    """Networks are staged in interfaces.new, shown from there, and there until they are set or dropped
+    (PVE::API2::Network: network_config, revert_network_changes, reload_network_config)."""
     bridges: dict[str, list[str]] = now.setdefault("pvesh", {})
+    new = Path(os.environ["PVE_INTERFACES"] + ".new")
+    shown: dict[str, list[str]] = json.loads(new.read_text()) if new.exists() else dict(bridges)
     verb, path = words[0], words[1]
+    name = path.partition("/network")[2].removeprefix("/")
     if path == "/cluster/nextid":
         print(100 + len(now.get("qm", {})))
-    elif verb == "create":
-        bridges[words[words.index("--iface") + 1]] = words[2:]
-    elif verb == "delete":
-        del bridges[path.rpartition("/")[2]]
+    elif verb == "get" and name in shown:
+        options = shown[name]
+        told = {"type": "bridge", **({"active": 1} if name in bridges else {})}
+        if "--comments" in options:
+            told["comments"] = options[options.index("--comments") + 1] + "\n"
+        print(json.dumps(told, sort_keys=True, separators=(",", ":")))
     elif verb == "get":
-        return 0 if path.rpartition("/")[2] in bridges else 2
+        print("400 Parameter verification failed.\niface: interface does not exist", file=sys.stderr)
+        return 255
+    elif verb == "create":
+        given = words[words.index("--iface") + 1]
+        assert given not in shown
+        new.write_text(json.dumps({**shown, given: words[2:]}))
+    elif verb == "delete" and name:
+        del shown[name]
+        new.write_text(json.dumps(shown))
+    elif verb == "delete":
+        new.unlink(missing_ok=True)
+    elif verb == "set":
+        now["pvesh"] = shown
+        new.unlink(missing_ok=True)
     return 0
 
 
@@ -147,19 +205,15 @@ def virsh(words: list[str], now: State) -> int:
     known: dict[str, bool] = now.setdefault(kind, {})
     verb, name = words[0].removeprefix("net-"), words[-1]
     if verb == "list":
-        print("\n".join(each for each, active in known.items() if active))
+        print("\n".join(each for each, active in known.items() if active or "--all" in words))
     elif verb == "define":
         text = Path(name).read_text()
         made = text.split("<name>")[1].split("</name>")[0]
         known.setdefault(made, False)
         if "urn:nestlab:export:1" in text:
             now["ours"] = sorted({*now.get("ours", []), made})
-    elif verb in ("info", "dominfo"):
-        return 0 if name in known else 1
-    elif verb == "metadata":
-        if words[1] not in now["ours"]:
-            return 1
-        print('<export lab="demo"/>')
+    elif verb == "dumpxml":
+        print("<domain/>" if name not in now["ours"] else '<nestlab:export xmlns:nestlab="urn:nestlab:export:1"/>')
     elif verb in ("start", "destroy"):
         assert known[words[1]] != (verb == "start"), f"{verb} of {words[1]}"
         known[words[1]] = verb == "start"
@@ -183,6 +237,9 @@ def main(argv: list[str]) -> int:
     with (folder / "calls").open("a") as log:
         log.write(json.dumps(argv) + "\n")
     now = state(folder)
+    if _fails(folder, argv):
+        print(f"error: {name} failed", file=sys.stderr)
+        return 1
     if name == "sleep":
         return 0
     if name == "hostname":

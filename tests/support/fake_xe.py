@@ -22,9 +22,12 @@ def pool() -> Pool:
         return {str(uuid.uuid4()): fields}
 
     return {
-        "template": {**one(**{"name-label": "CentOS 7", "other-config": {"disks": "<provision/>"}}),
-                     **one(**{"name-label": "Other install media", "other-config": {}})},
-        "sr": one(**{"name-label": "Local storage"}),
+        "template": {**one(**{"name-label": "CentOS 7", "is-a-template": "true",
+                                  "other-config": {"install-methods": "cdrom", "disks": "<provision/>"}}),
+                     **one(**{"name-label": "Other install media", "is-a-template": "true", "other-config": {}})},
+        "sr": {**one(**{"name-label": "Local storage", "type": "ext"}),
+               **one(**{"name-label": "media", "type": "iso"})},
+        "pool": one(**{"name-label": "pool", "default-SR": "<not in database>"}),
         "network": one(**{"name-label": "Pool-wide network", "bridge": "xenbr0", "other-config": {}}),
         "vdi": one(**{"name-label": "demo-host.iso", "other-config": {}}),
         "vm": {}, "vbd": {}, "vif": {},
@@ -41,7 +44,13 @@ def xe(words: list[str], now: dict[str, Any]) -> int:
     given = dict(word.partition("=")[::2] for word in words[1:] if not word.startswith("--"))
     kind, _, verb = words[0].partition("-")
     if verb == "list":
-        print(",".join(uuid for uuid, record in made[kind].items() if _matches(uuid, record, given)))
+        records = {**made["template"], **made["vm"]} if kind in ("vm", "template") else made[kind]
+        if kind in ("vm", "template"):  # machines and templates are of one class, told apart by a field
+            templates = "true" if kind == "template" else "false"
+            records = {key: each for key, each in records.items() if each["is-a-template"] == templates}
+        shown = [(uuid, record) for uuid, record in records.items() if _matches(uuid, record, given)]
+        what = given.get("params", "uuid")
+        print(",".join(uuid if what == "uuid" else record[what] for uuid, record in shown))
         return 0
     if verb.startswith("param-"):
         return _param(verb.removeprefix("param-"), made[kind][given["uuid"]], given)
@@ -77,6 +86,8 @@ def _param(verb: str, record: Record, given: dict[str, str]) -> int:
         if given["param-key"] not in (found or {}):
             return 1
         found = found.pop(given["param-key"]) if verb == "remove" else found[given["param-key"]]
+    elif isinstance(found, dict):
+        found = "; ".join(f"{key}: {value}" for key, value in found.items())
     print(found)
     return 0
 
@@ -86,13 +97,16 @@ def _do(command: str, given: dict[str, str], made: Pool) -> int:
     vms = made["vm"]
     if command == "vm-clone":
         base = made["template"][given["uuid"]]
-        vms[new] = {"name-label": given["new-name-label"], "power-state": "halted",
+        vms[new] = {"name-label": given["new-name-label"], "power-state": "halted", "is-a-template": "true",
                     "other-config": dict(base["other-config"]), "VCPUs-max": "1"}  # fmt: skip
     elif command in ("network-create", "vdi-create", "vbd-create", "vif-create"):
         for key, value in given.items():
             owner = key.removesuffix("-uuid")
             assert not key.endswith("-uuid") or value in made[owner], f"no {key} {value}"
         made[command.removesuffix("-create")][new] = {**given, "other-config": {}, "empty": "false"}
+    elif command == "sr-scan":
+        if made["sr"][given["uuid"]].get("new"):  # a file that was copied there since
+            made["vdi"][new] = {"name-label": made["sr"][given["uuid"]].pop("new"), "other-config": {}}
     elif command == "vdi-import":
         made["vdi"][given["uuid"]]["filename"] = given["filename"]
     elif command == "vm-memory-limits-set":

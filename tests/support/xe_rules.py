@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[set[str], set[str]]] = {
         {"host-uuid", "device-config", "shared", "physical-size", "content-type", "sm-config"},
     ),
     "sr-destroy": ({"uuid"}, set()),
+    "sr-scan": ({"uuid"}, set()),
     "pbd-plug": ({"uuid"}, set()),
     "pbd-unplug": ({"uuid"}, set()),
 }
@@ -77,7 +78,7 @@ FIELDS = {
     "vif": {"uuid", "vm-uuid", "device", "network-uuid", "currently-attached"},
     "pif": {"uuid", "host-uuid", "device", "VLAN", "management"},
     "network": {"uuid", "name-label", "bridge", "other-config"},
-    "sr": {"uuid", "name-label"},
+    "sr": {"uuid", "name-label", "type"},
     "pbd": {"uuid", "host-uuid", "sr-uuid", "currently-attached"},
     "host": {"uuid", "name-label", "enabled"},
     "pool": {"uuid", "name-label", "other-config"},

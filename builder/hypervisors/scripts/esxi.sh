@@ -3,14 +3,15 @@
 need vim-cmd "run this in the shell of an ESXi host"
 need esxcli "run this in the shell of an ESXi host"
 
-# A listing is held in a variable before it is searched, so that a failing command is not taken for an empty list.
+# `set -e` is off wherever a function is asked in `if`, `while` or before `||`: what asks the host says itself that a
+# failing command ends the script, so that it is not taken for an empty list or for a machine that is off.
 switch_there() {
-    listed=$(esxcli --formatter=csv network vswitch standard list)
+    listed=$(esxcli --formatter=csv network vswitch standard list) || fail "esxcli does not list the vSwitches"
     printf '%s\n' "$listed" | tr ',' '\n' | grep -Fqx -e "$1"
 }
 
 group_there() {
-    listed=$(esxcli --formatter=csv network vswitch standard portgroup list)
+    listed=$(esxcli --formatter=csv network vswitch standard portgroup list) || fail "esxcli does not list port groups"
     printf '%s\n' "$listed" | tr ',' '\n' | grep -Fqx -e "$1"
 }
 
@@ -42,20 +43,29 @@ unvswitch() {
     fi
 }
 
-# id_of NAME: the host's number of the machine whose file is in a folder of that name, as create.sh makes it; nothing
-# when there is none. Another machine of that name is none of ours.
-id_of() {
-    listed=$(vim-cmd vmsvc/getallvms)
-    printf '%s\n' "$listed" | awk -v name="$1" '$2 == name && index($0, name "/" name ".vmx") { print $1 }'
+# look_up NAME: `id` becomes the host's number of the machine whose file is in a folder of that name, as create.sh makes
+# it; nothing when there is none. Another machine of that name is none of ours.
+look_up() {
+    listed=$(vim-cmd vmsvc/getallvms) || fail "vim-cmd does not list the machines of this host"
+    id=$(printf '%s\n' "$listed" | awk -v name="$1" '$2 == name && index($0, name "/" name ".vmx") { print $1 }')
 }
 
 # register NAME FILE
 register() {
-    id=$(id_of "$1")
+    look_up "$1"
     [ -n "$id" ] || vim-cmd solo/registervm "$2"
 }
 
-is_on() { vim-cmd vmsvc/power.getstate "$1" | grep -Fqx 'Powered on'; }
+# power NAME: `power` becomes on, off or suspended, of the machine `id`.
+power() {
+    told=$(vim-cmd vmsvc/power.getstate "$id") || fail "vim-cmd does not tell whether $1 is on"
+    case $told in
+        *'Powered on'*) power=on ;;
+        *'Powered off'*) power=off ;;
+        *Suspended*) power=suspended ;;
+        *) fail "vim-cmd tells of the power of $1: $told" ;;
+    esac
+}
 
 # blank PATH BYTES
 blank() {
@@ -72,25 +82,34 @@ import() {
 
 # start NAME FILE
 start() {
-    id=$(id_of "$1")
+    look_up "$1"
     [ -n "$id" ] || fail "$1 is not registered: run create.sh"
-    is_on "$id" || vim-cmd vmsvc/power.on "$id"
+    power "$1"
+    if [ "$power" != on ]; then
+        aside "$1" "$2"
+        vim-cmd vmsvc/power.on "$id"
+    fi
 }
 
-# eject NAME FILE: the medium is out from the next start on.
+# eject NAME FILE: of a machine that is off, which the host then reads anew.
 eject() {
+    look_up "$1"
+    power=off
+    [ -z "$id" ] || power "$1"
+    if [ "$power" != off ]; then
+        ! has_medium "$2" || fail "$1 is $power: its medium can be taken out when it is off"
+        return 0
+    fi
     without_medium "$2"
-    id=$(id_of "$1")
     [ -z "$id" ] || vim-cmd vmsvc/reload "$id"
 }
 
 # remove NAME FILE
 remove() {
-    id=$(id_of "$1")
+    look_up "$1"
     [ -n "$id" ] || return 0
-    if is_on "$id"; then
-        vim-cmd vmsvc/power.off "$id"
-    fi
+    power "$1"
+    [ "$power" != on ] || vim-cmd vmsvc/power.off "$id"
     vim-cmd vmsvc/unregister "$id"
 }
 

@@ -13,6 +13,16 @@ function Assert-LabHost {
     }
 }
 
+function Assert-LabSwitch {
+    # The switch for the management cards is the host's own: it is never made here.
+    param([string] $Name)
+    $there = @(Get-VMSwitch | Select-Object -ExpandProperty Name)
+    if ($there -notcontains $Name) {
+        throw "this host has no switch '$Name' for the management cards, but: $($there -join ', '). Export the lab " +
+            'again with --uplink and the name of one of these, or make the switch (New-VMSwitch)'
+    }
+}
+
 function New-LabSwitch {
     param([string] $Name, [string] $Lab)
     if (-not (Get-VMSwitch -Name $Name -ErrorAction SilentlyContinue)) {

@@ -6,22 +6,13 @@ LIBVIRT_DEFAULT_URI=${LIBVIRT_DEFAULT_URI:-qemu:///system}
 export LIBVIRT_DEFAULT_URI
 MARK=urn:nestlab:export:1
 
-# nesting: whether this host's KVM passes hardware virtualization on, and has the paging it needs.
-nesting() {
-    for vendor in intel amd; do
-        file=/sys/module/kvm_$vendor/parameters/nested
-        if [ -e "$file" ]; then
-            case $(cat "$file") in
-                Y | 1) ;;
-                *) fail "nesting is off: echo 'options kvm_$vendor nested=1' >/etc/modprobe.d/kvm.conf and reload kvm_$vendor" ;;
-            esac
-            if [ "$vendor" = intel ] && ! grep -qw ept /proc/cpuinfo; then
-                fail "this processor has no EPT, which nested Xen needs"
-            fi
-            return 0
-        fi
-    done
-    fail "KVM is not loaded on this host"
+# listed NAME LIST...: whether that list of virsh has the name. A virsh that fails ends the script: what it cannot tell
+# of is neither absent nor off.
+listed() {
+    sought=$1
+    shift
+    names=$(virsh "$@" --name) || fail "virsh $1 failed, so that nobody knows about $sought"
+    printf '%s\n' "$names" | grep -Fqx -e "$sought"
 }
 
 # blank PATH BYTES
@@ -36,39 +27,54 @@ present() {
 
 # network NAME FILE
 network() {
-    virsh net-info "$1" >/dev/null 2>&1 || virsh net-define "$2"
-    active=$(virsh net-list --name)
-    printf '%s\n' "$active" | grep -Fqx -e "$1" || virsh net-start "$1"
+    listed "$1" net-list --all || virsh net-define "$2"
+    listed "$1" net-list || virsh net-start "$1"
 }
 
 # unnetwork NAME
 unnetwork() {
-    if virsh net-info "$1" >/dev/null 2>&1; then
-        virsh net-destroy "$1" >/dev/null 2>&1 || say "$1 was not active"
+    if listed "$1" net-list --all; then
+        if listed "$1" net-list; then
+            virsh net-destroy "$1"
+        fi
         virsh net-undefine "$1"
     fi
 }
 
 # ours NAME: fails for a domain that another made.
 ours() {
-    # libvirt 11 ends with 0 for a domain without it, too
-    [ -n "$(virsh metadata "$1" "$MARK" 2>/dev/null)" ] || fail "the domain $1 is there, and was not exported by nestlab"
+    known=$(virsh dumpxml --inactive "$1") || fail "virsh dumpxml failed, so that nobody knows whose $1 is"
+    case $known in
+        *"$MARK"*) ;;
+        *) fail "the domain $1 is there, and was not exported by nestlab" ;;
+    esac
+}
+
+# firmware FILE: fails for a domain whose firmware is not on this host.
+firmware() {
+    code=$(sed -n 's|.*<loader[^>]*>\(.*\)</loader>.*|\1|p' "$1")
+    template=$(sed -n 's|.*<nvram .*template="\([^"]*\)".*|\1|p' "$1")
+    for file in "$code" "$template"; do
+        if [ -n "$file" ] && [ ! -e "$file" ]; then
+            fail "the UEFI firmware $file is not on this host: apt-get install ovmf on Debian and Ubuntu. Elsewhere" \
+                "it has other names: write those of one without secure boot (see /usr/share/qemu/firmware/*.json)" \
+                "into <loader> and <nvram> of $1"
+        fi
+    done
 }
 
 # define NAME FILE: one that is there is kept, with its medium out if it was taken out.
 define() {
-    if virsh dominfo "$1" >/dev/null 2>&1; then
+    if listed "$1" list --all; then
         ours "$1"
         say "$1 is there"
         return 0
     fi
+    firmware "$2"
     virsh define --validate "$2"
 }
 
-running() {
-    active=$(virsh list --name)
-    printf '%s\n' "$active" | grep -Fqx -e "$1"
-}
+running() { listed "$1" list; }
 
 # start NAME
 start() {
@@ -77,7 +83,7 @@ start() {
 
 # is_empty NAME DEVICE: whether the medium is out of the drive.
 is_empty() {
-    drives=$(virsh domblklist "$1")
+    drives=$(virsh domblklist "$1") || fail "virsh domblklist failed, so that nobody knows what is in $1's drive"
     printf '%s\n' "$drives" | awk -v drive="$2" '$1 == drive && $2 == "-" { empty = 1 } END { exit !empty }'
 }
 
@@ -93,7 +99,7 @@ finish() {
 
 # eject NAME DEVICE: an empty drive, now and at the next start.
 eject() {
-    if ! virsh dominfo "$1" >/dev/null 2>&1 || is_empty "$1" "$2"; then
+    if ! listed "$1" list --all || is_empty "$1" "$2"; then
         return 0
     fi
     if running "$1"; then
@@ -105,7 +111,7 @@ eject() {
 
 # remove NAME
 remove() {
-    if virsh dominfo "$1" >/dev/null 2>&1; then
+    if listed "$1" list --all; then
         ours "$1"
         if running "$1"; then
             virsh destroy "$1"

@@ -24,23 +24,33 @@ import() {
 # register NAME FILE: Workstation needs none.
 register() { :; }
 
+# is_on NAME FILE. `set -e` is off in here, as it is used in `if`: a vmrun that fails says nothing of a machine.
 is_on() {
-    listed=$(vmrun -T ws list)
-    printf '%s\n' "$listed" | grep -Fqx -e "$1"
+    listed=$(vmrun -T ws list) || fail "vmrun does not tell whether $1 is on"
+    printf '%s\n' "$listed" | grep -Fqx -e "$2"
 }
 
 # start NAME FILE
 start() {
-    is_on "$2" || vmrun -T ws start "$2" nogui
+    if ! is_on "$1" "$2"; then
+        aside "$1" "$2"
+        vmrun -T ws start "$2" nogui
+    fi
 }
 
-# eject NAME FILE: the medium is out from the next start on.
-eject() { without_medium "$2"; }
+# eject NAME FILE: of a machine that is off.
+eject() {
+    if is_on "$1" "$2"; then
+        ! has_medium "$2" || fail "$1 is on: its medium can be taken out when it is off"
+        return 0
+    fi
+    without_medium "$2"
+}
 
 # remove NAME FILE
 remove() {
     [ -e "$2" ] || return 0
-    if is_on "$2"; then
+    if is_on "$1" "$2"; then
         vmrun -T ws stop "$2" hard
     fi
 }

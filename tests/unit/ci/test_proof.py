@@ -184,3 +184,15 @@ def test_the_page_has_every_l0_and_every_record(tmp_path: Path) -> None:
         in text
     )
     assert text.count("Not run yet") == 2, "variants, and xl in a dom0"
+
+
+def test_the_page_says_whose_judges_they_are() -> None:
+    """Of xe and qm, nobody else's program reads the calls."""
+    for text in (page({"debian": system("debian")}, [], []), (ROOT / "README.md").read_text("utf-8")):
+        assert "*judged* by another" not in text
+    own = {l0 for l0, target in TARGETS.items() if "this project's own table of rules" in target.judges}
+    assert own == {"xcpng", "proxmox"}
+    text = page({"debian": system("debian")}, [], [])
+    for target in TARGETS.values():
+        about = text.partition(f"## {target.title}, by")[2].partition("\n| ")[0]
+        assert about.count("Judged by dash and shellcheck") == 1 and target.judges in about

@@ -120,6 +120,12 @@ def test_vmx_has_what_is_documented() -> None:
     assert station["ethernet0.virtualDev"] == "vmxnet3" and station["ethernet0.connectionType"] == "nat"
 
 
+def test_vmware_is_told_what_to_do_with_the_consoles_log() -> None:
+    for site in ({}, WORKSTATION):
+        values = keys(export("vmx", two_nodes(), **site)["host/demo-host.vmx"].content)
+        assert values["serial0.fileType"] == "file" and values["answer.msg.serial.file.open"] == "Append"
+
+
 def test_vmx_units_leave_the_controllers_own_out_and_nvme_has_its_hardware() -> None:
     many = lab(installed(disks=tuple(disk(f"d{n}", size=60 * GIB) for n in range(9))))
     assert "scsi0:7.present" not in keys(export("vmx", many)["host/demo-host.vmx"].content)
@@ -132,7 +138,12 @@ def test_hyperv_has_what_is_documented() -> None:
     for said in ("Generation = 1", "DynamicMemory = $false", "Expose = $true", "-Build 14393", "-AmdBuild 20348"):
         assert said in rest
     assert "On" in values and "100,200" in values, "address spoofing, and the trunk's VLANs"
+    create = export("hyperv", two_nodes(), uplink="it's out")["create.ps1"].content.splitlines()
+    asked = create.index("Assert-LabSwitch -Name 'it''s out'")
+    makes = [number for number, line in enumerate(create) if line.startswith("New-")]
+    assert len(makes) == 4 and asked < min(makes), "nothing is made where the switch is missing"
     library = export("hyperv", two_nodes())["lib.ps1"].content
+    assert "--uplink" in library.partition("function Assert-LabSwitch")[2].partition("function")[0]
     made = library.index("New-VM ")
     assert library.index("ExposeVirtualizationExtensions") > made, "set once the machine exists"
     assert "-IsLegacy $true" in library and "-ControllerType IDE" in library and "-MacAddressSpoofing" in library
@@ -301,6 +312,41 @@ def test_the_readme_has_the_order_and_every_source(name: str) -> None:
     assert "nestlab exec demo ready -- poweroff" in text
     assert "host" in text.split("## Order")[1].split("## Settings")[0], "how its installation ends"
     assert text.count("https://github.com/xcp-ng/xcp-ng-org") > 5
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_disk_of_a_node_that_is_not_installed_comes_along(name: str) -> None:
+    """What `up` made of the second one is not made anew, blank, on the other side."""
+    target, changes = VARIANTS[name]
+    exporter, made = load_exporter(target), lab(debian_node(disks=(disk("root"), disk("guests"))))
+    host = made.nodes[0].name
+    files = export(target, made, **changes)
+    text = readme(exporter, made, place(exporter, made, **changes), files, (), {})
+    for one in ("root", "guests"):
+        assert f"convert demo-{host}-{one} " in files["prepare.sh"].content
+        assert f'nodes/{host}/disks/{one}.qcow2" sources/demo-{host}-{one}.qcow2' in text
+    assert f"`demo-{host}-root.qcow2` and `demo-{host}-guests.qcow2`, all disks of {host} as they were" in text
+    create = files["create.ps1" if target == "hyperv" else "create.sh"].content
+    assert "blank" not in create and "Image = $false" not in create
+    assert f"demo-{host}-guests.{exporter.l0.image[2]}" in create
+    installs = export(target, lab(installed(disks=(disk("root"), disk("guests")))), **changes)
+    assert "convert" not in installs["prepare.sh"].content, "an installer makes its disks itself"
+
+
+def test_the_readme_tells_which_networks_of_workstation_labs_share() -> None:
+    networks = (Network(name="storage"), Network(name="migration"))
+    made, exporter = lab(installed(), networks=networks), load_exporter("vmx")
+    text = readme(exporter, made, place(exporter, made, **WORKSTATION), (), (), {})
+    assert "- storage is Workstation's `vmnet2`.\n- migration is Workstation's `vmnet3`." in text
+    assert "counts from `vmnet2`: nodes of two labs on one host are on the same wires" in text
+    assert "vmnet" not in readme(exporter, made, place(exporter, made), (), (), {})
+
+
+def test_the_readme_tells_which_release_a_setting_is_about() -> None:
+    made, exporter = two_nodes(), load_exporter("hyperv")
+    for release, said in {"": {"not amd (2016, 2019, 10)", "or amd (2022, 2025, 11)"}, "2019": {"not amd"}}.items():
+        text = readme(exporter, made, place(exporter, made, release=release), (), (), {})
+        assert set(re.findall(r"^\| `hyperv\.cpu` \| ([^|]+) \|", text, re.MULTILINE)) == said
 
 
 def test_a_node_that_is_not_installed_has_no_medium() -> None:

@@ -1,0 +1,54 @@
+"""Whether what a proof was made from is still as it was: told by git, and only in a checkout."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from builder.errors import LabError
+from builder.run import run
+
+HERE = "kvm"
+"""The L0 that labs run on; all others are exported to."""
+
+# As `ci.proof` and `ci.nightly.variants` have them, who write the digests; a test compares.
+_SHARED = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
+_EXPORTS = ("builder/hypervisors", "builder/render", "builder/model")
+VARIANTS = (
+    "builder/images",
+    "builder/render",
+    "builder/systems/debian",
+    "answerfiles/debian",
+    "ci/nightly/variant_cases.py",
+    "ci/nightly/variant_machine.py",
+)
+
+
+def of_claim(system: str, l0: str) -> tuple[str, ...]:
+    """The files and folders that a claim depends on."""
+    if l0 in ("", HERE):
+        return (*_SHARED, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
+    return (*_EXPORTS, f"builder/systems/{system}/traits.py")
+
+
+@functools.cache
+def digest(root: Path, *names: str) -> str | None:
+    """Over names and contents of the project's files there; None where nobody can tell: without git or a checkout."""
+    if not (root / ".git").exists():  # in a folder of somebody else's repository, git would answer for that
+        return None
+    try:
+        listed = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *names], cwd=root)
+    except LabError:
+        return None
+    made = hashlib.sha256()
+    for name in sorted(set(filter(None, listed.stdout.split("\0")))):
+        if (root / name).is_file():
+            made.update(f"{name}\0".encode() + hashlib.sha256((root / name).read_bytes()).digest())
+    return made.hexdigest()[:16]
+
+
+def is_fresh(root: Path, inputs: str, names: tuple[str, ...]) -> bool | None:
+    """Whether they are what `inputs` was made from; None where nobody can tell."""
+    now = digest(root, *names)
+    return None if now is None else now == inputs
