@@ -53,13 +53,6 @@ class L0:
         fakes = tmp_path / "fakes"
         fakes.mkdir()
         self.fakes, self.environment = fakes, fake_l0.install(fakes)
-        if self.target in ("libvirt", "proxmox"):
-            self.let_kvm_nest()
-
-    def let_kvm_nest(self) -> None:
-        """Whether this machine's KVM nests is not what is tested: the question is taken out of the library."""
-        library = self.out / "lib.sh"
-        library.write_text(library.read_text() + "\nnesting() { :; }\n")
 
     def run(self, script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

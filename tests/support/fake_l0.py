@@ -38,12 +38,19 @@ def install(folder: Path) -> dict[str, str]:
         path.chmod(0o755)
     (folder / "state.json").write_text("{}")
     (folder / "log").mkdir()
+    # A host that nests, whatever this machine does: what its kernel would tell.
+    parameters = folder / "module/kvm_intel/parameters"
+    parameters.mkdir(parents=True)
+    (parameters / "nested").write_text("Y\n")
+    (folder / "cpuinfo").write_text("flags\t\t: fpu vmx ept\n")
     return {
         **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "FAKE_L0": str(folder),
         "XL_LOGS": str(folder / "log"),
         "PVE_INTERFACES": str(folder / "interfaces"),
+        "SYS_MODULE": str(folder / "module"),
+        "CPUINFO": str(folder / "cpuinfo"),
         "LIMIT": "3",
         "PAUSE": "1",
     }
