@@ -42,7 +42,8 @@ _LIBVIRT_BUS: dict[DiskBus, str] = {
 }
 _IDE_UNITS = ((0, 0), (0, 1), (1, 1))  # bus, unit; 1.0 is the CD-ROM's, 1.1 that of a second one
 _SATA_DISKS = 5  # of six ports; the last is the CD-ROM's, the one before it that of a second one
-_LSI_DISKS = 7  # of eight ids; 7 is the controller's own
+_SAS_DISKS = 7  # a controller has eight ids, of which 7 is its own
+_FUNCTIONS = 8  # of a slot
 
 
 def domain_xml(node: Node, wiring: Wiring) -> str:
@@ -145,8 +146,10 @@ def _cpu(domain: ET.Element, node: Node, *, kvm: bool) -> None:
         ET.SubElement(cpu, "feature", policy="disable", name="xsave")
 
 
-def _pci(parent: ET.Element, slot: int) -> None:
-    ET.SubElement(parent, "address", type="pci", domain="0x0000", bus="0x00", slot=f"{slot:#04x}", function="0x0")
+def _pci(parent: ET.Element, slot: int, function: int = 0) -> ET.Element:
+    return ET.SubElement(
+        parent, "address", type="pci", domain="0x0000", bus="0x00", slot=f"{slot:#04x}", function=f"{function:#x}"
+    )
 
 
 def _disks(devices: ET.Element, node: Node, wiring: Wiring) -> None:
@@ -171,13 +174,15 @@ def _disks(devices: ET.Element, node: Node, wiring: Wiring) -> None:
 
 def _controllers(node: Node, placed: dict[DiskBus, int]) -> Iterator[ET.Element]:
     """SCSI controllers as many as the disks need, and the SATA one that pc lacks. IDE and q35's SATA are built in."""
-    slots = iter(SCSI_SLOTS)
-    for index, model in enumerate(_scsi_models(node)):
+    models = _scsi_models(node)
+    if len(models) > len(SCSI_SLOTS) * _FUNCTIONS:
+        raise LabError(f"{node.name}: more SCSI disks than {len(SCSI_SLOTS) * _FUNCTIONS} controllers carry")
+    for index, model in enumerate(models):
         controller = ET.Element("controller", type="scsi", index=str(index), model=model)
-        slot = next(slots, None)
-        if slot is None:
-            raise LabError(f"{node.name}: more SCSI disks than {len(SCSI_SLOTS)} controllers carry")
-        _pci(controller, slot)
+        function, slot = divmod(index, len(SCSI_SLOTS))
+        address = _pci(controller, SCSI_SLOTS[slot], function)
+        if function == 0 and index + len(SCSI_SLOTS) < len(models):
+            address.set("multifunction", "on")
         yield controller
     if placed.get("sata") and node.machine == "pc":
         controller = ET.Element("controller", type="sata", index="0")
@@ -186,12 +191,14 @@ def _controllers(node: Node, placed: dict[DiskBus, int]) -> Iterator[ET.Element]
 
 
 def _scsi_models(node: Node) -> list[DiskBus]:
-    """Models of the SCSI controllers, in index order: all of one model before the other."""
-    models: list[DiskBus] = []
-    for model in ("lsilogic", "lsisas1068"):
-        count = sum(disk.bus == model for disk in node.disks)
-        models += [model] * -(-count // _LSI_DISKS)
-    return models
+    """Models of the SCSI controllers, in index order: all of one model before the other.
+
+    Each lsilogic disk has one of its own: with two busy disks on it QEMU's 53c895a stops answering after seconds, which
+    Linux tells as "No MSG IN phase after reselection" (measured, QEMU 7.2; lsisas1068 does not).
+    """
+    alone: list[DiskBus] = [disk.bus for disk in node.disks if disk.bus == "lsilogic"]
+    together: list[DiskBus] = [disk.bus for disk in node.disks if disk.bus == "lsisas1068"]
+    return alone + together[::_SAS_DISKS]
 
 
 def _disk(devices: ET.Element, node: Node, disk: Disk, path: str, place: tuple[int, int], *, boot_order: int) -> None:
@@ -226,9 +233,9 @@ def _disk_address(element: ET.Element, node: Node, disk: Disk, index: int) -> No
         return
     controller, bus, target, unit = 0, 0, 0, index
     if disk.bus == "lsilogic":
-        controller, unit = divmod(index, _LSI_DISKS)
+        controller, unit = index, 0
     elif disk.bus == "lsisas1068":
-        controller, target = divmod(index, _LSI_DISKS)
+        controller, target = divmod(index, _SAS_DISKS)
         controller, unit = controller + _scsi_models(node).index("lsisas1068"), 0
     elif disk.bus == "ide":
         if node.machine == "q35" or index >= len(_IDE_UNITS):

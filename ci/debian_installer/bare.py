@@ -27,8 +27,8 @@ Took = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The documented one: LSI controller, e1000. `memory` is MiB; `disks` are image files by their serial numbers;
-    `port` on this machine leads to its ssh server."""
+    """The documented one: e1000, and LSI controllers, one for each disk. `memory` is MiB; `disks` are image files by
+    their serial numbers; `port` on this machine leads to its ssh server."""
 
     memory: int
     mac: str
@@ -39,13 +39,14 @@ class Machine:
         drives = []
         for number, (name, path) in enumerate(self.disks.items()):
             drives += ["-drive", f"if=none,id=d{number},file={path},cache=unsafe,discard=unmap",
-                       "-device", f"scsi-hd,bus=s.0,scsi-id={number},drive=d{number},serial={name}"]  # fmt: skip
+                       "-device", f"lsi53c895a,id=s{number}",
+                       "-device", f"scsi-hd,bus=s{number}.0,drive=d{number},serial={name}"]  # fmt: skip
         for number, path in enumerate(media):
             drives += ["-drive", f"if=ide,index={number},media=cdrom,readonly=on,file={path}"]
         return [
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", "max,-smap,-xsave",
             "-m", str(self.memory), "-smp", "2", "-nodefaults", "-display", "none", "-serial", f"file:{serial}",
-            "-device", "lsi53c895a,id=s", *drives, "-no-reboot", "-boot", "d" if media else "c",
+            *drives, "-no-reboot", "-boot", "d" if media else "c",
             "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22",
             "-device", f"e1000,netdev=n,mac={self.mac},romfile=",
         ]  # fmt: skip

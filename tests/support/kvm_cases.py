@@ -115,7 +115,7 @@ CASES: Mapping[str, Case] = {
         {"direct": lambda base: DirectBoot(kernel=f"{base}/kernel", initrd="", arguments="console=ttyS0")}, disks=()
     ),
     "tcg-bios-ide-cdrom": _case({"cdrom": _cdrom, "on_reboot": "end"}, disks=disks("ide", 3)),
-    "tcg-bios-lsi-two-controllers": _case(disks=disks("lsilogic", 9)),
+    "tcg-bios-lsi-nine-disks": _case(disks=disks("lsilogic", 9)),
     "tcg-bios-sata-on-pc": _case({"cdrom": _cdrom}, disks=disks("sata", 2)),
     "tcg-bios-fusion": _case(disks=disks("lsisas1068", 2)),
     "tcg-bios-lsi-and-fusion": _case(disks=(disk("a", "lsisas1068"), disk("b", "lsilogic"), disk("c", "virtio"))),

@@ -45,12 +45,25 @@ def test_translations_are_bounded_where_there_are_any(name: str) -> None:
 def test_every_pci_slot_is_given_and_given_once(name: str) -> None:
     """Else libvirt chooses, and may take the slot of the management card that it does not know of."""
     root = parsed(CASES[name])
-    slots = [int(address.get("slot", "0"), 16) for address in root.iterfind(".//address[@type='pci']")]
-    assert max(Counter([*slots, MANAGEMENT_SLOT]).values()) == 1
+    addresses = list(root.iterfind(".//address[@type='pci']"))
+    places = [(int(a.get("slot", "0"), 16), int(a.get("function", "0"), 16)) for a in addresses]
+    assert max(Counter([*places, (MANAGEMENT_SLOT, 0)]).values()) == 1
+    shared = {slot for slot, function in places if function}
+    whole = {place[0] for a, place in zip(addresses, places, strict=True) if a.get("multifunction") == "on"}
+    assert shared == whole and MANAGEMENT_SLOT not in shared, "the others of a slot are only looked for then"
     devices = [*root.iterfind("devices/interface"), *root.iterfind("devices/disk/target[@bus='virtio']/..")]
     assert all(device.find("address[@type='pci']") is not None for device in devices)
     cards = [int(a.get("slot", "0"), 16) for a in root.iterfind("devices/interface/address")]
     assert all(slot > MANAGEMENT_SLOT for slot in cards)  # it is found first, so it is eth0
+
+
+def test_no_two_lsi_disks_share_a_controller() -> None:
+    """QEMU's stops answering when two of its disks are busy."""
+    root = parsed(Case(node(disks=(*disks("lsilogic", 28), disk("sas", "lsisas1068"))), {}))
+    used = [a.get("controller") for a in root.iterfind("devices/disk/address[@type='drive']")][:28]
+    assert len(set(used)) == 28
+    models = {c.get("index"): c.get("model") for c in root.iterfind("devices/controller[@type='scsi']")}
+    assert [models[index] for index in used] == ["lsilogic"] * 28 and models["28"] == "lsisas1068"
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -155,7 +168,7 @@ _MANY: tuple[NicModel, ...] = ("e1000",) * 13
         ({"disks": disks("ide", 4)}, "room for 3 IDE disks"),
         ({"disks": disks("sata", 6)}, "more than 5 SATA"),
         ({"disks": disks("virtio", 11)}, "more than 10 virtio"),
-        ({"disks": disks("lsilogic", 29)}, "more SCSI disks than 4 controllers"),
+        ({"disks": disks("lsilogic", 33)}, "more SCSI disks than 32 controllers"),
         ({"nics": nics(*_MANY)}, "more than 12 cards"),
         ({"disks": (disk("a", "ide", "4Kn"),)}, "512-byte sectors only"),
         ({"disks": (disk("a", "sata", "4Kn"),)}, "512-byte sectors only"),

@@ -66,7 +66,7 @@ def test_disks_are_plugged_in_in_the_order_that_was_asked_for(boots: tuple[Boots
     for disk in ET.fromstring(domain_xml(*ordered)).iterfind("devices/disk"):
         source, address = disk.find("source"), disk.find("address")
         assert source is not None and address is not None
-        found[source.get("file")] = (address.get("unit"), disk.findtext("serial"))
+        found[source.get("file")] = (address.get("controller"), disk.findtext("serial"))
     assert found == {plain.disks[0]: ("0", "d0"), plain.disks[2]: ("1", "d2"), plain.disks[1]: ("2", "d1")}
     fewer = NODE.model_copy(update={"disks": NODE.disks[:2]})
     assert made.disk_order(fewer) == ["d0", "d1"], "an order that does not fit any more is none"
