@@ -13,6 +13,7 @@ from builder.errors import LabError
 from builder.hypervisors.kvm import MANAGEMENT_SLOT, TRANSLATIONS_MIB, domain_xml
 from builder.model.lab import NicModel
 from builder.model.runtime import MARK_NAMESPACE, InstallMedia
+from builder.systems.machine import machine_of
 from tests.conftest import GOLDEN
 from tests.support.kvm_cases import CASES, Case, disk, disks, nics, node
 
@@ -64,6 +65,14 @@ def test_no_two_lsi_disks_share_a_controller() -> None:
     assert len(set(used)) == 28
     models = {c.get("index"): c.get("model") for c in root.iterfind("devices/controller[@type='scsi']")}
     assert [models[index] for index in used] == ["lsilogic"] * 28 and models["28"] == "lsisas1068"
+
+
+def test_answers_name_a_sas_disk_as_its_machine_does() -> None:
+    """udev names it by its address, and not by its serial number (seen in a guest)."""
+    given = node(disks=disks("lsisas1068", 2))
+    addresses = [element.text for element in parsed(Case(given, {})).iterfind("devices/disk/wwn")]
+    paths = [disk.path for disk in machine_of(given, "by-id", {}).disks]
+    assert paths == [f"/dev/disk/by-id/wwn-0x{address}" for address in addresses]
 
 
 @pytest.mark.parametrize("name", CASES)
