@@ -7,8 +7,6 @@ from: their digest is in the claim, and the matrix in the README calls it stale 
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
 import os
 import platform
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import builder
+from builder.cli import sources
+from builder.errors import LabError
 from builder.paths import write_atomic
 from builder.run import run
 
@@ -31,12 +31,8 @@ VERSION = 1
 Strength = Literal["rendered", "judged", "booted", "installed", "verified"]
 STRENGTHS: tuple[Strength, ...] = ("rendered", "judged", "booted", "installed", "verified")
 
-HERE = "kvm"
-"""The L0 that labs run on, by QEMU and libvirt; all others are exported to."""
-
-# What decides whether a proof about one system still holds, besides the system's own folders.
-SHARED_INPUTS = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
-EXPORT_INPUTS = ("builder/hypervisors", "builder/render", "builder/model")
+HERE = sources.HERE
+EXPORT_INPUTS = sources.EXPORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +67,20 @@ class Proof:
 
 
 def system_inputs(system: str) -> tuple[str, ...]:
-    return (*SHARED_INPUTS, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
+    return sources.of_claim(system, HERE)
 
 
 def claim_inputs(system: str, l0: str) -> tuple[str, ...]:
-    """What a claim depends on. An export does not hold what is on the disks and media: of the system it has what its
-    traits say (a system that has a file for these)."""
-    return system_inputs(system) if l0 in ("", HERE) else (*EXPORT_INPUTS, f"builder/systems/{system}/traits.py")
+    """What a claim depends on."""
+    return sources.of_claim(system, l0)
 
 
-@functools.cache
 def inputs_digest(*folders: str) -> str:
-    """sha256 over names and contents of the project files in these folders (16 hex digits)."""
-    listed = run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *folders], cwd=ROOT
-    ).stdout.split("\0")
-    digest = hashlib.sha256()
-    for name in sorted(set(filter(None, listed))):
-        if (ROOT / name).is_file():
-            digest.update(f"{name}\0".encode() + hashlib.sha256((ROOT / name).read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    """Over names and contents of the project files in these folders. Raises LabError where git does not know them."""
+    found = sources.digest(ROOT, *folders)
+    if found is None:
+        raise LabError(f"{ROOT} is no checkout that git can list the files of", hint="proofs are made in one")
+    return found
 
 
 def product_digest() -> str:

@@ -143,13 +143,16 @@ def drill(
         parse_options(procedure, options)
     found: list[Drilled] = []
     broken: dict[str, str] = {}
-    record: dict[str, Any] = {}
+    record = _record(lab, found)
     with engine_of(app, lab) as engine:
         for node in nodes or node_names(app, lab):
             try:
                 for drilled in _drill_node(engine, node, chosen, options or None, every=every, guest=guest):
                     found.append(drilled)
-                    record = _keep(app, lab, found, out)
+                    record = _record(lab, found)
+                    # At once: a host that breaks later takes nothing of it away.
+                    for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
+                        write_record(path, record)
             except LabError as error:
                 if not every:
                     raise
@@ -162,13 +165,9 @@ def drill(
     return 0 if not broken and all(each.ok for each in found) else 1
 
 
-def _keep(app: App, lab: str, found: list[Drilled], out: Path | None) -> dict[str, Any]:
-    """Write the record of what was drilled so far: a host that breaks later takes nothing of it away."""
-    record = {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
-              "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
-    for path in (app.places.lab(lab_id(lab)) / "procedures.json", *([out] if out else [])):
-        write_record(path, record)
-    return record
+def _record(lab: str, found: list[Drilled]) -> dict[str, Any]:
+    return {"v": 1, "date": datetime.now(UTC).isoformat(timespec="seconds"), "lab": lab_id(lab),
+            "drills": [each.model_dump(mode="json") for each in found]}  # fmt: skip
 
 
 def _drill_node(

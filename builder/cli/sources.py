@@ -12,9 +12,10 @@ from builder.run import run
 HERE = "kvm"
 """The L0 that labs run on; all others are exported to."""
 
-# As `ci.proof` and `ci.nightly.variants` have them, who write the digests; a test compares.
+# What decides whether a proof about one system still holds, besides the system's own folders; those who write proofs
+# (`ci.proof`, `ci.nightly.variants`) go by these as well.
 _SHARED = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
-_EXPORTS = ("builder/hypervisors", "builder/render", "builder/model")
+EXPORTS = ("builder/hypervisors", "builder/render", "builder/model")
 VARIANTS = (
     "builder/images",
     "builder/render",
@@ -26,15 +27,17 @@ VARIANTS = (
 
 
 def of_claim(system: str, l0: str) -> tuple[str, ...]:
-    """The files and folders that a claim depends on."""
+    """The files and folders that a claim depends on. An export does not hold what is on the disks and media: of the
+    system it has what its traits say (a system that has a file for these)."""
     if l0 in ("", HERE):
         return (*_SHARED, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
-    return (*_EXPORTS, f"builder/systems/{system}/traits.py")
+    return (*EXPORTS, f"builder/systems/{system}/traits.py")
 
 
 @functools.cache
 def digest(root: Path, *names: str) -> str | None:
-    """Over names and contents of the project's files there; None where nobody can tell: without git or a checkout."""
+    """sha256 over names and contents of the project's files there (16 hex digits); None where nobody can tell: without
+    git or a checkout."""
     if not (root / ".git").exists():  # in a folder of somebody else's repository, git would answer for that
         return None
     try:

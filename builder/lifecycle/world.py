@@ -10,7 +10,7 @@ from builder.errors import LabError
 from builder.lifecycle.protocol import Channel, answer, ask, connect
 from builder.lifecycle.status import status
 from builder.model.host import Host
-from builder.model.runtime import DiskStatus, PortStatus
+from builder.model.runtime import DiskStatus, NodeStatus, PortStatus
 from builder.paths import Places
 
 
@@ -26,21 +26,16 @@ class LabWorld:
     def host(self, name: str) -> Host:
         """Raises LabError for a node that the lab does not have, or that is not reachable by ssh."""
         if name not in self._hosts:
-            nodes = {node.name: node for node in status(self._lab_id, self._places).nodes}
-            if name not in nodes:
-                raise LabError(f"lab {self._lab_id} has no node {name}", hint=f"it has {', '.join(nodes)}")
-            target = nodes[name].ssh
+            node = self._status(name)
+            target = node.ssh
             if target is None:
-                raise LabError(f"{name} is {nodes[name].state}: there is no ssh to it", hint="nestlab status")
+                raise LabError(f"{name} is {node.state}: there is no ssh to it", hint="nestlab status")
             self._hosts[name] = SshHost(name, target)
         return self._hosts[name]
 
     def running(self, node: str) -> bool:
         """False once the machine was powered off, by itself or from outside. Raises LabError for an unknown node."""
-        states = {each.name: each.state for each in status(self._lab_id, self._places).nodes}
-        if node not in states:
-            raise LabError(f"lab {self._lab_id} has no node {node}", hint=f"it has {', '.join(states)}")
-        return states[node] in ("starting", "ready")
+        return self._status(node).state in ("starting", "ready")
 
     def pull_disk(self, node: str, disk: str) -> bool:
         """Take a disk away from the running guest, as by hand: its controller finds nobody there any more. False when
@@ -102,6 +97,12 @@ class LabWorld:
         self._ask("power-off", node=node)
         self._hosts.pop(node, None)
         self._ask("up-again")
+
+    def _status(self, name: str) -> NodeStatus:
+        nodes = {node.name: node for node in status(self._lab_id, self._places).nodes}
+        if name not in nodes:
+            raise LabError(f"lab {self._lab_id} has no node {name}", hint=f"it has {', '.join(nodes)}")
+        return nodes[name]
 
     def _ask(self, op: str, **arguments: Any) -> Any:
         channel = self._connect()

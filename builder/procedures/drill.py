@@ -12,7 +12,7 @@ from pydantic import Field
 from builder.errors import LabError
 from builder.model.host import Host
 from builder.model.lab import Value
-from builder.procedures.api import Drill, Evidence, Procedure
+from builder.procedures.api import Drill, Evidence, Procedure, Refusal
 from builder.procedures.asking import listed, mode_of, read_text
 from builder.procedures.engine import Engine
 from builder.procedures.errors import Unproven
@@ -95,12 +95,12 @@ def drill(
     )
 
 
-def lacks(host: Host, procedure: Procedure, dialect: str, options: Mapping[str, str] | None = None) -> LabError | None:
+def lacks(host: Host, procedure: Procedure, dialect: str, options: Mapping[str, str] | None = None) -> Refusal | None:
     """What the drill needs and the host does not have: packages, and guests that are made for drills (plain Xen)."""
     if dialect != "xl":
         unmade = procedure.drill.guest and options is None
-        return LabError("guests for drills are made by xl only",
-                        hint="name one of the host's that may be broken: guest=NAME") if unmade else None  # fmt: skip
+        return Refusal(code="no-guest", message="guests for drills are made by xl only",
+                       hint="name one of the host's that may be broken: guest=NAME") if unmade else None  # fmt: skip
     if not procedure.drill.packages:
         return None
     asked = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *procedure.drill.packages]
@@ -108,7 +108,8 @@ def lacks(host: Host, procedure: Procedure, dialect: str, options: Mapping[str, 
     without = [name for name in procedure.drill.packages if name not in there]
     if not without:
         return None
-    return LabError(f"the host lacks {listed(without)}", hint=f"in its lab file: packages: [{', '.join(without)}]")
+    return Refusal(code="no-packages", message=f"the host lacks {listed(without)}",
+                   hint=f"in its lab file: packages: [{', '.join(without)}]")  # fmt: skip
 
 
 def _go(

@@ -32,6 +32,7 @@ from builder.procedures.api import (
 from builder.procedures.asking import listed, mode_of, running_guests
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.journal import Journal, Record
+from builder.procedures.options import show_default
 
 REBOOT_SECONDS = 240
 TOOLSTACK_SECONDS = 60
@@ -314,16 +315,12 @@ def _otherwise(procedure: Procedure, asked: Options, journal: Journal) -> tuple[
     return tuple(
         Refusal(
             code="applied-otherwise",
-            message=f"{procedure.name} is applied here with {name}={_word(value)}",
+            message=f"{procedure.name} is applied here with {name}={show_default(value)}",
             hint="undo that first: nestlab procedure undo",
         )
         for name, value in kept.items()
         if value and value != now[name]
     )
-
-
-def _word(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _read(kind: type[Any], raw: Any, key: str | None) -> Any:

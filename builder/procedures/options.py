@@ -48,10 +48,10 @@ def describe_options(procedure: Procedure) -> list[str]:
 
 
 def show_default(value: object) -> str:
-    """A default as people would write it."""
+    """A default as people would write it, or what a journal has of one."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ",".join(map(show_default, value))
     return show_size(value) if isinstance(value, int) and value >= MIB else str(value)
 

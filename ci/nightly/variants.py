@@ -14,20 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from builder.cli import sources
 from ci import markdown
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.nightly.variant_cases import DOCUMENTED, Case, cases, is_offered
 from ci.proof import inputs_digest, record_of
 
 RELEASE = "13"
-INPUTS = (
-    "builder/images",
-    "builder/render",
-    "builder/systems/debian",
-    "answerfiles/debian",
-    "ci/nightly/variant_cases.py",
-    "ci/nightly/variant_machine.py",
-)
+INPUTS = sources.VARIANTS
 LIMIT = 210
 """Seconds for one start, second start and image not counted: with them a unit stays below four minutes."""
 
