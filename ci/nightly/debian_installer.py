@@ -28,7 +28,9 @@ INSTALL_SECONDS = 6000.0
 START_SECONDS = 1800.0
 CHECKS_SECONDS = 2400.0
 DRILL_SECONDS = 4 * 3600.0
-_PORT = 2299
+MIRROR_PORTS = {"install-lvm": mirror.PORT, "install-raid10": mirror.PORT + 1}
+"""One for each part, always the same: two may run at once, and the port is in the answers."""
+_SSH_PORTS = {"install-lvm": 2299, "install-raid10": 2297}
 _DISKS = {
     "install-lvm": "    disks: [{size: 8GiB}]\n",
     "install-raid10": "    disks: [{name: disk0, size: 5GiB}, {name: disk1, size: 5GiB}, {name: disk2, size: 5GiB}, "
@@ -40,38 +42,21 @@ of the 30 seconds that it has by itself, an emulated machine may need more than 
 other."""
 
 
-# New arrays copy their disks onto each other at once, and who formats an array waits for each piece of that: under
-# emulation for a quarter of an hour. They do it once the file systems are made: the installer needs the processor then.
-LATER = """\
-modprobe md-mod
-cd /proc/sys/dev/raid
-cat speed_limit_max >/tmp/speed_limit_max
-echo 1 >speed_limit_min
-echo 1 >speed_limit_max
-cat >/lib/partman/finish.d/98resync <<'END'
-#!/bin/sh
-cat /tmp/speed_limit_max >/proc/sys/dev/raid/speed_limit_max
-END
-chmod 0755 /lib/partman/finish.d/98resync
-"""
-
-
 def lab_text(name: str, vendor: Path) -> str:
     """The shipped labs on the smallest disks that keep their layouts, with the mirror behind the gateway."""
-    arrays = "      disk_names: by-id\n      partman: [resync.sh]\n" if "raid" in _DISKS[name] else ""
+    names = "      disk_names: by-id\n" if "raid" in _DISKS[name] else ""
     return (
         f"name: {name}\ndescription: Debian {RELEASE} by its own installer\nnodes:\n  host:\n    system: {SYSTEM}\n"
         f"    release: {RELEASE}\n    memory: 3GiB\n{_DISKS[name]}    source: {{medium: {vendor}}}\n    install:\n"
-        f"      mirror: http://{mirror.GATEWAY}:{mirror.PORT}{mirror.PREFIX}\n      udeb_suite: {NAME}\n"
+        f"      mirror: http://{mirror.GATEWAY}:{MIRROR_PORTS[name]}{mirror.PREFIX}\n      udeb_suite: {NAME}\n"
         f"      services: []\n      root_size: 3GiB\n      swap: 512MiB\n"
-        f"{arrays}"
+        f"{names}"
     )
 
 
 def _lab(name: str, desk: Desk) -> tuple[Path, Node]:
     path = desk.folder / "lab.yaml"
     path.write_text(lab_text(name, medium(RELEASE, suite(RELEASE))), "utf-8")
-    (desk.folder / "resync.sh").write_text(LATER, "utf-8")
     return path, read_lab(path, traits()).nodes[0]
 
 
@@ -101,9 +86,9 @@ def by_hand(name: str, desk: Desk) -> Figures:
         disks = {disk.name: folder / f"{disk.name}.qcow2" for disk in node.disks}
         for disk in node.disks:
             run(["qemu-img", "create", "-q", "-f", "qcow2", disks[disk.name], str(disk.size)])
-        machine = bare.Machine(node.memory // MIB, node.management_mac, disks, _PORT)
+        machine = bare.Machine(node.memory // MIB, node.management_mac, disks, _SSH_PORTS[name])
         phases = load_system(SYSTEM).plan(node).boots[0].phases
-        with mirror.serve(suite(RELEASE).archive) as served:
+        with mirror.serve(suite(RELEASE).archive, port=MIRROR_PORTS[name]) as served:
             took = bare.install(machine, [folder / "medium.iso"], folder, phases, seconds=INSTALL_SECONDS)
         boot = bare.first_boot(machine, folder / "key", folder, seconds=START_SECONDS)
         return {"phases": took, "install_seconds": round(sum(each["seconds"] for each in took.values())),
@@ -114,7 +99,7 @@ def by_hand(name: str, desk: Desk) -> Figures:
 def by_nestlab(name: str, desk: Desk) -> Figures:
     """`up` from the medium to the host that lets us in."""
     lab, node = _lab(name, desk)
-    with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive) as served:
+    with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive, port=MIRROR_PORTS[name]) as served:
         try:
             ended = nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS + START_SECONDS)
             phases = {} if ended else nestlab.boot_phases(name)

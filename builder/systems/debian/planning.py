@@ -211,10 +211,11 @@ def _scripts(node: Node, options: DebianInstall, storage: Storage, templates: Te
     late = _numbered("late", options.late)
     base = _base(options)
     own: dict[str, dict[str, Any]] = {
-        "early.sh": {"scripts": [script.name for script in early], "once": ONCE},
+        "early.sh": {"scripts": [script.name for script in early], "once": ONCE, "arrays": storage.level is not None},
         "partman.sh": {
             "scripts": [script.name for script in partman],
             "disks": [recipes.device(disk) for disk in storage.disks],
+            "arrays": storage.level is not None,
         },
         "late.sh": _late(node, options, storage, templates) | {"hooks": late},
     }

@@ -100,6 +100,7 @@ milestone() { # FILE begin|end PHASE MARK
 milestone /lib/partman/finish.d/99nestlab end disks 'the disks are ready' <<'END'
 mkdir -p /target/etc/dpkg/dpkg.cfg.d
 echo force-unsafe-io >/target/etc/dpkg/dpkg.cfg.d/force-unsafe-io
+[ ! -e /tmp/nestlab-md-speed ] || cat /tmp/nestlab-md-speed >/proc/sys/dev/raid/speed_limit_max
 END
 
 # What each kernel, driver and loader package would run again is run once, by late.sh.

@@ -194,7 +194,6 @@ def labs_of_parts(folder: Path) -> dict[str, str]:
         exported.Case("esxi", "xcpng", "8.3", "medium", "bios"),
         exported.Case("xen", "debian", "13", "image", "bios"),
     )
-    (folder / "resync.sh").write_text(debian_installer.LATER)
     return {
         "boots": boots.lab_text("13", "bios"),
         **{f"exports {number}": exported.lab_text(each) for number, each in enumerate(cases)},

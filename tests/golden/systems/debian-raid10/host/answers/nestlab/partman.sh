@@ -27,6 +27,16 @@ tell begin disks 'the disks are next'
 # again at once, and what writes a report of the installation; its logs are kept without it.
 for package in laptop-detect popcon save-logs; do rm -f /usr/lib/pre-pkgsel.d/*"$package"; done
 
+# The disks of new arrays are copied onto each other at once, and whoever formats an array waits for that. They are once
+# the file systems are made, whenever the installer leaves the disks alone.
+modprobe md-mod || :
+limit=/proc/sys/dev/raid/speed_limit
+if [ -e "${limit}_max" ]; then
+	cat "${limit}_max" >/tmp/nestlab-md-speed
+	echo 1 >"${limit}_min"
+	echo 1 >"${limit}_max"
+fi
+
 # Partman itself would go on without such a disk, and end with having no root file system.
 update-dev --settle
 set -- /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_disk0 \
