@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.procedures import PROCEDURES, load_procedure
+from builder.procedures.guests import GuestKind
 from ci.nightly.lab import command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.nightly.programs import passed
@@ -44,18 +45,23 @@ OTHERWISE: tuple[tuple[str, Mapping[str, str]], ...] = (
 )
 
 
+PVH = tuple(name for name in PROCEDURES if load_procedure(name).drill.guest and not load_procedure(name).drill.reason)
+"""Procedures of guests are tried with one of another kind, too."""
+
+
 def packages() -> tuple[str, ...]:
     """All that drills need beside what every Xen host has: one image for those that need any."""
     return tuple(sorted({"nftables", *(each for name in drilled() for each in load_procedure(name).drill.packages)}))
 
 
-def drill(release: str, name: str, given: Mapping[str, str], desk: Desk) -> Figures:
+def drill(release: str, name: str, given: Mapping[str, str], desk: Desk, *, guest: GuestKind = "pv") -> Figures:
     """One procedure on a host of its own, so that a host that one of them breaks is no other's."""
     extra = packages() if load_procedure(name).drill.packages or given else ()
     lab = desk.folder / f"procedures-{release}{'-more' * bool(extra)}.yaml"
     lab.write_text(lab_text(release, extra), "utf-8")
     options = [f"{key}={value}" for key, value in given.items()]
-    return drill_lab(lab, unit_name(release, name, given), [name, *options], desk)
+    words = [name, *options, "--guest", guest]
+    return drill_lab(lab, f"{unit_name(release, name, given)}-{guest}", words, desk)
 
 
 def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk) -> Figures:
@@ -127,6 +133,11 @@ def units() -> Sequence[Unit]:
         for name, given in (*((name, {}) for name in drilled()), *OTHERWISE)
         for release in RELEASES
     ]
+    pvh = [
+        Unit(f"{release}-{name}-pvh", partial(drill, release, name, {}, guest="pvh"), 900)
+        for name in PVH
+        for release in RELEASES
+    ]
     labs = [
         Unit(unit_name(release, *row[2:]), partial(on_lab, *row, release), 1200) for row in LABS for release in RELEASES
     ]
@@ -137,7 +148,7 @@ def units() -> Sequence[Unit]:
         Unit("live-disk", partial(passed, LIVE), 1800),
         Unit("installed-guests", partial(passed, INSTALLED), 2600),
     ]
-    return [*alone, *labs, *failures, *arrays, *guests]
+    return [*alone, *pvh, *labs, *failures, *arrays, *guests]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:

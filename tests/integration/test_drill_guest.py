@@ -149,6 +149,7 @@ def test_xen_reads_a_disk_and_the_kind(tmp_path: Path, kind: GuestKind) -> None:
     path.write_text(drill_config("6.12", disk="/dev/disk/by-id/wwn-0x5000", kind=kind))
     read = read_domain(path)
     assert (read.complaint, read.strings["type"]) == ("", kind)
+    assert read.strings.get("tsc_mode") == {"pv": None, "pvh": "native"}[kind]
     assert read.disks == [["/dev/disk/by-id/wwn-0x5000", "xvda", "raw", True]]
 
 

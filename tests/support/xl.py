@@ -69,8 +69,8 @@ print(json.dumps(found))
 sys.exit(status)
 """
 _KEYS = (
-    "name", "type", "vcpus", "memory", "maxmem", "bootloader", "kernel", "ramdisk", "extra", "disk", "vif", "pci",
-    "boot", "serial", "vnc", "device_model_args_hvm", "on_poweroff", "on_reboot", "on_crash",
+    "name", "type", "tsc_mode", "vcpus", "memory", "maxmem", "bootloader", "kernel", "ramdisk", "extra", "disk", "vif",
+    "pci", "boot", "serial", "vnc", "device_model_args_hvm", "on_poweroff", "on_reboot", "on_crash",
 )  # fmt: skip
 
 
