@@ -59,7 +59,7 @@ def machine_value(machine: Machine, lab: Lab, site: Site) -> dict[str, object]:
     node = machine.node
     documented = Documented("hyperv", node.system, site.release)
     disks = [
-        {"Path": _path(site, f"{disk}.vhdx"), "Size": machine.disk_size(number), "Image": machine.from_image(number),
+        {"Path": _path(site, f"{disk}.vhdx"), "Size": machine.disk_size(number), "Image": machine.from_image,
          "Controller": controller, "Location": location}
         for number, (disk, (controller, location)) in enumerate(zip(machine.disks, _IDE, strict=False))
     ]  # fmt: skip

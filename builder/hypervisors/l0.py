@@ -71,8 +71,9 @@ class Machine(Value):
         """The size of a disk, in bytes."""
         return self.node.disks[number].size
 
-    def from_image(self, number: int) -> bool:  # noqa: ARG002 - what is asked of one disk
-        """Whether that disk comes with contents: each one of a node that is not installed, as guests may be on any."""
+    @property
+    def from_image(self) -> bool:
+        """Whether its disks come with contents: each one of a node that is not installed, as guests may be on any."""
         return not self.installs
 
 

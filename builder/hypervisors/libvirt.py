@@ -159,7 +159,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
     for machine in nodes:
         for number, disk in enumerate(machine.disks):
             path = f"{site.folder}/{disk}.qcow2"
-            create.append(call("present", path) if machine.from_image(number)
+            create.append(call("present", path) if machine.from_image
                           else call("blank", path, machine.disk_size(number)))  # fmt: skip
             discard.append(call("rm", "-f", "--", path))
         if machine.installs:

@@ -17,7 +17,7 @@ def prepare(nodes: Iterable[Machine], image: tuple[str, str, str]) -> tuple[File
         if machine.installs:
             lines.append(call("medium", machine.medium))
         for number, disk in enumerate(machine.disks):
-            if machine.from_image(number):
+            if machine.from_image:
                 lines.append(call("convert", disk, machine.disk_size(number), form, options, suffix))
     about = "Makes the L0's disks and media of what SOURCES holds. Usage: prepare.sh SOURCES OUT"
     return (

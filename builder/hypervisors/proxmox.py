@@ -84,7 +84,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     for number, (place, disk) in enumerate(zip(disks, machine.disks, strict=True)):
         size = f"{_word(site.storage)}:{machine.disk_size(number) // GIB}"
         image = f"{_word(site.storage)}:0,import-from={_path(site.folder)}/{disk}.qcow2"
-        lines.append(call("give", f"--{place}", image if machine.from_image(number) else size))
+        lines.append(call("give", f"--{place}", image if machine.from_image else size))
     if machine.installs:
         lines.append(call("give", "--ide2", f"{_path(site.folder)}/{machine.medium},media=cdrom"))
     cards = [

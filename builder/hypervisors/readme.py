@@ -37,8 +37,8 @@ def readme(
     steps = [name for name in _SCRIPTS if f"{name}.{suffix}" in have]
     parts = [
         f"# {lab.name} on {exporter.l0.title}",
-        "Made by `nestlab export`. It was rendered from the lab file and judged by parsers; whether it was ever run on "
-        f"a real {exporter.l0.title} is in nestlab's matrix of proofs, and nowhere else.",
+        "Made by `nestlab export` from the lab file. What judged it, and whether it was ever run on a real "
+        f"{exporter.l0.title}, is in nestlab's matrix of proofs, and nowhere else.",
         "## Disks and media",
         _sources(lab, nodes),
         _fence("sh prepare.sh sources out"),

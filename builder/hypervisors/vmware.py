@@ -201,7 +201,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...], kind: str) -> lis
         create.append(call("mkdir", "-p", "--", folder))
         for number, disk in enumerate(machine.disks):
             path = f"{folder}/{disk}.vmdk"
-            create.append(call("import", f"{site.folder}/{disk}.import.vmdk", path) if machine.from_image(number)
+            create.append(call("import", f"{site.folder}/{disk}.import.vmdk", path) if machine.from_image
                           else call("blank", path, machine.disk_size(number)))  # fmt: skip
             discard.append(call("discard", path))
         if machine.installs:

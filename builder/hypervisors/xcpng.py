@@ -53,7 +53,7 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     node = machine.node
     lines = [call("begin", machine.name, node.cpus, node.memory, node.firmware)]
     for number, (disk, device) in enumerate(zip(machine.disks, _DISKS, strict=False)):
-        image = [f"{site.folder}/{disk}.vhd"] if machine.from_image(number) else []
+        image = [f"{site.folder}/{disk}.vhd"] if machine.from_image else []
         lines.append(call("disk", disk, machine.disk_size(number), device, *image))
     if machine.installs:
         lines.append(call("drive", machine.medium, _DRIVE))

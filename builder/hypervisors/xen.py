@@ -114,7 +114,7 @@ def _scripts(lab: Lab, site: Site, nodes: tuple[Machine, ...]) -> list[File]:
         started, mark = f"{site.folder}/{machine.name}.started", f"{site.folder}/{machine.name}.installed"
         for number, disk in enumerate(machine.disks):
             path = f"{site.folder}/{disk}.img"
-            known = machine.from_image(number)
+            known = machine.from_image
             create.append(call("present", path) if known else call("blank", path, machine.disk_size(number)))
         if machine.installs:
             create.append(call("present", f"{site.folder}/{machine.medium}"))

@@ -25,7 +25,8 @@ function Assert-LabSwitch {
 
 function New-LabSwitch {
     param([string] $Name, [string] $Lab)
-    if (-not (Get-VMSwitch -Name $Name -ErrorAction SilentlyContinue)) {
+    # All are listed and none is asked for: a switch that is not there would be an error, as a query that fails is.
+    if (@(Get-VMSwitch | Where-Object Name -EQ $Name).Count -eq 0) {
         New-VMSwitch -Name $Name -SwitchType Private -Notes "nestlab $Lab" | Out-Null
     }
 }
@@ -33,7 +34,7 @@ function New-LabSwitch {
 function Get-LabVM {
     # The machine of that name, if it is this lab's; another one of that name is an error.
     param([string] $Name, [string] $Lab)
-    $machine = Get-VM -Name $Name -ErrorAction SilentlyContinue
+    $machine = Get-VM | Where-Object Name -EQ $Name
     if ($machine -and $machine.Notes -notin @("nestlab $Lab", "nestlab $Lab ready")) {
         throw "the machine $Name is not of the lab $Lab"
     }
@@ -121,6 +122,6 @@ function Remove-LabDisk {
 
 function Remove-LabSwitch {
     param([string] $Name, [string] $Lab)
-    $switch = Get-VMSwitch -Name $Name -ErrorAction SilentlyContinue
+    $switch = Get-VMSwitch | Where-Object Name -EQ $Name
     if ($switch -and $switch.Notes -eq "nestlab $Lab") { Remove-VMSwitch -VMSwitch $switch -Force }
 }
