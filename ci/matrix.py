@@ -8,7 +8,7 @@ from builder.hypervisors.settings import Documented
 from builder.model.plan import SystemTraits
 from ci import markdown
 from ci.exported import FIRMWARES, TARGETS
-from ci.proof import HERE, STRENGTHS, Claim, claim_inputs, inputs_digest
+from ci.proof import HERE, STRENGTHS, Claim, claim_digest
 
 Fresh = Callable[[Claim], bool]
 Way = tuple[str, str]  # path, firmware
@@ -34,7 +34,7 @@ def cell(claims: Iterable[Claim], fresh: Fresh) -> str:
 
 def is_fresh(claim: Claim) -> bool:
     """Whether the sources that the claim is about are still those it was made from."""
-    return claim.inputs == inputs_digest(*claim_inputs(claim.system, claim.l0))
+    return claim.inputs == claim_digest(claim.system, claim.l0, claim.path)
 
 
 def cells(row: SystemTraits, release: str, l0: str, claims: Iterable[Claim], fresh: Fresh) -> dict[Way, str]:

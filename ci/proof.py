@@ -66,13 +66,9 @@ class Proof:
     v: int = VERSION
 
 
-def system_inputs(system: str) -> tuple[str, ...]:
-    return sources.of_claim(system, HERE)
-
-
-def claim_inputs(system: str, l0: str) -> tuple[str, ...]:
-    """What a claim depends on."""
-    return sources.of_claim(system, l0)
+def claim_digest(system: str, l0: str, path: str) -> str:
+    """Of what a claim depends on. Raises LabError as `inputs_digest` does."""
+    return inputs_digest(*sources.of_claim(system, l0, path))
 
 
 def inputs_digest(*folders: str) -> str:

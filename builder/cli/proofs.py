@@ -118,7 +118,9 @@ def _claims_in(file: Path) -> list[Claim]:
             date=raw.get("date") or record["date"][:10],
             part=record.get("part", file.stem),
             commit=record.get("commit", "unknown"),
-            fresh=sources.is_fresh(root, raw.get("inputs", ""), sources.of_claim(raw["system"], raw["l0"])),
+            fresh=sources.is_fresh(
+                root, raw.get("inputs", ""), sources.of_claim(raw["system"], raw["l0"], raw["path"])
+            ),
         )
         for raw in record.get("claims", ())
     ]

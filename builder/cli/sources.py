@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import LabError
@@ -12,9 +13,17 @@ from builder.run import run
 HERE = "kvm"
 """The L0 that labs run on; all others are exported to."""
 
-# What decides whether a proof about one system still holds, besides the system's own folders; those who write proofs
-# (`ci.proof`, `ci.nightly.variants`) go by these as well.
-_SHARED = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
+# What decides whether a proof still holds; those who write proofs (`ci.proof`, `ci.nightly.variants`) go by these as
+# well. Answers are judged in more cases than the shipped labs, so such a proof depends on all that writes them.
+_ANSWERS = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
+# A host that ran depends on what it was given: machine, answers, files and arguments, word for word as they are kept
+# for these labs (tests fail when the code makes anything else of them), but not on what it was watched by.
+_LABS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("debian", "image"): ("debian-dom0", "debian-dom0-uefi", "debian12-dom0"),
+    ("debian", "medium"): ("debian-install", "debian-raid10"),
+    ("xcpng", "medium"): ("xcp-ng-8.3", "xcpng-raid1"),
+}
+_RAN = ("builder/images", "labs/checks", ":(exclude,glob)tests/golden/systems/**/boots.json")
 EXPORTS = ("builder/hypervisors", "builder/render", "builder/model")
 VARIANTS = (
     "builder/images",
@@ -26,11 +35,15 @@ VARIANTS = (
 )
 
 
-def of_claim(system: str, l0: str) -> tuple[str, ...]:
-    """The files and folders that a claim depends on. An export does not hold what is on the disks and media: of the
-    system it has what its traits say (a system that has a file for these)."""
+def of_claim(system: str, l0: str, path: str) -> tuple[str, ...]:
+    """The files and folders that a claim depends on, as git's pathspecs. `l0` is empty for answers that were judged. An
+    export does not hold what is on the disks and media: of the system it has what its traits say (a system that has a
+    file for these)."""
+    if l0 == HERE and (system, path) in _LABS:
+        kept = (f"tests/golden/{kind}/{lab}" for kind in ("labs", "systems") for lab in _LABS[system, path])
+        return (*_RAN, *kept)
     if l0 in ("", HERE):
-        return (*_SHARED, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
+        return (*_ANSWERS, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
     return (*EXPORTS, f"builder/systems/{system}/traits.py")
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ci.nightly.lab import Command, command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import Claim, inputs_digest, system_inputs, today
+from ci.proof import HERE, Claim, claim_digest, today
 
 SYSTEM = "debian"
 Firmware = Literal["bios", "uefi"]
@@ -45,7 +45,7 @@ def boot(release: str, firmware: str, desk: Desk) -> Figures:
 
 
 def _inputs() -> str:
-    return inputs_digest(*system_inputs(SYSTEM))
+    return claim_digest(SYSTEM, HERE, "image")
 
 
 def xen_facts(nestlab: Command, lab: str, node: str = "dom0") -> dict[str, str]:

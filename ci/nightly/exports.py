@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from ci.exported import cases
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import Claim, claim_inputs, inputs_digest, status_of, today
+from ci.proof import Claim, claim_digest, status_of, today
 
 TEST = "tests/integration/test_exported_systems.py"
 # Whether these judges see anything is shown there.
@@ -27,7 +27,7 @@ def judge_exports(desk: Desk) -> Figures:
     status = status_of([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", TEST], timeout=1800, env={},
                        log=desk.log)  # fmt: skip
     judged = sorted(passed(report)) if report.exists() else []
-    inputs = {f"{case.l0} {case.system}": inputs_digest(*claim_inputs(case.system, case.l0)) for case in cases()}
+    inputs = {f"{case.l0} {case.system}": claim_digest(case.system, case.l0, case.path) for case in cases()}
     return {"ok": status == 0 and bool(judged), "judged": judged, "inputs": inputs}
 
 

@@ -60,8 +60,8 @@ def drill(release: str, name: str, given: Mapping[str, str], desk: Desk, *, gues
     lab = desk.folder / f"procedures-{release}{'-more' * bool(extra)}.yaml"
     lab.write_text(lab_text(release, extra), "utf-8")
     options = [f"{key}={value}" for key, value in given.items()]
-    words = [name, *options, "--guest", guest]
-    return drill_lab(lab, f"{unit_name(release, name, given)}-{guest}", words, desk)
+    other = [] if guest == "pv" else ["--guest", guest]
+    return drill_lab(lab, unit_name(release, name, given, guest), [name, *options, *other], desk)
 
 
 def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk, *, first: Sequence[str] = ()) -> Figures:
@@ -132,8 +132,9 @@ FIRST: Mapping[str, Sequence[str]] = {
 }
 
 
-def unit_name(release: str, procedure: str, given: Mapping[str, str]) -> str:
-    return "-".join([release, procedure, *given.values()]).replace(",", "+").replace("/", "_")
+def unit_name(release: str, procedure: str, given: Mapping[str, str], guest: GuestKind = "pv") -> str:
+    other = [] if guest == "pv" else [guest]
+    return "-".join([release, procedure, *given.values(), *other]).replace(",", "+").replace("/", "_")
 
 
 def units() -> Sequence[Unit]:
@@ -143,7 +144,7 @@ def units() -> Sequence[Unit]:
         for release in RELEASES
     ]
     pvh = [
-        Unit(f"{release}-{name}-pvh", partial(drill, release, name, {}, guest="pvh"), 900)
+        Unit(unit_name(release, name, {}, "pvh"), partial(drill, release, name, {}, guest="pvh"), 900)
         for name in PVH
         for release in RELEASES
     ]

@@ -18,7 +18,7 @@ from typing import Any
 from builder.model.lab import medium_variable
 from ci.nightly.lab import Command, command
 from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
-from ci.proof import ROOT, Claim, inputs_digest, system_inputs, today
+from ci.proof import HERE, ROOT, Claim, claim_digest, today
 
 SYSTEM = "xcpng"
 RELEASES = ("8.3", "8.2")
@@ -49,7 +49,7 @@ def tried(release: str, desk: Desk) -> Figures:
         desk.say(f"no medium is named: {medium_variable(SYSTEM, release)}=/path/to/the.iso")
         raise SystemExit(USAGE)
     lab = lab_of(release, desk.folder)
-    figures: dict[str, Any] = {"ok": False, "reached": "rendered", "inputs": inputs_digest(*system_inputs(SYSTEM))}
+    figures: dict[str, Any] = {"ok": False, "reached": "rendered", "inputs": claim_digest(SYSTEM, HERE, "medium")}
     with command(desk.log, own_images=False, **{medium_variable(SYSTEM, release): medium}) as nestlab:
         try:
             if nestlab.run("up", lab, "--reinstall", "host", timeout=7200):

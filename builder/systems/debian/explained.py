@@ -12,7 +12,7 @@ from builder.systems.living import LivingSetting
 
 __all__ = ["CAUSES", "CODES", "DEAD", "LIVING"]
 
-CAUSES = of_boots(boots("poweroff"))
+CAUSES = of_boots(boots("poweroff", arrays=True))
 """Why an installation or a boot of such a host may have failed."""
 
 _XEND = "xend was taken out of Xen in 4.5 (2015); xl talks to libxl itself and reads xl.conf(5)"

@@ -127,8 +127,9 @@ _LOADER = (
 )  # fmt: skip
 
 
-def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
-    """The installation and the first start of the host. `end` is what the answers end with."""
+def boots(end: Literal["poweroff", "reboot"], *, arrays: bool) -> tuple[Boot, ...]:
+    """The installation and the first start of the host. `end` is what the answers end with; `arrays` are made and
+    formatted in more than twice the time of a single disk."""
     always = (*_COMMAND, _ASKED, *_START[-2:], *DURING_INSTALLATION)
     asking = (*_COMPONENTS, *always)
     partitioning = (*_DISKS, *asking)
@@ -139,12 +140,12 @@ def boots(end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:
               causes=(*_START, *always)),
         Phase(name="components", awaits="nestlab: step user-setup-udeb", weight=130, causes=partitioning),
         Phase(name="accounts and clock", awaits="nestlab: the disks are next", weight=40, causes=partitioning),
-        Phase(name="disks", awaits="nestlab: the disks are ready", weight=150, causes=partitioning),
+        Phase(name="disks", awaits="nestlab: the disks are ready", weight=400 if arrays else 150, causes=partitioning),
         Phase(name="base system", awaits="nestlab: the base system is installed", weight=620, causes=packages),
         Phase(name="kernel", awaits="nestlab: packages are next", weight=280, causes=packages),
         Phase(name="packages", awaits="nestlab: step grub-installer", weight=220, causes=packages),
         Phase(name="boot loader", awaits="nestlab: step finish-install", weight=190, causes=packages),
         Phase(name="settings", awaits="nestlab: the host is installed", weight=160, causes=packages),
-        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=60, causes=always),
+        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=210, causes=always),
     )  # fmt: skip
     return (Boot(name="install", phases=installing, medium=True, on_reboot="end"), phases.boot())

@@ -96,7 +96,7 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         "answers": [{"name": name, "content": content, "delivery": delivered} for name, content in contents.items()],
         "media_edits": [MediaEdit(kind="arguments", arguments=arguments, remove=REMOVED)],
         "boot_args": boot.boot_args(node),
-        "boots": boots(options.end),
+        "boots": boots(options.end, arrays=storage.level is not None),
         "checks": ["test_debian_dom0.py", "test_debian_installed.py", *(["test_guests.py"] if node.guests else [])],
         "quirks": files.QUIRKS,
         "findings": findings,

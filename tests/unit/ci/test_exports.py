@@ -13,7 +13,7 @@ from ci.exported import TARGETS, Case, cases, files_of, is_documented
 from ci.matrix import is_fresh
 from ci.nightly.exports import judge, passed
 from ci.nightly.part import Figures
-from ci.proof import claim_inputs, inputs_digest
+from ci.proof import claim_digest
 
 JUNIT = """\
 <testsuites><testsuite>
@@ -57,7 +57,7 @@ def test_what_failed_or_was_not_judged_is_not_claimed(tmp_path: Path) -> None:
 
 
 def figures(*, sight: bool) -> dict[str, Figures]:
-    inputs = {f"{case.l0} {case.system}": inputs_digest(*claim_inputs(case.system, case.l0)) for case in cases()}
+    inputs = {f"{case.l0} {case.system}": claim_digest(case.system, case.l0, case.path) for case in cases()}
     judged = ["esxi-xcpng-8.3-medium-bios", "xen-debian-13-image-bios"]
     return {"sight": {"ok": sight}, "judged": {"ok": True, "judged": judged, "inputs": inputs}}
 

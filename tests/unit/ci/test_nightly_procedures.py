@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,11 @@ from ci.nightly.procedures import (
     ARRAYS,
     FAILING,
     FAILURES,
+    FIRST,
     IN_USE,
     LABS,
     OTHERWISE,
+    PVH,
     RELEASES,
     drill,
     drilled,
@@ -89,8 +92,8 @@ def test_what_needs_more_than_a_host_has_an_example_lab(
     name, node, procedure, more = needs
     seen: list[Any] = []
 
-    def keep(*words: Any) -> dict[str, bool]:
-        seen.append(words)
+    def keep(*words: Any, first: Sequence[str]) -> dict[str, bool]:
+        seen.append((*words, first))
         return {"ok": True}
 
     monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
@@ -102,6 +105,25 @@ def test_what_needs_more_than_a_host_has_an_example_lab(
     given = dict(word.split("=") for word in seen[0][2] if "=" in word)
     assert parse_options(load_procedure(procedure), given) is not None and more.items() <= given.items()
     assert seen[0][2][-2:] == ["--node", node]
+    first = seen[0][-1]
+    if procedure not in FIRST:
+        assert not first
+        return
+    assert first[0] == node
+    made = dict(word.split("=") for word in first[2:])
+    assert getattr(parse_options(load_procedure(first[1]), made), "array") == getattr(  # noqa: B009
+        parse_options(load_procedure(procedure), given), "array"
+    )
+
+
+def test_guests_of_another_kind_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("ci.nightly.procedures.drill_lab", lambda *words: seen.append(words))
+    desk: Any = SimpleNamespace(folder=tmp_path)
+    drill("12", "vif-queue", {}, desk, guest="pvh")
+    assert seen[0][1:3] == ("12-vif-queue-pvh", ["vif-queue", "--guest", "pvh"])
+    assert {f"{release}-{name}-pvh" for release in RELEASES for name in PVH} <= {unit.name for unit in units()}
+    assert {"guest-memory", "vif-tx-off", "vif-queue"} <= set(PVH)
 
 
 def test_one_that_failed_is_no_proof_and_its_record_is_kept() -> None:

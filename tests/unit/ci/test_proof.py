@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli import sources
+from builder.model.load import read_lab
 from builder.model.plan import Minimum, SystemTraits
+from builder.run import run
 from builder.systems import traits
 from ci import proof
 from ci.exported import TARGETS
 from ci.matrix import cell, cells, in_short, is_fresh, matrix, table
-from ci.proof import Claim, claim_inputs, inputs_digest, read_claims, system_inputs, write_proof
+from ci.proof import Claim, claim_digest, inputs_digest, read_claims, write_proof
 from ci.proofs_page import page
 from tests.support.repo import ROOT
 
@@ -116,16 +119,35 @@ def test_ways_with_the_same_end_are_told_once(told: dict[tuple[str, str], str], 
 
 
 def test_an_export_is_stale_once_what_writes_it_changes() -> None:
-    assert "builder/hypervisors" in claim_inputs("debian", "xen")
-    assert "builder/images" not in claim_inputs("debian", "xen") and "builder/images" in claim_inputs("debian", "kvm")
+    inputs = sources.of_claim("debian", "xen", "image")
+    assert "builder/hypervisors" in inputs and "builder/images" not in inputs
+    assert "builder/images" in sources.of_claim("debian", "kvm", "image")
     for name in traits():
-        assert name == "tiny" or (ROOT / claim_inputs(name, "xen")[-1]).is_file(), name
+        assert name == "tiny" or (ROOT / sources.of_claim(name, "xen", "medium")[-1]).is_file(), name
+
+
+@pytest.mark.parametrize(("system", "path"), [("debian", "image"), ("debian", "medium"), ("xcpng", "medium")])
+def test_what_ran_is_stale_once_it_is_given_anything_else(system: str, path: str) -> None:
+    """Machine, answers, files and arguments of labs with such nodes, and not what these are watched by."""
+    names = sources.of_claim(system, "kvm", path)
+    labs = {Path(name).name for name in names if name.startswith("tests/golden/")}
+    for lab in labs:
+        nodes = read_lab(ROOT / f"labs/{lab}.yaml", traits()).nodes
+        assert {(node.system, node.source.kind) for node in nodes} == {(system, path)}, lab
+    listed = run(["git", "ls-files", "--", *names], cwd=ROOT).stdout.split()
+    kept = {(Path(name).parts[3], Path(name).name) for name in listed if name.startswith("tests/golden/")}
+    for lab in labs:
+        assert {(lab, "domain.xml"), (lab, "plan.json")} <= kept and (lab, "boots.json") not in kept
+
+
+def test_a_ran_claim_of_a_system_without_such_labs_hangs_on_its_code() -> None:
+    assert "builder/systems/netbsd" in sources.of_claim("netbsd", "kvm", "medium")
 
 
 def test_a_claim_is_stale_once_its_inputs_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = claim(inputs=inputs_digest(*system_inputs("debian")))
+    made = claim(inputs=claim_digest("debian", "kvm", "image"))
     assert is_fresh(made)
-    monkeypatch.setattr("ci.matrix.inputs_digest", lambda *_: "other")
+    monkeypatch.setattr("ci.matrix.claim_digest", lambda *_: "other")
     assert not is_fresh(made)
 
 

@@ -35,7 +35,7 @@ from builder.model.load import parse_lab
 from builder.systems import traits
 from ci import exported
 from ci.nightly import boots, debian_installer, variants, xcpng_own
-from ci.proof import claim_inputs, inputs_digest
+from ci.proof import claim_digest
 from tests.support.repo import ROOT
 
 Capture = pytest.CaptureFixture[str]
@@ -91,7 +91,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_proof_older_than_its_sources_is_stale(checkout: Path) -> None:
-    now = sources.digest(checkout, *sources.of_claim("xcpng", "xen"))
+    now = sources.digest(checkout, *sources.of_claim("xcpng", "xen", "medium"))
     assert now is not None
     made = judged("xen", inputs=now)
     fresh = recorded(checkout / "ci/fresh", "exports", made, judged("xen", proof="booted"))
@@ -114,8 +114,8 @@ def test_sources_are_those_that_proofs_are_made_from() -> None:
     sources.digest.cache_clear()
     for l0 in ("", "kvm", "xen"):
         for system in traits():
-            names = claim_inputs(system, l0)
-            assert sources.of_claim(system, l0) == names and sources.digest(ROOT, *names) == inputs_digest(*names)
+            for path in ("image", "medium"):
+                assert sources.digest(ROOT, *sources.of_claim(system, l0, path)) == claim_digest(system, l0, path)
     assert sources.VARIANTS == variants.INPUTS
 
 

@@ -33,6 +33,8 @@ def files_of(plan: SystemPlan) -> Iterator[tuple[str, str]]:
         for file in files:
             del file["content"]
             file["mode"] = oct(file["mode"])
+    # What it is watched by has nothing to do with what comes of it: proofs do not depend on it.
+    yield "boots.json", json.dumps(shown.pop("boots"), indent=1) + "\n"
     yield "plan.json", json.dumps(shown, indent=1) + "\n"
 
 
