@@ -28,6 +28,8 @@ INSTALL_SECONDS = 7200.0
 START_SECONDS = 1800.0
 CHECKS_SECONDS = 2400.0
 DRILL_SECONDS = 4 * 3600.0
+SCALE = ("--timeout-scale", "3")
+"""Beside other parts each phase takes longer, and each attempt an hour."""
 MIRROR_PORTS = {"install-lvm": mirror.PORT, "install-raid10": mirror.PORT + 1}
 """One for each part, always the same: two may run at once, and the port is in the answers."""
 _SSH_PORTS = {"install-lvm": 2299, "install-raid10": 2297}
@@ -101,7 +103,7 @@ def by_nestlab(name: str, desk: Desk) -> Figures:
     lab, node = _lab(name, desk)
     with command(desk.log) as nestlab, mirror.serve(suite(RELEASE).archive, port=MIRROR_PORTS[name]) as served:
         try:
-            ended = nestlab.run("up", lab, "--reinstall", node.name, timeout=INSTALL_SECONDS + START_SECONDS)
+            ended = nestlab.run("up", lab, "--reinstall", node.name, *SCALE, timeout=INSTALL_SECONDS + START_SECONDS)
             phases = {} if ended else nestlab.boot_phases(name)
             return {
                 "ok": ended == 0, "status": ended, "phases": phases,
@@ -121,7 +123,7 @@ def checked(name: str, desk: Desk) -> Figures:
     with command(desk.log) as nestlab:
         try:
             began = time.monotonic()
-            if nestlab.run("up", lab, timeout=START_SECONDS):
+            if nestlab.run("up", lab, *SCALE, timeout=START_SECONDS):
                 return {"ok": False, "reached": "installed", "inputs": _inputs()}
             clone = round(time.monotonic() - began, 1)
             boots = list(nestlab.boot_phases(name))
@@ -147,7 +149,7 @@ def drilled(name: str, desk: Desk) -> Figures:
     record.unlink(missing_ok=True)
     with command(desk.log) as nestlab:
         try:
-            if nestlab.run("up", lab, timeout=START_SECONDS):
+            if nestlab.run("up", lab, *SCALE, timeout=START_SECONDS):
                 return {"ok": False}
             status = nestlab.run("drill", "raid", lab, node.name, "--out", record, timeout=DRILL_SECONDS)
             drill = json.loads(record.read_text("utf-8"))["drill"] if record.exists() else {}
