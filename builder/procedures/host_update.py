@@ -41,17 +41,23 @@ ENTRY = "nestlab-kernel-fallback"
 TITLE = "The kernel before the update"
 SCRIPT = "/etc/grub.d/43_nestlab-kernel-fallback"
 DROP_IN = "/etc/default/grub.d/zz-nestlab-host-update.cfg"
+KERNEL, INITRD = "nestlab-fallback-vmlinuz", "nestlab-fallback-initrd"
+"""Copies in /boot. Not `vmlinuz*`: GRUB's own script makes entries for every file of that name."""
 _VARIABLE = "nestlab_kernel_default"
 """In SUSE's GRUB environment: what booted by itself before the kernel before the update does."""
 _WHY = "a kernel is what the machine starts with"
 
 
 class UpdateState(State):
-    """`pending`: package -> its new version; `kernels` the last one last; `entry` the text of what boots by itself."""
+    """`pending`: package -> its new version; `kernels` the last one last; `entry` the text of what boots by itself.
+    `build` is what tells the running kernel from others of its name, `installed` the same of the newest one's file,
+    where that is known. `owner` is the running one's package, `copies` the MiB that a copy of it and its initrd takes.
+    """
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"family", "pending", "added", "gone", "kernels", "unfinished", "room", "entry", "default", "kept", "guarded"}
-    )
+        {"family", "pending", "added", "gone", "kernels", "unfinished", "room", "entry", "default", "kept", "guarded",
+         "build", "installed", "owner", "copies"}
+    )  # fmt: skip
 
     family: str = "debian"
     running: str
@@ -65,6 +71,10 @@ class UpdateState(State):
     default: str
     kept: bool
     guarded: bool
+    build: str = ""
+    installed: str = ""
+    owner: str = ""
+    copies: int = 0
 
 
 class _Xl(Way[Asked, UpdateState]):
@@ -105,11 +115,16 @@ class _Xl(Way[Asked, UpdateState]):
             default=default,
             kept=read_text(host, SCRIPT) is not None,
             guarded=read_text(host, DROP_IN) is not None or bool(environment.get(_VARIABLE)),
+            build=next((" ".join(row[1:]) for row in rows if row[0] == "build"), ""),
+            installed=next((" ".join(row[1:]) for row in rows if row[0] == "installed"), ""),
+            owner=next(iter(of_kind(rows, "owner")), ""),
+            copies=int(next(iter(of_kind(rows, "copies")), "0")),
         )
 
     def refusals(self, state: UpdateState, asked: Asked) -> tuple[Refusal, ...]:
         kind = FAMILIES[state.family]
         xen = sorted(name for name in state.pending if re.match(kind.hypervisor, name))
+        room = asked.room + (state.copies if _writes_over(state) and not state.kept else 0)
         rules = (
             (not xen, "xen-pending", f"{' '.join(xen)} is among the updates: it would come with no way back",
              "nestlab procedure run LAB NODE xen-upgrade first"),
@@ -119,21 +134,20 @@ class _Xl(Way[Asked, UpdateState]):
              "look why (apt-get -s dist-upgrade, zypper update --dry-run), and do that by hand"),
             (not state.unfinished, "unfinished", f"{' '.join(state.unfinished)} is half installed",
              f"{kind.finish} finishes it"),
-            (state.room >= asked.room, "no-room", f"/boot has {state.room}MiB free", "remove kernels not needed"),
+            (not _replaced(state) or state.kept, "installed-not-running",
+             f"another build of {state.running} is installed than the one that runs: its file is not there to be kept",
+             "restart the host first: maintenance then=restart"),
+            (state.room >= room, "no-room", f"/boot has {state.room}MiB free, and {room} are needed",
+             "remove kernels not needed"),
         )  # fmt: skip
         return unmet(rules)
 
     def actions(self, state: UpdateState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        latest = state.kernels[-1] if state.kernels else state.running
-        if not state.pending and state.running == latest:
+        if not state.pending and state.running == _latest(state) and not _replaced(state):
             return ()
-        keep: tuple[Action, ...] = ()
-        if not state.kept and not state.guarded:
-            entry = with_hypervisor(state.entry, hypervisor_of(state.entry), title=TITLE, entry_id=ENTRY)
-            keep = (Write(SCRIPT, menu_script(entry), mode=0o755),)
         kind = FAMILIES[state.family]
         return (
-            *keep,
+            *(() if state.kept or state.guarded else _keep(state)),
             *(_unguard(state) if state.guarded else ()),
             run(*kind.update, seconds=3600, hint=f"{kind.finish}, and run this again"),
             run("sh", "-c", kind.rebuild, seconds=600),
@@ -144,10 +158,10 @@ class _Xl(Way[Asked, UpdateState]):
     def undo(self, state: UpdateState, before: UpdateState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         """Packages are not made old again: their sources have the new ones alone. The kernel before is booted."""
         menu = run(*FAMILIES[state.family].menu, seconds=120)
-        if state.running == before.running:
+        if state.running == before.running and before.build in ("", state.build):
             if not state.kept:
                 return ()
-            return (Remove(SCRIPT), *_unguard(state), menu)
+            return (Remove(SCRIPT), Remove(f"/boot/{KERNEL}"), Remove(f"/boot/{INITRD}"), *_unguard(state), menu)
         if state.family == "debian":
             text = f"# Written by `nestlab procedure undo`: host-update.\nGRUB_DEFAULT={ENTRY}\n"
             return (Write(DROP_IN, text), menu, Reboot(_WHY))
@@ -160,6 +174,7 @@ class _Xl(Way[Asked, UpdateState]):
         return (
             same("packages that could be newer", "none", " ".join(sorted(now.pending)) or "none"),
             same("kernel that runs", now.kernels[-1], now.running),
+            *((same("its build", now.installed, now.build),) if now.installed else ()),
             holds(
                 "what its initrd has modules of",
                 now.running,
@@ -168,6 +183,40 @@ class _Xl(Way[Asked, UpdateState]):
             ),
             same("xl answers", True, host.run(["xl", "list"]).ok),
         )
+
+    def check_undone(self, world: World, host: Host, before: UpdateState, asked: Asked) -> tuple[Evidence, ...]:
+        found = super().check_undone(world, host, before, asked)
+        if not before.build:
+            return found
+        return (*found, same("its build", before.build, " ".join(ask(host, "uname", "-v").split())))
+
+
+def _latest(state: UpdateState) -> str:
+    return state.kernels[-1] if state.kernels else state.running
+
+
+def _replaced(state: UpdateState) -> bool:
+    """The newest kernel has the name of the running one, and is another."""
+    return state.running == _latest(state) and state.installed not in ("", state.build)
+
+
+def _writes_over(state: UpdateState) -> bool:
+    """The update puts a kernel in the place of the one that runs, by its name."""
+    return bool(state.owner) and state.owner in state.pending
+
+
+def _keep(state: UpdateState) -> tuple[Action, ...]:
+    """An entry with the kernel that runs, which need not be the newest one. A file that is going to be another is
+    copied, with its initrd; the modules of one name go with each other's kernels."""
+    entry = with_hypervisor(state.entry, hypervisor_of(state.entry), title=TITLE, entry_id=ENTRY)
+    entry = re.sub(rf"(?<=-){re.escape(_latest(state))}(?=\s)", lambda _: state.running, entry)
+    copies: tuple[Action, ...] = ()
+    if _writes_over(state):
+        files = {f"vmlinuz-{state.running}": KERNEL, f"initrd.img-{state.running}": INITRD}
+        copies = tuple(run("cp", "-p", f"/boot/{name}", f"/boot/{copy}", seconds=120) for name, copy in files.items())
+        for name, copy in files.items():
+            entry = re.sub(rf"(?<=[\s/]){re.escape(name)}(?=\s)", copy, entry)
+    return (*copies, Write(SCRIPT, menu_script(entry), mode=0o755))
 
 
 def _unguard(state: UpdateState) -> tuple[Action, ...]:
@@ -187,9 +236,10 @@ PROCEDURE = Procedure(
     name="host-update",
     title="A host up to date, its kernel and initrd with it",
     summary="Every package becomes the newest that the host's sources have, the newest kernel's initrd is made anew, "
-    "and the host restarts into it. The boot entry with the kernel before stays. Undone, that kernel runs again, and "
-    "boots by itself; packages stay, as no source has the old ones. By apt (Debian), zypper (SUSE) and yum (XCP-ng: "
-    "the pool's coordinator first; this is not undone, as XAPI makes its database new).",
+    "and the host restarts into it. The boot entry with the kernel before stays, of copies where the new one has its "
+    "name. Undone, that kernel runs again, and boots by itself; packages stay, as no source has the old ones. By apt "
+    "(Debian), zypper (SUSE) and yum (XCP-ng: the pool's coordinator first; this is not undone, as XAPI makes its "
+    "database new).",
     options=Asked,
     ways={"xl": _Xl(), "xe": host_update_xe.Xe()},
     sources=(
@@ -205,6 +255,7 @@ PROCEDURE = Procedure(
         "removes": "packages would be taken away",
         "unfinished": "a package is half installed; a transaction of yum's was aborted (xe)",
         "coordinator-first": "the pool's coordinator is to have the new XAPI first (xe)",
+        "installed-not-running": "another build of the running kernel is installed, and none was kept",
         "no-room": "/boot has no room for another kernel",
     },
     drill=Drill(reason="it needs a host whose sources have something newer than it; what they have changes by the day"),

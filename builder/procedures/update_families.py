@@ -25,9 +25,10 @@ class Asked(Options):
 
 class Family(Value):
     """`look` prints `up NAME OLD NEW`, `new NAME`, `gone NAME` for what an update would do, `unfinished NAME`,
-    `kernel VERSION` and `room MIB`. `initrd` prints for which kernels the initrd of $1 has modules, `rebuild` makes
-    that of the newest one. `hypervisor` matches the package that a new Xen comes with, `finish` is what to do after an
-    update that failed; `config` and `prefix` are GRUB's."""
+    `kernel VERSION` and `room MIB`; where kernels are written over, also `build`, `installed`, `owner` and `copies`.
+    `initrd` prints for which kernels the initrd of $1 has modules, `rebuild` makes that of the newest one. `hypervisor`
+    matches the package that a new Xen comes with, `finish` is what to do after an update that failed; `config` and
+    `prefix` are GRUB's."""
 
     config: str
     prefix: str
@@ -65,11 +66,25 @@ apt-get -s -q dist-upgrade | sed -n \
   -e 's/^Inst \([^ ]*\) (.*/new \1/p' -e 's/^Remv \([^ ]*\).*/gone \1/p'
 dpkg --audit | sed -n '/^ [a-z0-9]/s/^ \([^ ]*\).*/unfinished \1/p'
 """
+# A new kernel may come under the name of the old one, and in its place. Its build tells them apart: of the one that
+# runs, and of the newest file, where a bzImage has it (Linux' Documentation/arch/x86/boot.rst: kernel_version, 0x20e).
+# And what package the running one is from, and how many MiB a copy of it and of its initrd takes.
+_APT_KERNEL = rf"""
+echo "build $(uname -v)"
+file="/boot/vmlinuz-{LATEST}"
+if [ "$(dd if="$file" bs=1 skip=514 count=4 2>/dev/null)" = HdrS ]; then
+  at=$(od -An -tu2 -j526 -N2 "$file")
+  echo "installed $(dd if="$file" bs=1 skip=$((at + 512)) count=256 2>/dev/null | tr '\0' '\n' |
+    sed -n '1s/^[^ ]* ([^)]*) //p')"
+fi
+dpkg-query -S "/boot/vmlinuz-$(uname -r)" 2>/dev/null | sed -n 's/^\([^:]*\):.*/owner \1/p'
+echo "copies $(du -cm "/boot/vmlinuz-$(uname -r)" "/boot/initrd.img-$(uname -r)" 2>/dev/null | sed -n '$s/[^0-9].*//p')"
+"""
 FAMILIES: Mapping[str, Family] = {
     "debian": Family(
         config="/boot/grub/grub.cfg",
         prefix="grub",
-        look=_APT_LOOK + _BOOT,
+        look=_APT_LOOK + _BOOT + _APT_KERNEL,
         hypervisor=r"xen-hypervisor-[0-9]",
         update=("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q", "-o",
                 "Dpkg::Options::=--force-confold", "dist-upgrade"),

@@ -103,6 +103,10 @@ esac
 """
 
 
+# That Xen told this version and no longer one that begins like it: Debian has it in brackets, SUSE behind two words.
+_TOLD = 'xl dmesg | grep -F "Xen version" | grep -qF -e "(Debian $1)" -e "Xen version $1 "'
+
+
 class Asked(Options):
     version: str = Field(
         "", pattern=r"^[A-Za-z0-9.+~_:-]*$", description="the packages' version; without, the newest that is offered"
@@ -206,7 +210,7 @@ class _Xl(Way[Asked, XenState]):
             run(*kind.update, seconds=120),
             run(f"{kind.prefix}-reboot", state.default),
             Reboot(f"{_WHY}; where the new one does not start, pulling the plug brings back the one before"),
-            run("sh", "-c", 'xl dmesg | grep -F "Xen version" | grep -qF "$1"', "sh", target,
+            run("sh", "-c", _TOLD, "sh", target,
                 hint="the new Xen did not start: the one before it runs, and boots by itself"),
             *_unguard(state),
         )  # fmt: skip

@@ -111,6 +111,17 @@ IN_USE = (
     "test_the_plug_is_pulled_while_it_is_written_to[bitmap]",
     "test_the_plug_is_pulled_while_it_is_written_to[ppl]",
 )
+UPGRADES = "tests/nightly/test_upgrades.py"
+NEWER = (
+    "test_another_xen_runs_and_the_one_before_comes_back[{}]",
+    "test_a_new_xen_that_does_not_start[{}-is no program]",
+    "test_a_new_xen_that_does_not_start[{}-ends the machine]",
+    "test_another_kernel_runs_and_the_one_before_comes_back[{}-same-name]",
+    "test_another_kernel_runs_and_the_one_before_comes_back[{}-another-name]",
+)
+"""Of each release."""
+NESTED = "tests/nightly/test_nested_virt.py"
+SECURE = "tests/nightly/test_secure_boot_guest.py"
 # Lab, node, procedure and options.
 LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
     ("two-dom0", "alpha", "guest-migrate", {}),
@@ -157,8 +168,14 @@ def units() -> Sequence[Unit]:
         Unit("router-guest", partial(passed, ROUTER), 1200),
         Unit("live-disk", partial(passed, LIVE), 1800),
         Unit("installed-guests", partial(passed, INSTALLED), 2600),
+        Unit("nested-virt", partial(passed, NESTED), 1800),
+        Unit("secure-boot-guest", partial(passed, SECURE), 1800),
     ]
-    return [*alone, *pvh, *labs, *failures, *arrays, *guests]
+    newer = [
+        Unit(name, partial(passed, f"{UPGRADES}::{name}"), 2400)
+        for name in (name.format(release) for name in NEWER for release in RELEASES)
+    ]
+    return [*alone, *pvh, *labs, *failures, *arrays, *guests, *newer]
 
 
 def judge(done: Mapping[str, Figures]) -> Verdict:

@@ -22,9 +22,11 @@ from ci.nightly.procedures import (
     FIRST,
     IN_USE,
     LABS,
+    NEWER,
     OTHERWISE,
     PVH,
     RELEASES,
+    UPGRADES,
     drill,
     drilled,
     judge,
@@ -52,8 +54,10 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
     assert all(parse_options(load_procedure(name), given) for name, given in OTHERWISE)
     text = (ROOT / FAILURES).read_text()
     assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
-    tests = re.findall(r"^def (test_\w+)", (ROOT / ARRAYS).read_text(), re.MULTILINE)
-    assert list(dict.fromkeys(name.partition("[")[0] for name in IN_USE)) == tests and set(IN_USE) <= names
+    for file, listed in ((ARRAYS, IN_USE), (UPGRADES, NEWER)):
+        tests = re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE)
+        assert list(dict.fromkeys(name.partition("[")[0] for name in listed)) == tests
+    assert set(IN_USE) <= names and {name.format(release) for name in NEWER for release in RELEASES} <= names
     assert {"dom0-memory", "debug-mode", "maintenance", "guest-memory"} <= set(drilled())
     assert "tls-certificate" not in drilled()
     for release in RELEASES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Sequence
 
 import pytest
@@ -81,7 +82,8 @@ class Host(FakeHost):
         if "findmnt" in argv[2]:
             return "yes\n"
         if "Xen version" in argv[2]:
-            return "" if argv[4] == self.running else 1
+            banner = (SUSE_BANNER if self.suse else BANNER).format(short="4.20", full=self.running)
+            return told(argv[2], argv[4], banner)
         packages = ("xen", "xen-tools") if self.suse else ("xen-hypervisor-4.20-amd64", "xen-utils-4.20")
         rows = [f"pkg {name} {self.installed}" for name in packages]
         if argv[4] or self.suse:
@@ -130,6 +132,12 @@ class Host(FakeHost):
 
     def pull_the_plug(self) -> None:
         self._start()
+
+
+def told(script: str, version: str, log: str) -> int:
+    """What the script's own look at Xen's log ends with, by a real shell."""
+    script = script.replace("xl dmesg", "cat")
+    return subprocess.run(["sh", "-c", script, "sh", version], input=log, text=True, check=False).returncode
 
 
 def do(host: Host, **options: str) -> Outcome:
@@ -193,6 +201,20 @@ def test_one_that_crashes_and_comes_back_as_the_old_one_is_told(host: Host) -> N
     host.on_reboot = start
     with pytest.raises(Failed, match="the new Xen did not start: the one before it runs"):
         do(host)
+    assert DROP_IN in host.files or host.environment["saved_entry"] == ENTRY
+
+
+def test_an_old_one_whose_version_begins_like_the_new_one_is_not_taken_for_it(host: Host) -> None:
+    host.offered = [OLD, NEW]
+    host.installed = host.running = host.kernels["xen-4.20-amd64.gz"] = f"{NEW}.1"
+    host.offered.append(host.running)
+
+    def start() -> None:
+        host.environment.pop("next_entry")
+
+    host.on_reboot = start
+    with pytest.raises(Failed, match="the new Xen did not start: the one before it runs"):
+        do(host, version=NEW)
     assert DROP_IN in host.files or host.environment["saved_entry"] == ENTRY
 
 
