@@ -29,14 +29,16 @@ from builder.procedures.api import (
 from builder.procedures.asking import ask, inventory
 
 FOLDER = "/var/lib/nestlab/secure-boot"
+SIGNER = f"{FOLDER}/signer.pem"
 CREATE_AUTH = "/opt/xensource/libexec/create-auth"
 NAMES = ("PK", "KEK", "db", "dbx")
 
-# What each file is, one a line: path, kind (pem, der, auth, other, absent), whether it is within its time, its subject.
+# What each file is, one a line: path, kind (pem, der, auth, other, absent), whether it is within its time, its subject,
+# and the certificate's digest, or whether the .auth file has a signature behind the 24 bytes of its header.
 # A .auth file is a time (16 bytes), a certificate header of type 0x0ef1, and the GUID of PKCS#7 (UEFI 2.10, 8.2.2).
 JUDGE = r"""
 for path in "$@"; do
-  kind=other time=- subject=
+  kind=other time=- subject= mark=-
   if [ ! -r "$path" ]; then kind=absent
   elif openssl x509 -inform PEM -in "$path" -noout 2>/dev/null; then kind=pem
   elif openssl x509 -inform DER -in "$path" -noout 2>/dev/null; then kind=der
@@ -46,9 +48,11 @@ for path in "$@"; do
   pem | der)
     openssl x509 -inform "$kind" -in "$path" -noout -checkend 0 >/dev/null && time=valid || time=expired
     subject=$(openssl x509 -inform "$kind" -in "$path" -noout -subject -nameopt RFC2253 | sed 's/^subject= *//')
+    mark=$(openssl x509 -inform "$kind" -in "$path" -noout -fingerprint -sha256 | sed 's/.*=//')
     ;;
+  auth) [ "$(od -An -tu4 -j16 -N4 "$path")" -gt 24 ] && mark=signed || mark=unsigned ;;
   esac
-  printf '%s\t%s\t%s\t%s\n' "$path" "$kind" "$time" "$subject"
+  printf '%s\t%s\t%s\t%s\t%s\n' "$path" "$kind" "$time" "$subject" "$mark"
 done
 """
 # The pool's field is a tar file in base64: its files with their digests. $1 is the field's value, on stdin.
@@ -101,11 +105,13 @@ class Asked(Options):
 
 
 class Judged(Value):
-    """A file on the host. `kind` is pem, der, auth, other or absent; `time` valid or expired, for certificates."""
+    """A file on the host. `kind` is pem, der, auth, other or absent; `time` valid or expired, for certificates. `mark`:
+    a certificate's digest; signed or unsigned, for .auth files."""
 
     kind: str
     time: str
     subject: str
+    mark: str = "-"
 
 
 class CertsState(State):
@@ -162,6 +168,7 @@ class _Xe(Way[Asked, CertsState]):
         ]  # fmt: skip
         if bool(asked.signer) != bool(asked.signer_key):
             found.append(Refusal(code="signer", message="signer and signer_key go together", hint="give both, or none"))
+        found += _platform_key(state, asked)
         return tuple(found)
 
     def advice(self, state: CertsState, asked: Asked) -> tuple[str, ...]:
@@ -184,6 +191,8 @@ class _Xe(Way[Asked, CertsState]):
         if not state.own and asked.dbx != ("none",) and state.field.startswith("custom"):
             return (*keep, run("secureboot-certs", "clear", seconds=300))
         todo: list[Action] = [*keep, run("mkdir", "-p", "-m", "0700", FOLDER)]
+        if asked.signer and state.files[asked.signer].kind == "der":
+            todo.append(_as_pem(asked.signer, SIGNER))
         for name, (path, digest) in state.own.items():
             todo += () if digest else _made(name, path, state, asked)
         words = [state.own[name][0] if name in state.own else getattr(asked, name)[0] for name in NAMES]
@@ -263,10 +272,33 @@ def _made(name: str, path: str, state: CertsState, asked: Asked) -> list[Action]
         pem = word
         if word in state.files and state.files[word].kind == "der":
             pem = f"{FOLDER}/{name}-{number}.pem"
-            todo.append(run("openssl", "x509", "-in", word, "-inform", "DER", "-outform", "PEM", "-out", pem))
+            todo.append(_as_pem(word, pem))
         pems.append(pem)
-    signed = ("-c", asked.signer, "-k", asked.signer_key) if asked.signer else ()
+    signer = SIGNER if asked.signer and state.files[asked.signer].kind == "der" else asked.signer
+    signed = ("-c", signer, "-k", asked.signer_key) if signer else ()
     return [*todo, run(CREATE_AUTH, *signed, name, path, *pems)]
+
+
+def _as_pem(der: str, pem: str) -> Action:
+    return run("openssl", "x509", "-in", der, "-inform", "DER", "-outform", "PEM", "-out", pem)
+
+
+def _platform_key(state: CertsState, asked: Asked) -> list[Refusal]:
+    """A PK of one's own that firmware would not take: in setup mode too it has to be signed with its own key, and the
+    daemon of a new guest ends when it is not."""
+    path = asked.PK[0]
+    judged = state.files.get(path)
+    if judged is None or judged.kind in {"absent", "other"} or len(asked.PK) > 1:
+        return []
+    if judged.kind == "auth":
+        fine = judged.mark != "unsigned"
+    else:
+        fine = bool(asked.signer) and state.files[asked.signer].mark == judged.mark
+    if fine:
+        return []
+    return [Refusal(code="pk-signature", message=f"PK, {path}, would not be signed by itself: no new guest would start",
+                    hint="signer= and signer_key= of the same certificate sign it, and the others; or make it apart: "
+                    f"{CREATE_AUTH} -c PK.pem -k PK.key PK PK.auth PK.pem, and name PK.auth")]  # fmt: skip
 
 
 def judge(host: Host, paths: list[str]) -> dict[str, Judged]:
@@ -274,7 +306,7 @@ def judge(host: Host, paths: list[str]) -> dict[str, Judged]:
     if not paths:
         return {}
     rows = [line.split("\t") for line in ask(host, "sh", "-c", JUDGE, "sh", *paths).splitlines()]
-    return {row[0]: Judged(kind=row[1], time=row[2], subject=row[3]) for row in rows if len(row) == 4}
+    return {row[0]: Judged(kind=row[1], time=row[2], subject=row[3], mark=row[4]) for row in rows if len(row) == 5}
 
 
 def _held(host: Host, value: str) -> dict[str, str]:
@@ -286,10 +318,15 @@ def _held(host: Host, value: str) -> dict[str, str]:
 
 def _field(host: Host) -> str:
     """Where XAPI keeps them: 8.3 has a field for one's own beside the read-only one of 8.2. Raises LabError."""
+    return "custom-uefi-certificates" if is_newer(host) else "uefi-certificates"
+
+
+def is_newer(host: Host) -> bool:
+    """Whether varstored looks after guests' variables, as from 8.3 on, not uefistored. Raises LabError."""
     found = inventory(host, "PRODUCT_VERSION", r"(\d+)\.(\d+)")
     if found is None:
         raise LabError(f"{host.name}: /etc/xensource-inventory names no PRODUCT_VERSION", hint="is this XCP-ng?")
-    return "custom-uefi-certificates" if (int(found[1]), int(found[2])) >= (8, 3) else "uefi-certificates"
+    return (int(found[1]), int(found[2])) >= (8, 3)
 
 
 PROCEDURE = Procedure(
@@ -305,12 +342,14 @@ PROCEDURE = Procedure(
         "XCP-ng guide: Guest UEFI Secure Boot",
         "UEFI specification 2.10: 8.2.2, 32.4",
         "openssl-x509(1)",
+        "varstored: create-auth.c, handler.c; uefistored: authlib.c",
     ),
     refuses={
         "no-tools": "the host has no secureboot-certs or create-auth",
         "no-certificate": "a file is not there, or neither a certificate nor an .auth file",
         "one-pk": "several certificates for PK",
         "bundle": "an .auth file among several files for a variable",
+        "pk-signature": "a PK of one's own that is not signed with its own key, which firmware does not take",
         "signer": "signer without signer_key, or the other way round",
     },
     drill=Drill(reason="it needs an XCP-ng host; openssl's part is tested with real certificates"),
@@ -319,6 +358,11 @@ PROCEDURE = Procedure(
             says="secureboot-certs install downloads the certificates",
             why="so on 8.2; from 8.3 on, with varstored 1.2.0-3.4 or later, hosts bring them, and installing nothing "
             "(secureboot-certs clear) is what gives guests the defaults",
+        ),
+        Dead(
+            says="secureboot-certs install PK.cer default default latest",
+            why="firmware takes a PK only with its own key's signature: the tool asks for --pk-priv, here it is "
+            "signer= and signer_key=",
         ),
         Dead(
             says="copy certificates to /var/lib/uefistored on each host",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -18,7 +19,10 @@ from tests.support.xcp_tools import problem
 from tests.unit.procedures.test_xe import HOST, POOL, VM
 
 KINDS = {"/root/a.pem": "pem", "/root/b.der": "der", "/root/db.auth": "auth", "/root/late.pem": "pem",
-         "/root/x.txt": "other", "/root/key": "other"}  # fmt: skip
+         "/root/x.txt": "other", "/root/key": "other", "/root/PK.auth": "auth", "/root/raw.auth": "auth"}  # fmt: skip
+# What JUDGE tells of each; tests/integration/test_secure_boot.py has it from openssl.
+MARKS = {"/root/a.pem": "AA:01", "/root/b.der": "BB:02", "/root/db.auth": "signed", "/root/PK.auth": "signed",
+         "/root/raw.auth": "unsigned"}  # fmt: skip
 
 
 def digest(text: str) -> str:
@@ -84,7 +88,8 @@ class Pool(FakeHost):
             return ""
         if "openssl x509 -inform" in script:
             rows = [(path, KINDS[path] if path in self.files else "absent") for path in argv[4:]]
-            return "".join(f"{path}\t{kind}\t{'expired' if 'late' in path else 'valid'}\tCN=x\n" for path, kind in rows)
+            times = {path: "expired" if "late" in path else "valid" for path in argv[4:]}
+            return "".join(f"{path}\t{kind}\t{times[path]}\tCN=x\t{MARKS.get(path, '-')}\n" for path, kind in rows)
         if "base64 -d 2>" in script:
             return "".join(f"{name} {digest(text)}\n" for name, text in self.held.items())
         if "tar -x -C" in script:
@@ -108,7 +113,8 @@ def undo(host: FakeHost, name: str = "secure-boot-certs") -> Outcome:
 @pytest.mark.parametrize("release", ["8.2.1", "8.3.0"])
 @pytest.mark.parametrize("held", [(), ("PK", "KEK", "db", "dbx"), ("PK", "KEK", "db")])
 @pytest.mark.parametrize("options", [
-    {"PK": "/root/b.der"}, {"db": "/root/a.pem,/root/b.der"}, {"db": "/root/db.auth", "dbx": "none"},
+    {"PK": "/root/b.der", "signer": "/root/b.der", "signer_key": "/root/key"},
+    {"PK": "/root/PK.auth"}, {"db": "/root/a.pem,/root/b.der"}, {"db": "/root/db.auth", "dbx": "none"},
     {"KEK": "/root/a.pem", "signer": "/root/a.pem", "signer_key": "/root/key"},
 ])  # fmt: skip
 def test_ones_own_are_installed_once_and_what_was_there_comes_back(
@@ -135,6 +141,15 @@ def test_several_are_bundled_der_as_pem_and_signed() -> None:
     assert any(line.startswith("openssl x509 -in /root/b.der -inform DER -outform PEM") for line in done.actions)
 
 
+def test_a_signer_in_der_becomes_pem_before_it_signs() -> None:
+    """create-auth reads its signer as PEM (create-auth.c: PEM_read_bio_X509)."""
+    done = do(Pool(), PK="/root/b.der", signer="/root/b.der", signer_key="/root/key")
+    converted = "openssl x509 -in /root/b.der -inform DER -outform PEM -out /var/lib/nestlab/secure-boot/signer.pem"
+    create = "/opt/xensource/libexec/create-auth -c /var/lib/nestlab/secure-boot/signer.pem -k /root/key PK "
+    assert converted in done.actions
+    assert any(line.startswith(create) for line in done.actions[done.actions.index(converted) :])
+
+
 def test_the_default_ones_are_installed_on_8_2_and_are_nothing_of_ones_own_on_8_3() -> None:
     host = Pool("8.2.1")
     assert do(host).actions[-1] == "secureboot-certs install default default default latest"
@@ -156,6 +171,9 @@ def test_less_than_all_of_it_is_warned_of() -> None:
     ({"db": "/root/x.txt"}, ["no-certificate"]), ({"db": "/root/gone.pem"}, ["no-certificate"]),
     ({"PK": "/root/a.pem,/root/b.der"}, ["one-pk"]), ({"db": "/root/a.pem,/root/db.auth"}, ["bundle"]),
     ({"db": "/root/a.pem", "signer": "/root/a.pem"}, ["signer"]),
+    ({"PK": "/root/a.pem"}, ["pk-signature"]), ({"PK": "/root/raw.auth"}, ["pk-signature"]),
+    ({"PK": "/root/a.pem", "signer": "/root/b.der", "signer_key": "/root/key"}, ["pk-signature"]),
+    ({"PK": "/root/gone.pem"}, ["no-certificate"]),
 ])  # fmt: skip
 def test_what_would_not_do_is_refused(options: dict[str, str], codes: list[str]) -> None:
     host = Pool()
@@ -182,13 +200,20 @@ def test_a_host_without_the_tools_and_no_xcp_ng_are_told() -> None:
         do(host)
 
 
+KEPT = f"/var/lib/nestlab/secure-boot-guests/{VM}"
+
+
 class Guest(FakeHost):
-    """A host with one guest and its store of variables. `started`: it has been, so there is a store."""
+    """A host with one guest and its store of variables. `started`: it has been, so there is a store. `newer`: the host
+    has varstored of 8.3, and the pool's files on its disk."""
 
     QUESTIONS = (*FakeHost.QUESTIONS, "xe vm-list", "xe vm-param-get", "xe help", "xe vm-get", "varstore-ls")
 
+    POOLS: ClassVar = {"PK": "pool PK", "KEK": "pool KEK", "db": "pool db", "dbx": "pool dbx"}
+
     def __init__(self, *, power: str = "halted", firmware: str = "uefi", newer: bool = True) -> None:
-        self.variables = {"PK": "pool", "KEK": "pool", "db": "pool"}
+        self.variables = {"PK": "own PK", "KEK": "own KEK", "db": "own db"}
+        self.kept: dict[str, str] = {}
         self.secure, self.firmware, self.started, self.word = "", firmware, True, ""
         get = f"xe vm-param-get uuid={VM} param-name="
         super().__init__({
@@ -205,8 +230,27 @@ class Guest(FakeHost):
             "varstore-": self._varstore,
             "sh -c 'command -v varstore-ls'": "",
             "sh -c 'skip=": lambda argv: int(self.variables.get(argv[6]) != argv[7]),
-            "sh -c": lambda argv: "".join(f"{path}\t{KINDS.get(path, 'absent')}\t-\t\n" for path in argv[4:]),
-        }, dialect="xe")  # fmt: skip
+            "sh -c": self._shell,
+            f"rm -rf -- {KEPT}": self._forget,
+        }, {"/etc/xensource-inventory": f"PRODUCT_VERSION='8.{2 + newer}.1'\n"}, dialect="xe")  # fmt: skip
+
+    def _forget(self, _: Sequence[str]) -> str:
+        self.kept = {}
+        return ""
+
+    def _shell(self, argv: Sequence[str]) -> str:
+        """The scripts that read and keep variables, by what is only in each."""
+        script = argv[2]
+        if "/var/lib/varstored" in script:
+            return "".join(f"{name} {digest(text)}\n" for name, text in self.POOLS.items())
+        if "printf" in script and "varstore-get" in script:
+            assert argv[4] == KEPT and argv[5] == VM
+            assert all(GUIDS[name] == guid for guid, name in zip(argv[6::2], argv[7::2], strict=True))
+            self.kept = {f"{KEPT}/{name}.auth": self.variables[name] for name in argv[7::2]}
+            return ""
+        if "varstore-get" in script:
+            return "".join(f"{name} {digest(self.variables[name])}\n" for name in argv[6::2])
+        return "".join(f"{path}\t{KINDS.get(path, 'absent')}\t-\t\tsigned\n" for path in argv[4:])
 
     def _readiness(self) -> str:
         """XAPI's words, as get_secureboot_readiness (xapi_vm.ml) chooses them and xe prints them."""
@@ -229,9 +273,9 @@ class Guest(FakeHost):
     def _varstore(self, argv: Sequence[str]) -> str:
         assert problem(argv) == ""
         if argv[0] == "varstore-sb-state":
-            self.variables.clear()
+            self.variables = dict(self.POOLS) if argv[2] == "user" else {}
         elif argv[0] == "varstore-set":
-            self.variables[argv[3]] = argv[5]
+            self.variables[argv[3]] = self.kept[argv[5]] if argv[5].startswith(KEPT) else argv[5]
         else:
             del self.variables[argv[3]]
         return ""
@@ -244,19 +288,29 @@ class Guest(FakeHost):
 @pytest.mark.parametrize("newer", [True, False])
 def test_a_guest_is_switched_and_its_variables_are_set_or_gone(options: dict[str, str], newer: bool) -> None:
     host = Guest(newer=newer)
+    before = dict(host.variables)
     done = do(host, "secure-boot", guest="web", **options)
-    assert done.result == "applied" and (host.secure or "false") == options.get("enable", "true")
+    assert done.result == "applied" and (host.variables == before) == (not {"variable", "clear"} & {*options})
+    if "clear" in options:
+        assert host.variables == (host.POOLS if newer else {})
+    assert (host.secure or "false") == options.get("enable", "true")
     assert len(done.evidence) == 1 + newer + ("variable" in options or "clear" in options)
     assert do(host, "secure-boot", guest="web", **options).result == "unchanged"
     assert undo(host, "secure-boot").result == "undone"
-    assert host.secure == ""
-    if options.get("file"):
-        assert options["variable"] not in host.variables
+    assert (host.secure, host.variables, host.kept) == ("", before, {})
+
+
+def test_what_a_start_in_between_brought_stays_when_one_variable_is_undone() -> None:
+    host = Guest(newer=False)
+    do(host, "secure-boot", guest="web", variable="db", file="/root/db.auth")
+    host.variables["dbx"] = "pool dbx"
+    assert undo(host, "secure-boot").result == "undone"
+    assert host.variables == {"PK": "own PK", "KEK": "own KEK", "db": "own db", "dbx": "pool dbx"}
 
 
 @pytest.mark.parametrize(("options", "word", "expected"), [
     ({}, "disabled", "ready_no_dbx"), ({}, "setup_mode", "ready_no_dbx"), ({}, "not_supported", "ready_no_dbx"),
-    ({"clear": "true"}, "ready", "first_boot or setup_mode"), ({"variable": "KEK"}, "ready", "certs_incomplete"),
+    ({"clear": "true"}, "setup_mode", "ready"), ({"variable": "KEK"}, "ready", "certs_incomplete"),
     ({"variable": "PK"}, "first_boot", "setup_mode"), ({"enable": "false", "clear": "true"}, "ready", "disabled"),
     ({"variable": "dbx", "file": "/root/db.auth"}, "ready_no_dbx", "ready"),
 ])  # fmt: skip
@@ -303,6 +357,26 @@ def test_guests_that_cannot_be_changed(host: Guest, options: dict[str, str], cod
     assert host.changes == []
 
 
+def test_one_variable_is_no_secure_boot_without_pk() -> None:
+    """varstored gives keys to guests without any store only (BACKEND_INIT_FIRSTBOOT in varstored.c)."""
+    host = Guest()
+    host.variables.clear()
+    with pytest.raises(Refused, match="setup-mode"):
+        do(host, "secure-boot", guest="web", variable="db", file="/root/db.auth")
+    assert host.changes == []
+    host = Guest(newer=False)
+    host.variables.clear()
+    assert do(host, "secure-boot", guest="web", variable="db", file="/root/db.auth").result == "applied"
+
+
+@pytest.mark.parametrize(("variable", "newer", "said"), [
+    ("db", True, "without db nothing boots"), ("PK", True, "setup mode"), ("KEK", True, "no system updates"),
+    ("db", False, "comes back at the guest's next start"), ("dbx", False, "comes back"),
+])  # fmt: skip
+def test_what_a_guest_is_without_a_variable_is_told(variable: str, newer: bool, said: str) -> None:
+    assert said in do(Guest(newer=newer), "secure-boot", guest="web", variable=variable).advice[-1]
+
+
 def test_a_guest_without_tools_or_variables_is_told() -> None:
     host = Guest()
     host.answers["sh -c 'command -v varstore-ls'"] = 1
@@ -310,7 +384,7 @@ def test_a_guest_without_tools_or_variables_is_told() -> None:
         do(host, "secure-boot", guest="web")
     host = Guest()
     host.variables.clear()
-    assert "gets the pool's at its next start" in do(host, "secure-boot", guest="web").advice[0]
+    assert "gets the pool's at its first start" in do(host, "secure-boot", guest="web").advice[0]
     assert "revoked" in do(Guest(), "secure-boot", guest="web", variable="dbx").advice[0]
 
 
