@@ -6,12 +6,11 @@ that a saved memory state fits any later start. Ports, paths, name and uuid come
 
 from __future__ import annotations
 
-import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from builder.errors import LabError
-from builder.model.lab import Disk, DiskBus, Nic, NicModel, Node
+from builder.model.lab import Disk, DiskBus, Nic, NicModel, Node, sas_address
 from builder.model.runtime import MARK_NAMESPACE, NicPorts, Wiring
 
 # PCI slots of bus 0. The management card comes first, so that Linux calls it eth0 with net.ifnames=0 (cards are
@@ -220,7 +219,7 @@ def _disk(devices: ET.Element, node: Node, disk: Disk, path: str, place: tuple[i
     _text(element, "serial", disk.name[:20])
     if disk.bus == "lsisas1068":
         # The Fusion driver shows no disk without a SAS address (measured).
-        _text(element, "wwn", _wwn(node, disk))
+        _text(element, "wwn", sas_address(node.name, disk.name))
     ET.SubElement(element, "boot", order=str(boot_order))
     _disk_address(element, node, disk, index)
 
@@ -270,12 +269,6 @@ def _device(bus: DiskBus, number: int, index: int) -> str:
         rest, letter = divmod(rest - 1, 26)
         letters = chr(ord("a") + letter) + letters
     return ("vd" if bus == "virtio" else "sd") + letters
-
-
-def _wwn(node: Node, disk: Disk) -> str:
-    """A locally made SAS address: NAA 5 and QEMU's vendor prefix, the rest from the names."""
-    digest = hashlib.sha256(f"{node.name}\0{disk.name}".encode()).hexdigest()
-    return f"5525400{digest[:9]}"
 
 
 def _cdrom(

@@ -6,14 +6,13 @@ rules: 60-persistent-storage.rules, for QEMU's drives.
 
 from __future__ import annotations
 
-import hashlib
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from builder.errors import LabError
-from builder.model.lab import Disk, Firmware, Node
+from builder.model.lab import Disk, Firmware, Node, sas_address
 from builder.model.units import MIB
 
 SERIAL_LENGTH = 20
@@ -98,12 +97,6 @@ def _letters(number: int) -> str:
         number, rest = divmod(number - 1, 26)
         text = string.ascii_lowercase[rest] + text
     return text
-
-
-def sas_address(node: str, disk: str) -> str:
-    """The address that the lab's machine gives this disk, 16 hex digits: the same as in its domain."""
-    digest = hashlib.sha256(f"{node}\0{disk}".encode()).hexdigest()
-    return f"5525400{digest[:9]}"
 
 
 def _identity(node: Node, disk: Disk) -> str:
