@@ -85,6 +85,10 @@ CODES: Mapping[str, str] = {
     "lab-bus-full": "A node's controllers carry so many disks and no more: IDE 3 and SATA 5 beside the CD-ROM drive, "
     "LSI 53C895A or SAS1068 28 (four controllers of seven, whatever their model), virtio 10.",
     "lab-bus-machine": "The machine has no such controller: q35 has SATA, pc has IDE.",
+    "lab-iommu-machine": "QEMU emulates an IOMMU (VT-d) on q35 alone. A node with `iommu:` is one unless the file says "
+    "otherwise.",
+    "lab-iommu-lsilogic": "The LSI 53C895A does not work behind an IOMMU (measured): it reads its program from its own "
+    "memory by DMA, which VT-d refuses. SATA works, and cards e1000 and e1000e; lsisas1068 and virtio were not tried.",
     "lab-sector": "QEMU's IDE and SATA drives always have 512-byte logical sectors.",
     "lab-4kn-boot": "Firmware and partition table must fit the sector size of the first disk. A BIOS reads 512-byte "
     "sectors only; 512e disks have 4096-byte sectors inside and boot everywhere.",

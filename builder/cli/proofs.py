@@ -43,8 +43,8 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
 # Exports that take a node's own controllers and cards, and the prefix of the rows that they alone go by.
 _OWN_DEVICES = (sources.HERE, "libvirt", "proxmox")
 _PROXMOX = "proxmox."
-# Documented for what has to be chosen; exports are judged without choices.
-_BY_CHOICE = ("vmx.virtualHW.version.nvme",)
+# Documented for what has to be chosen, or asked for in the lab file; exports are judged without either.
+_BY_CHOICE = ("vmx.virtualHW.version.nvme", "vmx.virtualHW.version.iommu", "vmx.vvtd.enable", "proxmox.viommu")
 _SIZES = ("memory", "disks.size")
 
 
@@ -244,4 +244,5 @@ def value_of(node: Node, key: str, *, first: bool = False) -> str:
         return " ".join(show_size(disk.size) for disk in node.disks[: 1 if first else None]) or "-"
     if key == "disks.bus":
         return " ".join(dict.fromkeys(disk.bus for disk in node.disks)) or "-"
-    return str(getattr(node, key))
+    value = getattr(node, key)
+    return str(value).lower() if isinstance(value, bool) else str(value)

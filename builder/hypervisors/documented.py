@@ -22,6 +22,7 @@ _GENERATIONS = (
 _LEARN = "https://learn.microsoft.com/en-us/virtualization/hyper-v-on-windows/user-guide/enable-nested-virtualization"
 _NESTED_VMS = "https://communities.vmware.com/docs/DOC-8970"
 _QM = "https://pve.proxmox.com/pve-docs/qm.1.html"
+_LATER = "2026-11-22"
 _SECTIONS = {
     "kvm": "Nested XCP-ng using QEMU/KVM, XCP-ng virtual machine settings",
     "xen": "Nested XCP-ng using Xen",
@@ -109,6 +110,19 @@ _KVM = (
         "kvm", "proxmox.cpu", "host", "the CPU type host passes the machine's own flags on; nesting needs them", _QM,
         "CPU Type",
     ),
+    _other(
+        "kvm", "iommu", "true", "the model intel is for q35 guests; intremap turns interrupt remapping on, since 3.4, "
+        "and wants the I/O APIC of QEMU (ioapic driver='qemu')", "https://libvirt.org/formatdomain.html#iommu-devices",
+        "IOMMU devices", rule="allowed", date=_LATER,
+        contradicted="Seen to work under emulation with Xen 4.20, AHCI disks, e1000 and e1000e; the LSI 53C895A, which "
+        "is documented for nested hosts, does not work behind it; lsisas1068 and virtio were not tried.",
+    ),
+    _other(
+        "kvm", "proxmox.viommu", "intel", "vIOMMU lets a level-1 VM pass devices to level-2 VMs; intel wants q35", _QM,
+        "vIOMMU (emulated IOMMU)", date=_LATER,
+        contradicted="It came with Proxmox VE 8.1, as far as is known: qm of an older one refuses it. Cards are "
+        "behind one PCI bridge there, so that none can be given to a guest by itself.",
+    ),
 )  # fmt: skip
 
 _XEN = (
@@ -180,6 +194,15 @@ _VMWARE_BOTH = tuple(
         _other(l0, "vmx.virtualHW.version.nvme", "13", "vNVMe comes with virtual hardware 13", date="2017-10-18",
                document="https://blogs.virtualmaestro.in/2017/10/18/vsphere-6-5-and-vnvme-controller/",
                section="vSphere and NVMe"),
+        _other(l0, "vmx.vvtd.enable", "TRUE", "the key of a machine's virtual IOMMU",
+               "https://kb.vmware.com/s/article/88161", "Solution", date=_LATER,
+               contradicted="The article, read in a copy, is about machines with a vGPU. Which cards of a machine its "
+               "IOMMU tells apart no document says."),
+        _other(l0, "vmx.virtualHW.version.iommu", "14", "virtualization-based security, which depends on the virtual "
+               "VT-d, needs ESXi 6.7 and hardware version 14",
+               "https://docs.ansible.com/ansible/latest/collections/community/vmware/vmware_guest_module.html",
+               "hardware/virt_based_security", date=_LATER, contradicted="That security wants EFI, too; whether the "
+               "IOMMU alone does, no document says."),
         _guide(l0, "vmx.vpmc.enable", "FALSE", "virtualized CPU performance counters are optional",
                section=_SECTIONS["esxi"]),
         _guide(l0, "vmx.sockets", "2", "two CPU sockets, for the speed of the vCPUs", section=_SECTIONS["esxi"]),

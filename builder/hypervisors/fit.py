@@ -22,6 +22,8 @@ CODES = {
     "l0-release": "This release of the L0 is not one that its settings are known for.",
     "l0-cpus": "Processors that cannot be spread as documented.",
     "l0-lost": "The lab file asks for what machines of this L0 do not have; they are made without it.",
+    "l0-iommu": "Disks on the LSI 53C895A do not work behind an IOMMU (measured): this controller reads its program "
+    "from its own memory by DMA, which VT-d refuses.",
     "l0-names": "The answers on the node's medium name disks as the lab file's controllers show them; on this L0 they "
     "have other names.",
     "l0-direct": "The node is a kernel in memory that the emulator starts itself: it has no disk to move elsewhere.",
@@ -46,7 +48,8 @@ def check(exporter: Exporter, lab: Lab, site: Site) -> tuple[Finding, ...]:
     for node in lab.nodes:
         documented = Documented(kind, node.system, site.release)
         found += [*_firmware(l0, documented, node), *_floors(documented, node), *_devices(l0, documented, node, site)]
-        found += [*_vlans(l0, node), *_names(l0, documented, node, site), *_lost(l0, lab, node)]
+        found += [*_vlans(l0, node), *_names(l0, documented, node, site)]
+        found += [*_lost(l0, lab, node), *_iommu(l0, node, site)]
     return tuple(sorted(found, key=lambda one: one.severity != "error"))
 
 
@@ -174,6 +177,18 @@ def _lost(l0: L0, lab: Lab, node: Node) -> Iterator[Finding]:
         yield Finding(code="l0-lost", severity="warning", where=node.name, hint=f"mtu: {l0.most_mtu}",
                       message=f"{node.name}: network {name} is to carry frames of more than {l0.most_mtu} bytes, and "
                       f"the documented card of {l0.title} does not")  # fmt: skip
+
+
+def _iommu(l0: L0, node: Node, site: Site) -> Iterator[Finding]:
+    """A lab file with a disk on lsilogic is refused when it is loaded; here it may have been chosen."""
+    if node.iommu and not l0.iommu:
+        yield Finding(code="l0-lost", severity="warning", where=node.name, hint="leave `iommu:` out",
+                      message=f"{node.name}: it is to have an IOMMU, and no document gives machines of {l0.title} one: "
+                      "Xen on it cannot give PCI devices to guests")  # fmt: skip
+    if node.iommu and l0.own_devices and site.bus == "lsilogic":
+        yield Finding(code="l0-iommu", severity="error", where=node.name, hint="--bus sata",
+                      message=f"{node.name}: lsilogic does not work behind an IOMMU: this controller reads its program "
+                      "from its own memory by DMA, which VT-d refuses")  # fmt: skip
 
 
 def _names(l0: L0, documented: Documented, node: Node, site: Site) -> Iterator[Finding]:

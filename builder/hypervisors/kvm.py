@@ -49,7 +49,7 @@ def domain_xml(node: Node, wiring: Wiring) -> str:
     """The domain definition, indented, the same text for the same values.
 
     Raises LabError for what this machine cannot have: a bus it lacks, more disks or cards than slots, 4Kn on a bus
-    that only has 512-byte sectors.
+    that only has 512-byte sectors, an IOMMU on pc or over a controller that does not work behind it.
     """
     if len(wiring.disks) != len(node.disks) or len(wiring.nics) != len(node.nics):
         raise LabError(
@@ -73,14 +73,7 @@ def domain_xml(node: Node, wiring: Wiring) -> str:
     _text(domain, "memory", str(node.memory // 1024), unit="KiB")
     _text(domain, "vcpu", str(node.cpus), placement="static")
     _firmware(domain, node, wiring)
-    features = ET.SubElement(domain, "features")
-    for name in ("acpi", "apic"):
-        ET.SubElement(features, name)
-    if not kvm:
-        # QEMU keeps what it has translated of the system before a restart, and throws it away page by page while the
-        # next one is loaded over it: with its own cache of 1 GiB a dom0 came back after 145 s, with this one after 35,
-        # and the first start takes as long. libvirt >= 8.0, https://libvirt.org/formatdomain.html#hypervisor-features
-        ET.SubElement(ET.SubElement(features, "tcg"), "tb-cache", unit="MiB").text = str(TRANSLATIONS_MIB)
+    _features(domain, node, kvm=kvm)
     _cpu(domain, node, kvm=kvm)
     ET.SubElement(domain, "clock", offset="utc")
     _text(domain, "on_poweroff", "destroy")
@@ -99,6 +92,8 @@ def domain_xml(node: Node, wiring: Wiring) -> str:
         _pci(video, SCREEN_SLOT)
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
+    if node.iommu:
+        _iommu(devices, node)
     _management_nic(domain, node, wiring)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
@@ -126,6 +121,37 @@ def _firmware(domain: ET.Element, node: Node, wiring: Wiring) -> None:
     if node.firmware == "bios":
         # SeaBIOS without a loader element; what it prints comes on the console too. OVMF does that by itself.
         ET.SubElement(os_, "bios", useserial="yes")
+
+
+def _features(domain: ET.Element, node: Node, *, kvm: bool) -> None:
+    features = ET.SubElement(domain, "features")
+    for name in ("acpi", "apic"):
+        ET.SubElement(features, name)
+    if node.iommu:
+        # Interrupts are remapped where the I/O APIC is QEMU's own, not KVM's; libvirt refuses intremap without this.
+        ET.SubElement(features, "ioapic", driver="qemu")
+    if not kvm:
+        # QEMU keeps what it has translated of the system before a restart, and throws it away page by page while the
+        # next one is loaded over it: with its own cache of 1 GiB a dom0 came back after 145 s, with this one after 35,
+        # and the first start takes as long. libvirt >= 8.0, https://libvirt.org/formatdomain.html#hypervisor-features
+        ET.SubElement(ET.SubElement(features, "tcg"), "tb-cache", unit="MiB").text = str(TRANSLATIONS_MIB)
+
+
+def _iommu(devices: ET.Element, node: Node) -> None:
+    """VT-d over all that is on the root bus, each device with an address space of its own. libvirt >= 3.4,
+    https://libvirt.org/formatdomain.html#iommu-devices. caching_mode is what devices of the real machine would need
+    here, and what was tried."""
+    if node.machine != "q35":
+        raise LabError(f"{node.name}: machine {node.machine} has no IOMMU", hint="machine: q35")
+    for disk in node.disks:
+        if disk.bus == "lsilogic":
+            raise LabError(
+                f"{node.name}: disk {disk.name}: the LSI 53C895A does not work behind an IOMMU: it reads its program "
+                "from its own memory by DMA, which VT-d refuses",
+                hint="bus: sata",
+            )
+    element = ET.SubElement(devices, "iommu", model="intel")
+    ET.SubElement(element, "driver", intremap="on", caching_mode="on")
 
 
 def _cpu(domain: ET.Element, node: Node, *, kvm: bool) -> None:

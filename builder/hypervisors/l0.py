@@ -37,8 +37,9 @@ class L0(Value):
     each controller carries beside the CD-ROM, `nics` how many cards of a model a machine has, `releases` which L0
     releases are told apart, `private_vlans` whether access ports on a lab network can be made.
     `own_devices`: the lab file's controllers and cards are this L0's, so that they are taken as they are; elsewhere the
-    documented ones stand in for them. `sectors`: disks have the lab file's sector sizes; `most_mtu` is what cards
-    carry, in bytes. `image` is qemu-img's name of the disk format, with its options and suffix.
+    documented ones stand in for them. `sectors`: disks have the lab file's sector sizes; `iommu`: machines can have an
+    emulated IOMMU; `most_mtu` is what cards carry, in bytes. `image` is qemu-img's name of the disk format, with its
+    options and suffix.
     """
 
     target: str
@@ -51,6 +52,7 @@ class L0(Value):
     private_vlans: bool = True
     own_devices: bool = False
     sectors: bool = False
+    iommu: bool = False
     most_mtu: int = 9216
 
 

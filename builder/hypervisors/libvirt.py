@@ -27,7 +27,7 @@ class Libvirt:
         site=Site(folder="/var/lib/libvirt/images/{lab}", uplink="default"),
         buses={"lsilogic": 28, "lsisas1068": 28, "ide": 3, "sata": 5, "virtio": 10},
         nics={"e1000": 13, "e1000e": 13, "rtl8139": 13, "virtio": 13}, image=("qcow2", "", "qcow2"), own_devices=True,
-        sectors=True,
+        sectors=True, iommu=True,
     )  # fmt: skip
 
     def kind(self, site: Site) -> str:  # noqa: ARG002 - the protocol's

@@ -31,13 +31,14 @@ class Proxmox:
         site=Site(folder="/var/lib/vz/nestlab/{lab}", uplink="vmbr0", storage="local-lvm"),
         buses={"lsilogic": 7, "sata": 6, "ide": len(_IDE), "virtio": 16},
         nics={"e1000": 32, "e1000e": 32, "rtl8139": 32, "virtio": 32}, image=("qcow2", "", "qcow2"), own_devices=True,
+        iommu=True,
     )  # fmt: skip
 
     def kind(self, site: Site) -> str:  # noqa: ARG002 - the protocol's
         return "kvm"
 
     def check(self, lab: Lab, site: Site) -> tuple[Finding, ...]:  # noqa: ARG002 - the protocol's
-        """Sizes are whole GiB there, and names are those of hosts."""
+        """Sizes are whole GiB there, names are those of hosts, and VT-d sees one device in all cards."""
         sizes = [
             Finding(code="l0-choice", severity="error", where=node.name, hint="write the size in whole GiB",
                     message=f"{node.name}: disk {disk.name}: Proxmox VE makes disks of whole GiB")
@@ -48,7 +49,15 @@ class Proxmox:
                     message=f"{machine.node.name}: {machine.name} is longer than a name on Proxmox VE may be (63)")
             for machine in machines(lab) if len(machine.name) > 63
         ]  # fmt: skip
-        return (*sizes, *names)
+        behind = [
+            # qemu-server's pve-q35-4.0.cfg: pci.0, which every card is on, is a bridge behind another.
+            Finding(code="l0-lost", severity="warning", where=node.name,
+                    hint="give the machine a device of the host with `qm set --hostpci0 BDF,pcie=1`",
+                    message=f"{node.name}: its cards are all behind one PCI bridge on Proxmox VE, whose address VT-d "
+                    "sees for each of them: no card can be given to a guest by itself")
+            for node in lab.nodes if node.iommu
+        ]  # fmt: skip
+        return (*sizes, *names, *behind)
 
     def export(self, lab: Lab, site: Site) -> tuple[File, ...]:
         nodes = machines(lab)
@@ -72,8 +81,9 @@ def machine_calls(machine: Machine, lab: Lab, site: Site) -> list[str]:
     documented = Documented("kvm", node.system)
     disks = _places(site.bus or disk.bus for disk in node.disks)
     order = [*disks[:1], *(["ide2"] if machine.installs else [])]
+    machine_type = f"{node.machine},viommu={documented['proxmox.viommu']}" if node.iommu else node.machine
     options: list[object] = [
-        "--ostype", "l26", "--machine", node.machine, "--bios", "ovmf" if node.firmware == "uefi" else "seabios",
+        "--ostype", "l26", "--machine", machine_type, "--bios", "ovmf" if node.firmware == "uefi" else "seabios",
         "--cpu", documented["proxmox.cpu"],
         "--sockets", 1, "--cores", node.cpus, "--memory", mib(node.memory), "--balloon", 0,
         "--scsihw", documented["proxmox.scsihw"], "--serial0", "socket",

@@ -27,7 +27,7 @@ class Vmx:
         target="vmx", title="VMware",
         site=Site(folder="/vmfs/volumes/datastore1/{lab}", uplink="vSwitch0"),
         buses={bus: len(units) for bus, (_, units) in _PER_CONTROLLER.items()},
-        nics={"e1000": 10, "vmxnet3": 10}, releases=("esxi", "workstation"),
+        nics={"e1000": 10, "vmxnet3": 10}, releases=("esxi", "workstation"), iommu=True,
         # The form that OVF carries, which both products import.
         image=("vmdk", "subformat=streamOptimized,adapter_type=lsilogic", "import.vmdk"),
     )  # fmt: skip
@@ -68,7 +68,7 @@ def vmx(machine: Machine, site: Site, lab: Lab, kind: str) -> str:
     keys: list[tuple[str, object]] = [
         (".encoding", "UTF-8"),
         ("config.version", 8),
-        ("virtualHW.version", documented["vmx.virtualHW.version" + (".nvme" if site.bus == "nvme" else "")]),
+        ("virtualHW.version", _hardware(machine, site, documented)),
         ("displayName", machine.name),
         ("annotation", f"{node.name} of the lab {lab.name}. Made by nestlab."),
         ("guestOS", _GUEST_OS),
@@ -78,6 +78,8 @@ def vmx(machine: Machine, site: Site, lab: Lab, kind: str) -> str:
         ("vhv.enable", documented["vmx.vhv.enable"]),
         ("vpmc.enable", documented["vmx.vpmc.enable"]),
     ]
+    if node.iommu:
+        keys.append(("vvtd.enable", documented["vmx.vvtd.enable"]))
     if kind == "workstation":
         keys.append(("hypervisor.cpuid.v0", documented["vmx.hypervisor.cpuid.v0"]))
     if node.firmware == "uefi":
@@ -86,6 +88,12 @@ def vmx(machine: Machine, site: Site, lab: Lab, kind: str) -> str:
     keys += [("bios.bootOrder", "hdd,cdrom"), *_bridges(), *_disks(machine, site, documented)]
     keys += [*_cards(machine, site, lab, kind, documented), *_serial(machine)]
     return "".join(f"{key} = {vmx_string(value)}\n" for key, value in keys)
+
+
+def _hardware(machine: Machine, site: Site, documented: Documented) -> str:
+    """The first version that has everything."""
+    extra = (".nvme" if site.bus == "nvme" else "", ".iommu" if machine.node.iommu else "")
+    return str(max(int(documented[f"vmx.virtualHW.version{each}"]) for each in extra))
 
 
 def _cores(cpus: int, sockets: int) -> int:

@@ -108,7 +108,9 @@ def _node_steps(lab: Lab, node: Node, system: SystemPlan) -> list[Step]:
     return steps
 
 
-_HARDWARE = {"cpus", "memory", "firmware", "machine", "cpu_model", "management_nic", "management_mac", "disks", "nics"}
+_HARDWARE = {
+    "cpus", "memory", "firmware", "machine", "cpu_model", "iommu", "management_nic", "management_mac", "disks", "nics"
+}  # fmt: skip
 
 
 def _medium_step(node: Node, source: MediumSource, system: SystemPlan) -> Step:

@@ -198,7 +198,8 @@ class Guest(Value):
 class Node(Value):
     """One nested host (L1). `memory` is in bytes. `after` names nodes that must be ready before it starts.
     `install` are the settings that only its system's installer understands: the system reads them with its own type.
-    `packages` are put into its ready image beside what the system needs. `dom0`: what starts on it is Xen."""
+    `packages` are put into its ready image beside what the system needs. `dom0`: what starts on it is Xen. `iommu`: the
+    machine has an emulated VT-d."""
 
     name: Name
     system: str
@@ -222,6 +223,7 @@ class Node(Value):
     packages: tuple[str, ...] = ()
     storage: Storage | None = None
     dom0: bool = True
+    iommu: bool = False
 
 
 class Lab(Value):

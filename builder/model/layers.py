@@ -188,6 +188,10 @@ class NodeLayer(Value):
     firmware: Firmware | None = Field(None, description="What starts the node.")
     machine: Literal["pc", "q35"] | None = Field(None, description="Chipset: pc has IDE, q35 has PCIe and SATA.")
     cpu_model: CpuModel | None = Field(None, description="The documented CPU mode under KVM.")
+    iommu: Bool | None = Field(
+        None,
+        description="An emulated VT-d: Xen can give PCI devices to guests. Such a node is a q35 with disks on sata.",
+    )
     management_nic: NicModel | None = Field(None, description="Model of the card that ssh comes in by.")
     management_mac: Mac | None = Field(
         None, description="Address of that card, such as a bare-metal machine's own; made from the names when left out."

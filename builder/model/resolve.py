@@ -43,6 +43,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "firmware": "bios",
     "machine": "pc",
     "cpu_model": "host-passthrough",
+    "iommu": False,
     "management_nic": "e1000",
     "disks": [{"size": "50GiB"}],
     "networks": [],
@@ -89,6 +90,8 @@ def resolve(
             system_defaults = NodeLayer.model_validate(dict(traits.defaults))
             bases[traits.name] = _overlay(_overlay(_overlay({}, builtin), system_defaults), layer.defaults)
         merged = _overlay(bases[traits.name], own)
+        if merged["iommu"] and (own.machine or layer.defaults.machine) is None:
+            merged["machine"] = "q35"  # the only one that can have it; a system's usual machine gives way
         asked = layer.defaults.xen.model_fields_set | own.xen.model_fields_set
         merged["xen"] = _fit(merged["xen"], asked, traits, memory=merged["memory"], cpus=merged["cpus"])
         if own.release is None and own.system is not None and own.system != layer.defaults.system:
@@ -190,6 +193,7 @@ def _node(
         packages=said.get("packages", ()),
         storage=_storage(said.get("storage")),
         dom0=traits.xen,
+        iommu=said["iommu"],
     )
 
 
@@ -198,9 +202,7 @@ def _storage(said: StorageLayer | None) -> Storage | None:
 
 
 def _disks(said: _Merged, traits: SystemTraits) -> Iterator[Disk]:
-    documented = traits.buses[said["firmware"]]
-    if documented == "ide" and said["machine"] == "q35":
-        documented = "sata"  # q35 has no IDE controller; its AHCI ports carry the same drives
+    documented = traits.usual_bus(said["firmware"], said["machine"], iommu=said["iommu"])
     for index, disk in enumerate(said["disks"]):
         yield Disk(name=disk.name or f"disk{index}", size=disk.size, bus=disk.bus or documented, sector=disk.sector)
 

@@ -141,6 +141,11 @@ CASES: Mapping[str, Case] = {
     ),
     "tcg-q35-lsi": _case({"cdrom": _cdrom}, machine="q35", management_nic="e1000e"),
     "tcg-q35-virtio": _case(machine="q35", disks=disks("virtio", 3), nics=nics("virtio"), management_nic="virtio"),
+    "tcg-q35-iommu": _case(machine="q35", iommu=True, disks=disks("sata", 1), nics=nics("e1000e", "e1000e")),
+    "kvm-q35-iommu": _case(
+        {"accelerator": "kvm", "uefi": _uefi},
+        firmware="uefi", machine="q35", iommu=True, disks=disks("sata", 1), nics=nics("e1000e"),
+    ),
     "kvm-bios-lsi": _case({"accelerator": "kvm"}),
     "kvm-host-model": _case({"accelerator": "kvm"}, cpu_model="host-model"),
     "kvm-uefi-ide": _case({"accelerator": "kvm", "uefi": _uefi}, firmware="uefi", disks=disks("ide", 1)),

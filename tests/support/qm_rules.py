@@ -50,7 +50,9 @@ _PLAIN: Mapping[str, Check] = {
     "tags": _like(r"[a-z0-9_][a-z0-9_+.-]*([;, ][a-z0-9_][a-z0-9_+.-]*)*"),
     "ostype": _one_of("other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26",
                       "solaris"),
-    "machine": _like(r"pc|pc(-i440fx)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|q35|pc-q35-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?"),
+    # "Intel vIOMMU needs q35 to be set as machine type"
+    "machine": _like(r"pc|pc(-i440fx)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|"
+                     r"(q35|pc-q35-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?)(,viommu=(intel|virtio))?"),
     "bios": _one_of("seabios", "ovmf"), "cpu": _like(r"(host|max|kvm64|qemu64|x86-64-v\d[\w-]*)(,.*)?"),
     "sockets": _number(1, 64), "cores": _number(1, 512), "memory": _number(16, 1 << 32), "balloon": _number(0, 1 << 32),
     "scsihw": _one_of("lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"),

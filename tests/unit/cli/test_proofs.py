@@ -13,6 +13,7 @@ import pytest
 from builder.cli import sources
 from builder.cli.boundary import guarded
 from builder.cli.proofs import (
+    _BY_CHOICE,
     ELSEWHERE,
     EMULATED,
     NONE,
@@ -40,7 +41,7 @@ from tests.support.repo import ROOT
 
 Capture = pytest.CaptureFixture[str]
 PREFIXES = {"xl", "xe", "vmx", "esxi", "hyperv", "proxmox"}
-KEYS = ("cpus", "memory", "disks.size", "disks.bus", "management_nic", "firmware", "cpu_model")
+KEYS = ("cpus", "memory", "disks.size", "disks.bus", "management_nic", "firmware", "cpu_model", "iommu")
 DEBIAN = {"system": "debian", "release": "13", "path": "image", "firmware": "bios", "l0": "kvm"}
 
 
@@ -239,7 +240,7 @@ def test_exports_without_choices_have_what_is_documented(monkeypatch: pytest.Mon
         for file in exported.files_of(exported.Case(l0, "xcpng", "8.3", "medium", "bios")).values()
     ]
     own = {each.key for each in SETTINGS if each.rule == "set" and each.key.partition(".")[0] in PREFIXES}
-    assert own - asked == {*WRITTEN, "vmx.virtualHW.version.nvme"}
+    assert own - asked == {*WRITTEN, *_BY_CHOICE}
     assert [key for key, word in WRITTEN.items() if not any(word in text for text in texts)] == []
 
 

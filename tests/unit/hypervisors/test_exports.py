@@ -16,9 +16,10 @@ from builder.hypervisors.proxmox import bridge
 from builder.hypervisors.readme import readme
 from builder.hypervisors.shell import call
 from builder.hypervisors.vmware import vmx
-from builder.model.lab import Network
+from builder.model.lab import Lab, Network
 from builder.model.units import GIB
 from builder.render.quoting import powershell, vmx_string
+from tests.support import qm_rules
 from tests.support.exports import CURLY, HOSTILE, HOSTILE_QUOTED, cards, export, installed, lab, place, two_nodes
 from tests.support.nodes import debian_node, disk, nic
 from tests.support.powershell import literals
@@ -162,6 +163,30 @@ def test_proxmox_takes_the_lab_files_own_devices() -> None:
     create = export("proxmox", lab(mixed))["create.sh"].content
     assert all(f"--{place} " in create for place in ("ide0", "virtio0", "ide1")) and "--net0 virtio=" in create
     assert "--scsi0" in export("proxmox", lab(mixed), bus="lsilogic")["create.sh"].content
+
+
+def behind_an_iommu() -> Lab:
+    return lab(installed(iommu=True, machine="q35", disks=(disk("root", size=100 * GIB, bus="sata"),)))
+
+
+def test_an_iommu_is_there_wherever_machines_can_have_one() -> None:
+    """Where they cannot, `check` says so, and nothing is written of it."""
+    made = behind_an_iommu()
+    create = export("proxmox", made)["create.sh"].content
+    (begin,) = [shlex.split(line) for line in create.splitlines() if line.startswith("begin ")]
+    assert "q35,viommu=intel" in begin and qm_rules.problems(["create", "100", *begin[2:]]) == []
+    assert qm_rules.problems(["create", "100", "--machine", "pc,viommu=intel"])
+    for site in ({}, WORKSTATION):
+        values = keys(export("vmx", made, **site)["host/demo-host.vmx"].content)
+        assert (values["vvtd.enable"], values["virtualHW.version"]) == ("TRUE", "14")
+    domain = ET.fromstring(export("libvirt", made)["host/domain.xml"].content)
+    assert domain.find("devices/iommu[@model='intel']/driver[@intremap='on']") is not None
+    assert domain.find("features/ioapic[@driver='qemu']") is not None
+    for target in EXPORTERS:
+        text = "".join(file.content for name, file in export(target, made).items() if "prepare" not in name)
+        other = "".join(file.content for file in export(target, lab(installed())).values())
+        assert ("iommu" in text or "vvtd" in text) == load_exporter(target).l0.iommu
+        assert "iommu" not in other and "vvtd" not in other
 
 
 def test_libvirt_has_no_mark_and_no_port_of_ours() -> None:

@@ -96,6 +96,17 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = {
         "vmx", {"disks": (disk("d", size=100 * GIB, sector="4Kn"),)}, {}, "l0-lost", "warning", "4Kn sectors"
     ),
     "large frames on Hyper-V": ("hyperv", {"nics": cards({})}, {}, "l0-lost", "warning", "more than 1500 bytes"),
+    "an IOMMU on xl": ("xl", {"iommu": True, "machine": "q35"}, {}, "l0-lost", "warning", "no document gives"),
+    "an IOMMU on XCP-ng": ("xe", {"iommu": True, "machine": "q35"}, {}, "l0-lost", "warning", "no document gives"),
+    "an IOMMU on Hyper-V": ("hyperv", {"iommu": True, "machine": "q35"}, {}, "l0-lost", "warning", "no document gives"),
+    "an IOMMU on Proxmox": (
+        "proxmox", {"iommu": True, "machine": "q35", "disks": disks(1, bus="sata")}, {}, "l0-lost", "warning",
+        "behind one PCI bridge",
+    ),
+    "LSI chosen behind an IOMMU": (
+        "libvirt", {"iommu": True, "machine": "q35", "disks": disks(1, bus="sata")}, {"bus": "lsilogic"}, "l0-iommu",
+        "error", "lsilogic does not work behind an IOMMU",
+    ),
     "answers for vda on xl": ("xl", {"disks": disks(1, bus="virtio")}, {}, "l0-names", "warning", "name disks vd"),
     "answers for sda on NVMe": ("vmx", {}, {"bus": "nvme"}, "l0-names", "warning", "shows nvme"),
     "answers by id": ("xl", {"install": {"disk_names": "by-id"}}, {}, "l0-names", "warning", "by id"),

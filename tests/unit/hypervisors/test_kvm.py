@@ -132,6 +132,17 @@ def test_emulation_has_its_own_cpu_whatever_the_file_says() -> None:
         assert kvm.get("type") == "kvm" and kvm.find(f"cpu[@mode='{name}']") is not None
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_an_iommu_has_its_interrupts_remapped_and_nothing_else_has_them(name: str) -> None:
+    """libvirt wants QEMU's own I/O APIC for it. Every card is on the root bus, where VT-d tells them apart."""
+    root = parsed(CASES[name])
+    driver, ioapic = root.find("devices/iommu[@model='intel']/driver"), root.find("features/ioapic")
+    assert (driver is not None) == (ioapic is not None) == CASES[name].node.iommu
+    if driver is not None and ioapic is not None:
+        assert driver.attrib == {"intremap": "on", "caching_mode": "on"} and ioapic.attrib == {"driver": "qemu"}
+        assert {address.get("bus") for address in root.iterfind("devices/interface/address")} == {"0x00"}
+
+
 def test_the_mark() -> None:
     mark = parsed(CASES["tcg-bios-lsi"]).find(f"metadata/{{{MARK_NAMESPACE}}}mark")
     assert mark is not None
@@ -182,6 +193,8 @@ _MANY: tuple[NicModel, ...] = ("e1000",) * 13
         ({"disks": (disk("a", "ide", "4Kn"),)}, "512-byte sectors only"),
         ({"disks": (disk("a", "sata", "4Kn"),)}, "512-byte sectors only"),
         ({"firmware": "uefi"}, "no OVMF given"),
+        ({"iommu": True, "disks": disks("ide", 1)}, "machine pc has no IOMMU"),
+        ({"iommu": True, "machine": "q35", "disks": disks("lsilogic", 1)}, "53C895A does not work behind an IOMMU"),
     ],
 )
 def test_what_the_machine_cannot_have_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from builder.systems import SYSTEMS
 from tests.support.kvm_cases import Case, disk, nics, node
 
 L0S = ("kvm", "xen", "xcpng", "esxi", "workstation", "hyperv")
-LAB_KEYS = {"cpus", "memory", "firmware", "cpu_model", "management_nic", "disks.bus", "disks.size"}
+LAB_KEYS = {"cpus", "memory", "firmware", "cpu_model", "iommu", "management_nic", "disks.bus", "disks.size"}
 
 # What was asked for, L0 by L0: (key, value, what is done with it).
 ASKED: dict[str, set[tuple[str, str, str]]] = {
@@ -29,7 +29,8 @@ ASKED: dict[str, set[tuple[str, str, str]]] = {
         ("firmware", "bios", "advised"), ("memory", "4GiB", "least"),
         ("memory", "8GiB", "advised"), ("disks.bus", "lsilogic", "set"), ("disks.size", "50GiB", "least"),
         ("management_nic", "e1000", "set"), ("kvm.ept", "required", "set"),
-        ("kvm.nested.intel", "Y", "set"), ("kvm.nested.amd", "1", "set"),
+        ("kvm.nested.intel", "Y", "set"), ("kvm.nested.amd", "1", "set"), ("iommu", "true", "allowed"),
+        ("proxmox.viommu", "intel", "set"),
     },
     "xen": {
         ("xl.type", "hvm", "set"), ("xl.nestedhvm", "1", "set"), ("xl.vif.type", "ioemu", "set"),
@@ -43,6 +44,7 @@ ASKED: dict[str, set[tuple[str, str, str]]] = {
         ("xe.nested", "exp-nested-hvm", "set"), ("management_nic", "e1000", "set"),
     },
     "esxi": {
+        ("vmx.vvtd.enable", "TRUE", "set"), ("vmx.virtualHW.version.iommu", "14", "set"),
         ("esxi.promiscuous", "accept", "set"), ("vmx.vpmc.enable", "FALSE", "set"), ("vmx.vhv.enable", "TRUE", "set"),
         ("vmx.sockets", "2", "set"), ("disks.size", "60GB", "least"), ("disks.bus", "lsisas1068", "set"),
         ("disks.bus", "nvme", "allowed"), ("disks.bus", "pvscsi", "refused"), ("management_nic", "e1000", "set"),
@@ -87,7 +89,8 @@ def test_each_names_its_source_and_is_spelled_as_its_reader_wants(row: Setting) 
         assert 1 << 30 <= size_of(row.value) <= 1 << 37
     elif row.key in LAB_KEYS and row.hypervisor == "kvm":
         key = row.key.removeprefix("disks.")
-        layer: Any = NodeLayer.model_validate({key: row.value}) if key == row.key else None
+        value = row.value == "true" if key == "iommu" else row.value
+        layer: Any = NodeLayer.model_validate({key: value}) if key == row.key else None
         layer = layer or DiskLayer.model_validate({"size": "1GiB", key: row.value})
         assert getattr(layer, key) is not None
 

@@ -38,6 +38,27 @@ nodes:
     assert (b.machine, b.xen.noreboot, b.xen.bridge) == ("q35", True, "lab0")
 
 
+def test_an_iommu_has_the_machine_and_the_disks_that_work_with_it() -> None:
+    """The documented machine and bus (pc; lsilogic, or IDE with UEFI) give way, what the lab or the node says does
+    not."""
+    lab = lab_of("""\
+name: t
+defaults: {system: host, disks: [{size: 8GiB}, {size: 8GiB, bus: virtio}]}
+nodes:
+  a: {iommu: true}
+  b: {iommu: true, firmware: uefi, machine: q35}
+  c: {iommu: false}
+""")
+    seen = [(node.iommu, node.machine, [disk.bus for disk in node.disks]) for node in lab.nodes]
+    assert seen == [
+        (True, "q35", ["sata", "virtio"]),
+        (True, "q35", ["sata", "virtio"]),
+        (False, "pc", ["lsilogic", "virtio"]),
+    ]
+    shared = lab_of("name: t\ndefaults: {system: host, iommu: true}\nnodes: {a: {}, b: {iommu: false}}\n")
+    assert [(node.iommu, node.machine) for node in shared.nodes] == [(True, "q35"), (False, "pc")]
+
+
 def test_lists_replace_and_arguments_add_up() -> None:
     lab = lab_of("""\
 name: t
