@@ -34,7 +34,8 @@ from builder.procedures.guests import configurations
 from builder.procedures.pci_hide import full, vital_devices
 
 # For each device: is it there, its class, its driver, whether a disk below it is used, how many of the host's real
-# network cards are below none of these devices, and the functions of the same device.
+# network cards are below none of these devices, and the functions of the same device. Last, whether the driver that
+# holds devices for guests is not there: Debian's is a module, which nothing loads before it is asked for.
 _DEVICES = r"""
 cd /sys/bus/pci/devices
 for device in "$@"; do
@@ -54,7 +55,7 @@ for card in /sys/class/net/*/device; do
   for device in "$@"; do case "$of/" in */"$device"/*) kept=no ;; esac; done
   echo "card $kept"
 done
-:
+[ -d /sys/bus/pci/drivers/pciback ] || echo "pciback missing"
 """
 _PCI = re.compile(r"^[ \t]*pci[ \t]*=[ \t]*\[(.*?)\][ \t]*(?:#.*)?$\n?", re.MULTILINE | re.DOTALL)
 Address = Annotated[str, StringConstraints(pattern=BDF_PATTERN)]
@@ -91,6 +92,8 @@ class Pci(Value):
     takes_cards: bool
     ready: tuple[str, ...]
     """Those that can be given to guests now, by xl."""
+    pciback: bool = True
+    """The driver that holds them is in the kernel."""
 
 
 def pci_of(host: Host, addresses: Sequence[str], kind: str) -> Pci:
@@ -107,6 +110,7 @@ def pci_of(host: Host, addresses: Sequence[str], kind: str) -> Pci:
         cards=cards.count("yes"),
         takes_cards="no" in cards,
         ready=tuple(sorted(set(ask(host, "xl", "pci-assignable-list").split()) & set(addresses))),
+        pciback=["pciback", "missing"] not in rows,
     )
 
 
@@ -158,7 +162,8 @@ class _Xl(Way[Asked, _XlState]):
         entries=(), ready=(), drivers={"0000:03:00.0": "igb"}, attached=(), path="/etc/xen/web.cfg", runs=False,
         text='name = "web"\ntype = "hvm"\n', kind="hvm", others=(),
         pci=Pci(iommu=True, devices={"0000:03:00.0": Device(kind="0x020000", driver="igb", used="no")},
-                functions=("0000:03:00.0",), vital=("0000:00:1f.2",), cards=1, takes_cards=True, ready=()),
+                functions=("0000:03:00.0",), vital=("0000:00:1f.2",), cards=1, takes_cards=True, ready=(),
+                pciback=False),
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> _XlState:
@@ -196,10 +201,12 @@ class _Xl(Way[Asked, _XlState]):
         missing = [at for at in asked.addresses if at not in map(address, state.entries)]
         text = with_entries(state.text, (*state.entries, *missing))
         todo: list[Action] = [
-            run("xl", "pci-assignable-add", at, seconds=120, hint="is xen-pciback loaded? modprobe xen-pciback")
+            run("xl", "pci-assignable-add", at, seconds=120)
             for at in asked.addresses
             if at not in state.ready and at not in state.attached
         ]
+        if todo and not state.pci.pciback:
+            todo.insert(0, run("modprobe", "xen-pciback", hint="dom0's kernel has no driver that holds devices"))
         todo += [Write(state.path, text)] if missing else []
         if state.runs:
             todo += [run("xl", "pci-attach", asked.guest, at, seconds=120)
@@ -275,7 +282,7 @@ class _Xe(Way[Asked, _XeState]):
     state = _XeState
     sample = _XeState(
         value="", vm="VM-UUID", power="halted", others=(),
-        pci=_Xl.sample.pci.model_copy(update={"ready": ("0000:03:00.0",)}),
+        pci=_Xl.sample.pci.model_copy(update={"ready": ("0000:03:00.0",), "pciback": True}),
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> _XeState:
@@ -331,7 +338,8 @@ PROCEDURE = Procedure(
     name="pci-assign",
     title="PCI devices given to a guest",
     summary="A guest gets PCI devices of its own: at once when it runs (plain Xen), and each time it starts. Whole "
-    "devices only, with all their functions, none that dom0 needs, and only where Xen has an IOMMU. Plain Xen takes "
+    "devices only, with all their functions, none that dom0 needs, and only where Xen has an IOMMU (in a lab: iommu: "
+    "true of the node). Plain Xen takes "
     "them from dom0's drivers until the host's next start: `pci-hide`, or xen.pciback_hide in a lab file, keeps them "
     "from these for good. XAPI wants them hidden first. Such a guest can be neither moved nor suspended.",
     options=Asked,
@@ -357,7 +365,8 @@ PROCEDURE = Procedure(
     },
     drill=Drill(
         options={"guest": "web", "devices": "03:00.0"},
-        reason="it needs an IOMMU and a device to spare: nestlab procedure drill LAB pci-assign guest=NAME devices=BDF",
+        reason="it needs an IOMMU and a device to spare, which a host of labs/passthrough.yaml has: nestlab procedure "
+        "drill passthrough pci-assign guest=router devices=00:05.0",
     ),
     dead=(
         Dead(

@@ -39,6 +39,7 @@ class Pci(FakeHost):
             False,
         )
         self.power, self.value, self.theirs = "halted", "", ""
+        self.loaded = True
         super().__init__({
             "sh -c": self._shell,
             "xl info": lambda _: f"virt_caps : {self.caps}\n",
@@ -46,6 +47,7 @@ class Pci(FakeHost):
             "xl pci-list": lambda _: "Vdev Device\n" + "".join(f"00.1 {at}\n" for at in sorted(self.has)),
             "xl pci-assignable-list": lambda _: "".join(
                 f"{at}\n" for at, driver in self.drivers.items() if driver == "pciback" and at not in self.has),
+            "modprobe xen-pciback": lambda _: self._load(),
             "xl pci-assignable-add": lambda argv: self._drive(argv[2], "igb" if self.stuck else "pciback"),
             "xl pci-assignable-remove -r": lambda argv: self._drive(argv[3], self.original[argv[3]]),
             "xl pci-attach web": lambda argv: self._have({argv[3], *self.has}),
@@ -58,7 +60,12 @@ class Pci(FakeHost):
         }, {CONFIG: 'name = "web"\ntype = "hvm"\n'}, dialect=dialect)  # fmt: skip
 
     def _drive(self, device: str, driver: str) -> str:
+        assert self.loaded, "xl: Looks like pciback driver not loaded"
         self.drivers[device] = driver
+        return ""
+
+    def _load(self) -> str:
+        self.loaded = True
         return ""
 
     def _have(self, devices: set[str]) -> str:
@@ -78,7 +85,8 @@ class Pci(FakeHost):
         rows = [f"device {at} class={self.kind} driver={self.drivers[at]} used={self.used}" for at in argv[4:]
                 if at in self.drivers]  # fmt: skip
         rows += [f"function {at}" for at in self.functions if rows and at[:-1] == argv[4][:-1]]
-        return "\n".join([*rows, *["card yes"] * self.cards, "card no"]) + "\n"
+        rows += [*["card yes"] * self.cards, "card no", *([] if self.loaded else ["pciback missing"])]
+        return "\n".join(rows) + "\n"
 
 
 def do(host: Pci, devices: str = "03:00.0") -> Outcome:
@@ -104,6 +112,15 @@ def test_a_guest_gets_a_device_and_the_host_has_it_back(runs: bool) -> None:
     assert undo(host).result == "undone"
     assert host.drivers == host.original and not host.has
     assert host.files[CONFIG] == b'name = "web"\ntype = "hvm"\n'
+
+
+def test_the_driver_that_holds_devices_is_loaded_first_and_once() -> None:
+    """Debian's is a module. It stays: it holds nothing by itself."""
+    host = Pci()
+    host.loaded = False
+    assert do(host).actions[:2] == ("modprobe xen-pciback", f"xl pci-assignable-add {CARD}")
+    assert do(host).result == "unchanged" and undo(host).result == "undone"
+    assert do(host).actions[0] == f"xl pci-assignable-add {CARD}"
 
 
 def test_what_was_hidden_before_stays_hidden_and_other_devices_stay_the_guests() -> None:
@@ -217,8 +234,10 @@ def test_the_script_reads_a_tree_of_devices(tmp_path: Path) -> None:
 
     assert said(CARD, "0000:09:00.0") == [
         f"device {CARD} class=0x020000 driver=none used=no", f"function {CARD}", f"function {OTHER}", "card no",
-        "card yes",
+        "card yes", "pciback missing",
     ]  # fmt: skip
+    (tmp_path / "sys/bus/pci/drivers/pciback").mkdir(parents=True)
+    assert said(CARD)[-1] == "card yes"
     assert said(ROOT)[0] == f"device {ROOT} class=0x010601 driver=ahci used=sda"
     (tmp_path / "lsblk").write_text('#!/bin/sh\necho " disk"; echo " part"\n')
     assert said(ROOT)[0].endswith("used=no")
