@@ -10,7 +10,7 @@ from ci.nightly.part import Desk, Figures, Part, Unit, Verdict
 from ci.nightly.programs import passed
 from ci.proof import ROOT, inputs_digest
 
-LABS = ("two-dom0", "router-trunk", "raid-sr", "multipath")
+LABS = ("two-dom0", "router-trunk", "raid-sr", "multipath", "passthrough")
 INPUTS = ("builder/drivers", "builder/lifecycle", "builder/systems/debian", "answerfiles/debian", "labs")
 DRILLS = ("tests/nightly/test_multipath.py",)
 
