@@ -125,6 +125,7 @@ SECURE = "tests/nightly/test_secure_boot_guest.py"
 # Lab, node, procedure and options.
 LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
     ("two-dom0", "alpha", "guest-migrate", {}),
+    ("two-dom0", "alpha", "pci-hide", {"devices": "eth2"}),
     ("multipath", "dom0", "multipath", {}),
     ("raid-sr", "dom0", "raid-storage", {}),
     ("raid-sr", "dom0", "raid-storage", {"level": "1", "disks": "sdb,sdc"}),
