@@ -17,13 +17,18 @@ HERE = "kvm"
 # well. Answers are judged in more cases than the shipped labs, so such a proof depends on all that writes them.
 _ANSWERS = ("builder/hypervisors/kvm.py", "builder/images", "builder/render", "builder/model")
 # A host that ran depends on what it was given: machine, answers, files and arguments, word for word as they are kept
-# for these labs (tests fail when the code makes anything else of them), but not on what it was watched by.
+# for these labs (tests fail when the code makes anything else of them), and on its checks; not on what it was watched
+# by.
 _LABS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("debian", "image"): ("debian-dom0", "debian-dom0-uefi", "debian12-dom0"),
     ("debian", "medium"): ("debian-install", "debian-raid10"),
     ("xcpng", "medium"): ("xcp-ng-8.3", "xcpng-raid1"),
 }
-_RAN = ("builder/images", "labs/checks", ":(exclude,glob)tests/golden/systems/**/boots.json")
+_CHECKS: Mapping[str, tuple[str, ...]] = {
+    "debian": ("labs/checks/test_debian_dom0.py", "labs/checks/test_debian_installed.py"),
+    "xcpng": ("labs/checks/test_xcpng.py",),
+}
+_RAN = ("builder/images", ":(exclude,glob)tests/golden/systems/**/boots.json")
 EXPORTS = ("builder/hypervisors", "builder/render", "builder/model")
 VARIANTS = (
     "builder/images",
@@ -41,7 +46,7 @@ def of_claim(system: str, l0: str, path: str) -> tuple[str, ...]:
     file for these)."""
     if l0 == HERE and (system, path) in _LABS:
         kept = (f"tests/golden/{kind}/{lab}" for kind in ("labs", "systems") for lab in _LABS[system, path])
-        return (*_RAN, *kept)
+        return (*_RAN, *_CHECKS[system], *kept)
     if l0 in ("", HERE):
         return (*_ANSWERS, f"builder/systems/{system}", f"answerfiles/{system}", f"kickstarts/{system}", "labs/checks")
     return (*EXPORTS, f"builder/systems/{system}/traits.py")

@@ -78,14 +78,23 @@ NO_NESTED_PAGING = Cause(
     sure=False,
 )
 
-# dracut initqueue, emergency.service of systemd
-NO_ROOT = Cause(
-    pattern=r"dracut-initqueue.*timeout|Entering emergency mode|You are in emergency mode|Generating "
-    r"\"/run/initramfs/rdsosreport",
-    name="no-root",
-    message="the host did not find its root file system",
-    cure="an array or a volume group is not complete, or a driver is missing",
-)
+
+# dracut 004 to 059: init, dracut-lib.sh, dracut-emergency.sh, rdsosreport.sh, and dracut-initqueue.sh, which says it in
+# other words since 051; emergency.service of systemd
+def no_root(cure: str) -> tuple[Cause, Cause]:
+    """What says it for sure, and what only hints at it: dracut's time-out is how an array that lacks a disk starts, for
+    its scripts then start what there is. When they do not help, the emergency shell follows."""
+    sure = Cause(
+        pattern=r"Entering emergency mode|You are in emergency mode|Generating \"/run/initramfs/rdsosreport"
+        r"|Boot has failed(?:\. To debug this issue add|, sleeping forever)",
+        name="no-root",
+        message="the host did not find its root file system",
+        cure=cure,
+    )
+    return sure, sure.model_copy(update={"pattern": r"dracut-initqueue.*timeout", "sure": False})
+
+
+NO_ROOT, NO_ROOT_YET = no_root("an array or a volume group is not complete, or a driver is missing")
 
 # Linux mm/oom_kill.c, of 2.6.32 to 6.12; Python's own error; NetBSD uvm_pdaemon.c
 OUT_OF_MEMORY = Cause(

@@ -126,6 +126,7 @@ SECURE = "tests/nightly/test_secure_boot_guest.py"
 # Lab, node, procedure and options.
 LABS: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
     ("two-dom0", "alpha", "guest-migrate", {}),
+    ("two-dom0", "alpha", "pci-hide", {"devices": "eth2"}),
     ("multipath", "dom0", "multipath", {}),
     ("passthrough", "dom0", "pci-assign", {"guest": "router", "devices": "00:05.0"}),
     ("raid-sr", "dom0", "raid-storage", {}),

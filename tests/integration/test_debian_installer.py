@@ -272,7 +272,13 @@ def test_partman_makes_two_volumes_and_leaves_the_rest_to_guests(name: str, tree
         assert 0 <= int(megabytes) * 10**6 - extents * 4_194_300 < 4_194_300
 
 
-_HOOKS = ("/lib/partman/finish.d/99nestlab", "/usr/lib/base-installer.d/00nestlab", "/usr/lib/pre-pkgsel.d/00nestlab")
+_HOOKS = {
+    "partman/early_command": (
+        "/lib/partman/finish.d/99nestlab", "/usr/lib/base-installer.d/00nestlab", "/usr/lib/pre-pkgsel.d/00nestlab"
+    ),
+    "preseed/late_command": ("/usr/lib/finish-install.d/11nestlab",),
+}  # fmt: skip
+"""What the installer runs behind a command."""
 
 
 @pytest.mark.parametrize("name", ["12-bios-lvm", "13-bios-plain", "13-uefi-raid10x4", "13-full", "12-xen"])
@@ -293,7 +299,7 @@ def test_the_scripts_run_in_the_installers_shell(name: str, trees: dict[str, Pat
         done = in_initrd(tree, case.values[command_name])
         assert (done.returncode, done.stderr) == (0, ""), command_name
         marks += told(tree)
-        for hook in _HOOKS if "partman" in command_name else ():
+        for hook in _HOOKS.get(command_name, ()):
             assert in_initrd(tree, hook).returncode == 0
             marks += told(tree)
             if "base-installer" in hook:
@@ -337,6 +343,26 @@ def test_a_script_that_fails_is_told_on_the_console(trees: dict[str, Path], tmp_
     (tree / "nestlab/files/etc/xen/xl.conf").unlink()
     assert in_initrd(tree, "sh /nestlab/late.sh").returncode != 0
     assert told(tree) == ["the installation failed"]
+    assert in_initrd(tree, "sh /nestlab/last.sh").returncode == 10, "back to the installer's menu"
+    assert told(tree) == []
+
+
+def test_an_initrd_that_cannot_be_made_brings_back_the_menu(trees: dict[str, Path], tmp_path: Path) -> None:
+    tree = fresh(trees["13"], CASES["13-bios-lvm"], tmp_path)
+    stubbed(tree, ["chroot"])
+    (tree / "tmp/nestlab-late").touch()
+    assert in_initrd(tree, "sh /nestlab/last.sh").returncode == 10
+    assert told(tree) == ["the installation failed"]
+
+
+def test_the_initrd_is_made_once_behind_the_installers_last_packages(trees: dict[str, Path], tmp_path: Path) -> None:
+    """finish-install runs what is in its folder by name: ours comes behind the steps that call update-initramfs."""
+    tree = fresh(trees["13"], CASES["13-bios-lvm"], tmp_path)
+    assert in_initrd(tree, CASES["13-bios-lvm"].values["preseed/early_command"]).returncode == 0
+    folder = components("13") / "finish-install/usr/lib/finish-install.d"
+    steps = sorted({*(path.name for path in folder.iterdir()), "11nestlab"})
+    assert (tree / "usr/lib/finish-install.d/11nestlab").stat().st_mode & 0o777 == 0o755
+    assert steps.index("10update-initramfs") < steps.index("11nestlab") < steps.index("20final-message")
 
 
 @pytest.mark.parametrize("name", ["13-bios-lvm", "13-by-id", "13-uefi-raid10x4"])
@@ -357,7 +383,7 @@ def test_a_disk_that_is_not_there_is_told_before_partman_goes_on_without_it(
 
 @pytest.mark.parametrize("name", ["12-bios-lvm", "13-full", "13-uefi-raid10x4", "13-url", "12-bios-plain"])
 def test_scripts_are_clean(name: str, tmp_path: Path) -> None:
-    for script in ("early", "partman", "late"):
+    for script in ("early", "partman", "late", "last"):
         (tmp_path / script).write_text(CASES[name].answers[f"nestlab/{script}.sh"])
         done = subprocess.run(
             ["shellcheck", "-s", "sh", tmp_path / script], capture_output=True, text=True, check=False

@@ -109,6 +109,10 @@ class Case:
     def late(self) -> str:
         return self.answers["nestlab/late.sh"]
 
+    @property
+    def last(self) -> str:
+        return self.answers["nestlab/last.sh"]
+
     @functools.cached_property
     def values(self) -> Mapping[str, str]:
         """As debconf keeps them, with single blanks."""

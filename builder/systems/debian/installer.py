@@ -145,7 +145,7 @@ def boots(end: Literal["poweroff", "reboot"], *, arrays: bool) -> tuple[Boot, ..
         Phase(name="kernel", awaits="nestlab: packages are next", weight=280, causes=packages),
         Phase(name="packages", awaits="nestlab: step grub-installer", weight=220, causes=packages),
         Phase(name="boot loader", awaits="nestlab: step finish-install", weight=190, causes=packages),
-        Phase(name="settings", awaits="nestlab: the host is installed", weight=160, causes=packages),
-        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=210, causes=always),
+        Phase(name="settings", awaits="nestlab: the host is installed", weight=200, causes=packages),
+        Phase(name="end", signal="power-off" if end == "poweroff" else "reboot", weight=60, causes=always),
     )  # fmt: skip
     return (Boot(name="install", phases=installing, medium=True, on_reboot="end"), phases.boot())

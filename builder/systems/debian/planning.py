@@ -217,7 +217,8 @@ def _scripts(node: Node, options: DebianInstall, storage: Storage, templates: Te
             "disks": [recipes.device(disk) for disk in storage.disks],
             "arrays": storage.level is not None,
         },
-        "late.sh": _late(node, options, storage, templates) | {"hooks": late},
+        "late.sh": _late(node, options, storage, templates),
+        "last.sh": {"once": ONCE, "efi_copies": _efi_copies(storage), "hooks": late},
     }
     made = (_Script(name, templates.render(f"install/{name}", base=base, **values)) for name, values in own.items())
     return (*made, *early, *partman, *late)
@@ -236,19 +237,21 @@ def _late(node: Node, options: DebianInstall, storage: Storage, templates: Templ
     if storage.plain:
         partition = recipes.partition_device(storage.disks[0], storage.number("volumes"))
         guests = {"volume_group": options.volume_group, "partition": partition}
-    copies: tuple[str, ...] = ()
-    if storage.level is not None and storage.has("efi"):
-        copies = tuple(recipes.partition_device(disk, storage.number("efi")) for disk in storage.disks[1:])
     return {
         "files": _host_files(node, options, templates),
-        "once": ONCE,
         "units": files.units(node),
         "guests": guests,
         "root_keys": options.root_keys,
         "users": list(_accounts(options.users)),
         "volume": VOLUME,
-        "efi_copies": copies,
     }
+
+
+def _efi_copies(storage: Storage) -> tuple[str, ...]:
+    """The EFI partitions beside the first disk's."""
+    if storage.level is None or not storage.has("efi"):
+        return ()
+    return tuple(recipes.partition_device(disk, storage.number("efi")) for disk in storage.disks[1:])
 
 
 def _accounts(users: tuple[User, ...]) -> Iterator[_Account]:

@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
-from builder.systems.causes import DURING_INSTALLATION, LOADER_RESCUE, NO_ROOT, NOTHING_TO_BOOT, RUNNING, kernel_panic
+from builder.systems.causes import (
+    DURING_INSTALLATION,
+    LOADER_RESCUE,
+    NO_ROOT,
+    NO_ROOT_YET,
+    NOTHING_TO_BOOT,
+    RUNNING,
+    kernel_panic,
+)
 from builder.systems.rhel.releases import Release
 
 _START = (
@@ -125,7 +133,7 @@ _NO_ANSWERS = Cause(
     message="the installer waits for its kickstart, or asks its first question",
     cure="without inst.ks= it looks for a volume OEMDRV alone; from a CD it waits for the file for ever",
 )
-_HOST = (LOADER_RESCUE, NO_ROOT, kernel_panic("the host's kernel"))
+_HOST = (LOADER_RESCUE, NO_ROOT, NO_ROOT_YET, kernel_panic("the host's kernel"))
 
 
 def boots(release: Release, end: Literal["poweroff", "reboot"]) -> tuple[Boot, ...]:

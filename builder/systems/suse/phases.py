@@ -17,6 +17,7 @@ from builder.systems.causes import (
     LOADER_RESCUE,
     NO_NESTED_PAGING,
     NO_ROOT,
+    NO_ROOT_YET,
     NOTHING_TO_BOOT,
     RUNNING,
     XEN,
@@ -107,7 +108,7 @@ _FAILED = (
     ),
     *DURING_INSTALLATION,
 )
-_HOST = (LOADER_RESCUE, *XEN, NO_ROOT, kernel_panic("dom0's kernel"))
+_HOST = (LOADER_RESCUE, *XEN, NO_ROOT, NO_ROOT_YET, kernel_panic("dom0's kernel"))
 _STARTING = (*_HOST, NO_NESTED_PAGING)
 _SERVICES = (*_HOST, *GUESTS)
 

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import Literal
 
 from builder.model.plan import Boot, Cause, Phase
-from builder.systems.causes import DURING_INSTALLATION, NO_NESTED_PAGING, NOTHING_TO_BOOT, RUNNING, XEN, kernel_panic
+from builder.systems.causes import (
+    DURING_INSTALLATION,
+    NO_NESTED_PAGING,
+    NOTHING_TO_BOOT,
+    RUNNING,
+    XEN,
+    kernel_panic,
+    no_root,
+)
 
 _START = (
     NOTHING_TO_BOOT,
@@ -27,11 +35,19 @@ _SCREEN = Cause(
 _INSTALLER = (
     _SCREEN,
     Cause(
-        pattern=r'answerfile\.py", line \d+, in (?:fetch|generate)',
+        # The line of the traceback that fails alone when there is no file: a file that is no XML fails in fetch, too.
+        pattern=r"util\.fetchFile\(location, ANSWERFILE_PATH\)",
         name="answers-missing",
         message="the installer could not get its answers",
         cure="the last lines tell the address: is the file in the initrd, or served there, and does network_device= "
         "name the card over which it is reached?",
+    ),
+    Cause(
+        # Before what refuses answers: these are AnswerfileExceptions as well. The misspelt word is the installer's.
+        pattern=r"Could not locate exsisting backup|Unable to find a backup to restore|Multiple backups were found",
+        name="backup-missing",
+        message="the installer does not find the one backup that it is to restore",
+        cure="a backup is made by an upgrade; of several, leave the one that is meant",
     ),
     Cause(
         pattern=r"AnswerfileException|XmlUnwrapError|incorrectly formatted",
@@ -79,12 +95,6 @@ _INSTALLER = (
         cure="start the medium as the host starts: firmware: of the node",
     ),
     Cause(
-        pattern=r"Unable to find a backup to restore|Multiple backups were found",
-        name="backup-missing",
-        message="the installer does not find the one backup that it is to restore",
-        cure="a backup is made by an upgrade; of several, leave the one that is meant",
-    ),
-    Cause(
         pattern=r"Unable to fetch script|Missing interpreter in|Invalid interpreter",
         name="script-refused",
         message="the installer could not run a script",
@@ -107,12 +117,7 @@ _INSTALLER = (
 )
 _HOST = (
     *_START,
-    Cause(
-        pattern=r"dracut-initqueue.*timeout|Entering emergency mode|You are in emergency mode",
-        name="no-root",
-        message="the host did not find its root file system",
-        cure="dom0's kernel has no driver for the disk's controller, or an array is not complete",
-    ),
+    *no_root("dom0's kernel has no driver for the disk's controller, or an array is not complete"),
 )
 _DONE = {
     "fresh": "The installation completed successfully",

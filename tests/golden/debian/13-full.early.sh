@@ -102,7 +102,7 @@ mkdir -p /target/etc/dpkg/dpkg.cfg.d
 echo force-unsafe-io >/target/etc/dpkg/dpkg.cfg.d/force-unsafe-io
 END
 
-# What each kernel, driver and loader package would run again is run once, by late.sh.
+# What each kernel, driver and loader package would run again is run once, by last.sh.
 milestone /usr/lib/base-installer.d/00nestlab end base-system 'the base system is installed' <<'END'
 for program in /usr/sbin/update-initramfs /usr/sbin/update-grub; do
 	chroot /target dpkg-divert --quiet --local --rename --add "$program"
@@ -112,6 +112,10 @@ for program in /usr/sbin/update-initramfs /usr/sbin/update-grub; do
 done
 END
 milestone /usr/lib/pre-pkgsel.d/00nestlab begin packages 'packages are next' </dev/null
+# Behind late.sh the installer adds the processor's microcode and a driver of the screen's, each with an initrd of its own.
+mkdir -p /usr/lib/finish-install.d
+fetch last.sh /usr/lib/finish-install.d/11nestlab
+chmod 0755 /usr/lib/finish-install.d/11nestlab
 
 # Every step of the installer's menu, as its log names them. It goes on beside the installer, and holds none of its files.
 cat >/tmp/nestlab-watch <<'NESTLAB'

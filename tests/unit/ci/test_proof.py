@@ -12,7 +12,7 @@ from builder.cli import sources
 from builder.model.load import read_lab
 from builder.model.plan import Minimum, SystemTraits
 from builder.run import run
-from builder.systems import traits
+from builder.systems import load_system, traits
 from ci import proof
 from ci.exported import TARGETS
 from ci.matrix import cell, cells, in_short, is_fresh, matrix, table
@@ -134,6 +134,8 @@ def test_what_ran_is_stale_once_it_is_given_anything_else(system: str, path: str
     for lab in labs:
         nodes = read_lab(ROOT / f"labs/{lab}.yaml", traits()).nodes
         assert {(node.system, node.source.kind) for node in nodes} == {(system, path)}, lab
+        checks = [f"labs/checks/{name}" for node in nodes for name in load_system(node.system).plan(node).checks]
+        assert checks and set(checks) <= set(names), lab
     listed = run(["git", "ls-files", "--", *names], cwd=ROOT).stdout.split()
     kept = {(Path(name).parts[3], Path(name).name) for name in listed if name.startswith("tests/golden/")}
     for lab in labs:

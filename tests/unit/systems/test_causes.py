@@ -17,10 +17,10 @@ import pytest
 from builder.drivers.boot import BootFollower, Signal
 from builder.drivers.ends import ENDS
 from builder.drivers.hooks import Report
-from builder.errors import NodeFailed
+from builder.errors import NodeFailed, TimedOut
 from builder.model.plan import Boot, Cause, SystemPlan
 from builder.systems import SYSTEMS, load_system
-from builder.systems.causes import GUESTS, NO_NESTED_PAGING, find_cause, of_boots
+from builder.systems.causes import GUESTS, NO_NESTED_PAGING, NO_ROOT, NO_ROOT_YET, find_cause, of_boots
 from tests.support.debian import CASES as DEBIAN
 from tests.support.netbsd import CASES as NETBSD
 from tests.support.nodes import tiny_node
@@ -39,6 +39,7 @@ def plans() -> dict[str, SystemPlan]:
         "autoyast": SUSE["15.6-full"].plan,
         "agama": SUSE["16.0-full"].plan,
         "xcpng": load_system("xcpng").plan(XCPNG["8.3-plain"].node),
+        "xcpng-restore": load_system("xcpng").plan(XCPNG["8.3-restore"].node),
         "netbsd": load_system("netbsd").plan(NETBSD[next(iter(NETBSD))].node),
         "tiny": load_system("tiny").plan(tiny_node()),
     }
@@ -49,19 +50,12 @@ PLANS = plans()
 # (plan, boot, what stood there, cause)
 CASES = [
     # -- no answers, or answers that are refused
-    ("xcpng", 0, """\
-INSTALL FAILED.
-A fatal exception occurred:
-Traceback (most recent call last):
-  File "/opt/xensource/installer/install.py", line 184, in go
-    a = answerfile.Answerfile.fetch(answerfile_address)
-  File "/opt/xensource/installer/answerfile.py", line 46, in fetch
-    util.fetchFile(location, ANSWERFILE_PATH)
-  File "/opt/xensource/installer/util.py", line 267, in fetchFile
-    fd = urllib2.urlopen(request)
-URLError: <urlopen error [Errno 2] No such file or directory: '/answerfile.xml'>
-""", "answers-missing"),
-    ("xcpng", 0, "INSTALL FAILED.\nAnswerfileException: Answerfile is incorrectly formatted.\n", "answers-refused"),
+    ("xcpng", 0, "xcpng-8-3-answers-missing", "answers-missing"),
+    ("xcpng", 0, "xcpng-8-2-answers-missing", "answers-missing"),
+    ("xcpng", 0, "xcpng-8-3-answers-malformed", "answers-refused"),
+    ("xcpng", 0, "xcpng-8-2-answers-malformed", "answers-refused"),
+    ("xcpng-restore", 0, "xcpng-8-3-no-backup", "backup-missing"),
+    ("xcpng-restore", 0, "xcpng-8-2-two-backups", "backup-missing"),
     ("rhel", 0, "dracut-initqueue[870]: Warning: anaconda: failed to fetch kickstart from http://10.0.2.2/ks.cfg\n",
      "kickstart-missing"),
     ("autoyast", 0, "Failed to download AutoYaST file.\n", "profile-missing"),
@@ -142,15 +136,16 @@ RuntimeError: Unable to access repository (url, http://10.0.2.2/xcp)
 
 def said(text: str) -> str:
     file = TRANSCRIPTS / f"{text}.log"
-    return file.read_bytes().decode(errors="replace") if re.fullmatch(r"[a-z-]+", text) else text
+    return file.read_bytes().decode(errors="replace") if re.fullmatch(r"[a-z0-9-]+", text) else text
 
 
 def boot_of(plan: str, number: int) -> Boot:
     return PLANS["autoyast" if plan == "suse" else plan].boots[number]
 
 
-def follow(boot: Boot, console: Path, *signals: Signal) -> None:
-    """As lifecycle follows a boot, with what it said there from the beginning. Raises NodeFailed as `up` would."""
+def follow(boot: Boot, console: Path, *signals: Signal) -> dict[str, float]:
+    """As lifecycle follows a boot, with what it said there from the beginning: the phases that it went through. Raises
+    NodeFailed as `up` would."""
     waiting: queue.Queue[Signal] = queue.Queue()
     for signal in signals:
         waiting.put(signal)
@@ -158,7 +153,7 @@ def follow(boot: Boot, console: Path, *signals: Signal) -> None:
     def quiet(*_: Any, **__: Any) -> None:
         """Nobody listens here."""
 
-    BootFollower(console, boot.phases, node="x", emit=quiet, signals=waiting, scale=0.001, least=3).follow()
+    return BootFollower(console, boot.phases, node="x", emit=quiet, signals=waiting, scale=0.001, least=3).follow()
 
 
 def start_of(boot: Boot, cause: str) -> Boot:
@@ -182,6 +177,68 @@ def test_what_is_said_is_named(plan: str, boot: int, text: str, cause: str, tmp_
     causes = of_boots([boot_of(plan, boot)])
     found = find_cause(causes, said(text))
     assert found is not None and found.name == cause
+
+
+# What the consoles of dom0s say whose root is on an array that lacks a disk, by the format strings of dracut's scripts
+# (before 051 and since), of md and of systemd.
+WAITED = """\
+(XEN) Xen version 4.18.3 (abuild@suse.de)
+[    0.000000] Linux version 6.4.0-150600.21-default (geeko@buildhost)
+[    3.911022] systemd[1]: systemd 254.10+suse.84 running in system mode (+PAM +AUDIT)
+[  133.402117] dracut-initqueue[412]: Warning: dracut-initqueue timeout - starting timeout scripts
+"""
+HOOK = '/lib/dracut/hooks/initqueue/finished/devexists-root.sh: "[ -e "/dev/root" ]"'
+WAITED_051 = f"""\
+{WAITED[: WAITED.rindex("[")]}\
+[  133.402117] dracut-initqueue[412]: Warning: dracut-initqueue: timeout, still waiting for following initqueue hooks:
+[  133.403308] dracut-initqueue[412]: Warning: {HOOK}
+[  133.404201] dracut-initqueue[412]: Warning: dracut-initqueue: starting timeout scripts
+"""
+WENT_ON = """\
+[  133.931880] md/raid1:md0: active with 1 out of 2 mirrors
+[  140.220914] systemd[1]: systemd 254.10+suse.84 running in system mode (+PAM +AUDIT)
+"""
+GAVE_UP = """\
+[  201.118203] dracut-initqueue[412]: Warning: Could not boot.
+Generating "/run/initramfs/rdsosreport.txt"
+
+
+Entering emergency mode. Exit the shell to continue.
+"""
+STOPPED = """\
+[  201.118203] dracut-initqueue[412]: Warning: Could not boot.
+[  201.120940] dracut-initqueue[412]: Warning: Boot has failed. To debug this issue add "rd.shell rd.debug" to \
+the kernel command line.
+"""
+DRACUT = ("rhel", "autoyast", "agama", "xcpng", "xcpng-restore")
+
+
+@pytest.mark.parametrize("waited", [WAITED, WAITED_051], ids=["old", "051"])
+@pytest.mark.parametrize("plan", DRACUT)
+def test_an_array_that_starts_without_a_disk_is_no_failure(plan: str, waited: str, tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    console.write_text(waited + WENT_ON)
+    boot = boot_of(plan, 1)
+    assert list(follow(boot, console, "ssh")) == [phase.name for phase in boot.phases]
+
+
+@pytest.mark.parametrize("end", [GAVE_UP, STOPPED], ids=["shell", "no-shell"])
+@pytest.mark.parametrize("plan", DRACUT)
+def test_a_root_that_never_came_is_a_failure_when_dracut_gives_up(plan: str, end: str, tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    console.write_text(WAITED_051 + end)
+    with pytest.raises(NodeFailed) as caught:
+        follow(boot_of(plan, 1), console)
+    assert caught.value.cause == "no-root"
+
+
+def test_a_root_that_is_still_waited_for_is_named_when_time_is_up(tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    console.write_text(WAITED)
+    with pytest.raises(TimedOut) as caught:
+        follow(boot_of("xcpng", 1), console)
+    assert caught.value.cause == "no-root"
+    assert find_cause((NO_ROOT, NO_ROOT_YET), WAITED) == NO_ROOT_YET
 
 
 REPORTED = [case for case in CASES if case[1] == 0 and case[3] not in ("question-asked",)]
@@ -264,7 +321,8 @@ def test_a_cause_has_a_plain_name_and_says_what_to_do(of: str, cause: Cause) -> 
 
 
 def test_every_system_has_a_plan_here() -> None:
-    assert {"suse" if name in ("autoyast", "agama") else name for name in PLANS} == set(SYSTEMS)
+    several = {"autoyast": "suse", "agama": "suse", "xcpng-restore": "xcpng"}
+    assert {several.get(name, name) for name in PLANS} == set(SYSTEMS)
 
 
 def test_a_log_is_read_from_its_end_and_by_what_says_most() -> None:

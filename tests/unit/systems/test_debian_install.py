@@ -79,7 +79,7 @@ def test_two_boots_with_marks_that_the_scripts_print(release: str) -> None:
     install, host = case.plan.boots
     assert (install.medium, install.on_reboot, install.phases[-1].signal) == (True, "end", "power-off")
     assert (host.medium, host.phases[-1].signal, host.name) == (False, "ssh", "disk")
-    scripts = "".join(case.answers[f"nestlab/{name}.sh"] for name in ("early", "partman", "late"))
+    scripts = "".join(case.answers[f"nestlab/{name}.sh"] for name in ("early", "partman", "late", "last"))
     printed = re.findall(r"^(?:tell|milestone \S+) \w+ \S+ '([^']*)'", scripts, re.MULTILINE)
     awaited = [phase.awaits.removeprefix("nestlab: ") for phase in install.phases if phase.awaits.startswith("nestlab")]
     awaited = [mark for mark in awaited if not mark.startswith("step ")]  # the installer's own, from its log

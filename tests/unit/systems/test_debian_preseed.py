@@ -33,13 +33,15 @@ def test_text(name: str, golden: Callable[[str, str], None]) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("script", ["early", "partman", "late"])
+@pytest.mark.parametrize("script", ["early", "partman", "late", "last"])
 def test_script(name: str, script: str, golden: Callable[[str, str], None]) -> None:
     golden(f"debian/{name}.{script}.sh", CASES[name].answers[f"nestlab/{script}.sh"])
 
 
 def test_no_golden_file_is_left_over() -> None:
-    kept = {f"{name}.cfg" for name in KEPT} | {f"{n}.{s}.sh" for n in SCRIPTS for s in ("early", "partman", "late")}
+    kept = {f"{name}.cfg" for name in KEPT} | {
+        f"{n}.{s}.sh" for n in SCRIPTS for s in ("early", "partman", "late", "last")
+    }
     assert {path.name for path in (GOLDEN / "debian").iterdir()} == kept
 
 
@@ -71,7 +73,7 @@ def test_our_judge_finds_nothing(case: Case) -> None:
 @each_case
 def test_scripts_are_what_a_shell_reads(case: Case) -> None:
     scripts = [text for name, text in case.answers.items() if name.endswith((".sh", "/lib/nestlab/network"))]
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for text in scripts:
         done = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), text
@@ -142,7 +144,7 @@ def test_arrays_have_a_member_on_every_disk(case: Case) -> None:
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_disk_of_an_array_starts_with_uefi_too(release: str) -> None:
     case = CASES[f"{release}-uefi-raid10x4"]
-    assert [line for line in case.late.splitlines() if line.startswith("copy_efi /")] == [
+    assert [line for line in case.last.splitlines() if line.startswith("copy_efi /")] == [
         "copy_efi /dev/sdb1", "copy_efi /dev/sdc1", "copy_efi /dev/sdd1",
     ]  # fmt: skip
     assert case.values["grub-installer/force-efi-extra-removable"] == "true"
@@ -171,11 +173,11 @@ def test_everything_that_can_be_said_reaches_the_installer(release: str) -> None
     assert case.answers["nestlab/files/etc/nestlab/management"] == "192.0.2.10/24 192.0.2.1\n"
     assert "run early-1\n" in case.answers["nestlab/early.sh"]
     assert "run partman-1\n" in case.answers["nestlab/partman.sh"]
-    assert case.late.index("in-target /root/nestlab-late-1\n") < case.late.index("run late-2\n")
+    assert case.last.index("in-target /root/nestlab-late-1\n") < case.last.index("run late-2\n")
     assert case.answers["nestlab/late-1"] == "#!/usr/bin/python3\nprint('in the host')\n"
 
 
-def test_users_and_their_keys_are_made_by_the_last_script() -> None:
+def test_users_and_their_keys_are_made_by_the_late_script() -> None:
     late = CASES["13-full"].late
     assert f"authorise /root '{KEY}'" in late
     assert f"--groups sudo,adm,disk --password '{HASH}' alice" in late
