@@ -117,11 +117,6 @@ def test_guests_of_every_kind_can_be_run(xl_info: dict[str, str]) -> None:
     assert {"pv", "hvm"} <= set(xl_info["virt_caps"].split())
 
 
-def test_devices_can_be_given_to_guests_where_there_is_an_iommu(node: Node, xl_info: dict[str, str]) -> None:
-    found = {"pv_directio", "hvm_directio"} & set(xl_info["virt_caps"].split())
-    assert found == ({"pv_directio", "hvm_directio"} if node.iommu else set())
-
-
 def test_the_machine_is_as_large_as_was_asked_for(node: Node, xl_info: dict[str, str]) -> None:
     assert int(xl_info["nr_cpus"]) == node.cpus
     # the firmware keeps some of it for itself

@@ -97,7 +97,8 @@ def plan(node: Node, templates: Templates) -> SystemPlan:
         "media_edits": [MediaEdit(kind="arguments", arguments=arguments, remove=REMOVED)],
         "boot_args": boot.boot_args(node),
         "boots": boots(options.end, arrays=storage.level is not None),
-        "checks": ["test_debian_dom0.py", "test_debian_installed.py", *(["test_guests.py"] if node.guests else [])],
+        "checks": ["test_debian_dom0.py", "test_debian_installed.py", *(["test_guests.py"] if node.guests else []),
+                   *(["test_iommu.py"] if node.iommu else [])],
         "quirks": files.QUIRKS,
         "findings": findings,
     })  # fmt: skip

@@ -114,4 +114,5 @@ class Debian:
 
 def _checks(node: Node) -> tuple[str, ...]:
     guests = ("test_guests.py",) if node.guests else ()
-    return ("test_debian_dom0.py", *guests, *(("test_storage_node.py",) if node.storage else ()))
+    storage = ("test_storage_node.py",) if node.storage else ()
+    return ("test_debian_dom0.py", *guests, *storage, *(("test_iommu.py",) if node.iommu else ()))
