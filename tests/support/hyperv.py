@@ -21,7 +21,7 @@ _COMMON = {"Verbose", "Debug", "ErrorAction", "ErrorVariable", "WarningAction", 
 # Commands of PowerShell itself that the scripts use.
 _SHELL = {
     "Get-CimInstance", "Join-Path", "New-Item", "Out-Null", "Remove-Item", "Select-Object", "Set-StrictMode",
-    "Test-Path",
+    "Test-Path", "Where-Object",
 }  # fmt: skip
 
 
