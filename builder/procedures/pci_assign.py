@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
@@ -139,9 +140,10 @@ def judge(pci: Pci, addresses: Sequence[str]) -> tuple[tuple[bool, str, str, str
 
 
 class _XlState(State):
-    """`entries` are the guest's devices in its configuration, as they stand; `attached` those it has now."""
+    """`entries` are the guest's devices in its configuration, as they stand; `attached` those it has now. `takes` is
+    whether it was started so that it can be given one while it runs: xl.cfg(5), passthrough; since Xen 4.13."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"path", "text", "kind", "runs", "pci", "others"})
+    passing: ClassVar[frozenset[str]] = frozenset({"path", "text", "kind", "runs", "takes", "pci", "others"})
 
     entries: tuple[str, ...]
     ready: tuple[str, ...]
@@ -151,6 +153,7 @@ class _XlState(State):
     text: str
     kind: str
     runs: bool
+    takes: bool
     pci: Pci
     others: tuple[str, ...]
 
@@ -160,7 +163,7 @@ class _Xl(Way[Asked, _XlState]):
     lasting = False
     sample = _XlState(
         entries=(), ready=(), drivers={"0000:03:00.0": "igb"}, attached=(), path="/etc/xen/web.cfg", runs=False,
-        text='name = "web"\ntype = "hvm"\n', kind="hvm", others=(),
+        takes=False, text='name = "web"\ntype = "hvm"\n', kind="hvm", others=(),
         pci=Pci(iommu=True, devices={"0000:03:00.0": Device(kind="0x020000", driver="igb", used="no")},
                 functions=("0000:03:00.0",), vital=("0000:00:1f.2",), cards=1, takes_cards=True, ready=(),
                 pciback=False),
@@ -185,6 +188,7 @@ class _Xl(Way[Asked, _XlState]):
             text=text,
             kind=kind,
             runs=asked.guest in running,
+            takes=asked.guest in running and _takes(host, asked.guest),
             pci=pci,
             others=tuple(name for name in running if name != asked.guest and set(has[name]) & set(asked.addresses)),
         )
@@ -195,6 +199,9 @@ class _Xl(Way[Asked, _XlState]):
             (state.kind != "pvh", "pvh", f"{asked.guest} is a PVH guest: these take none", 'type = "hvm", or "pv"'),
             (not state.others, "other-guest", f"{listed(state.others)} has a device of these now",
              "xl pci-detach takes it from there"),
+            (not state.runs or state.takes or set(state.attached) >= set(asked.addresses), "no-passthrough",
+             f"{asked.guest} was started without passthrough: Xen gives it no device while it runs",
+             f'xl shutdown {asked.guest} first; started with passthrough = "enabled" it takes devices at any time'),
         ))  # fmt: skip
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
@@ -239,6 +246,14 @@ class _Xl(Way[Asked, _XlState]):
         named = set(map(address, now.entries)) & set(asked.addresses)
         return (*found, same(f"devices that {asked.guest} is started with", listed(sorted(asked.addresses)),
                              listed(sorted(named))))  # fmt: skip
+
+
+def _takes(host: Host, guest: str) -> bool:
+    """From what the toolstack keeps of a guest: what its configuration said of passthrough, if anything, and its
+    devices. One that was started with some takes more."""
+    (started,) = json.loads(ask(host, "xl", "list", "-l", guest))
+    config = started["config"]
+    return config["c_info"].get("passthrough", "disabled") != "disabled" or bool(config.get("pcidevs"))
 
 
 def _attached(host: Host, guest: str) -> tuple[str, ...]:
@@ -339,9 +354,10 @@ PROCEDURE = Procedure(
     title="PCI devices given to a guest",
     summary="A guest gets PCI devices of its own: at once when it runs (plain Xen), and each time it starts. Whole "
     "devices only, with all their functions, none that dom0 needs, and only where Xen has an IOMMU (in a lab: iommu: "
-    "true of the node). Plain Xen takes "
-    "them from dom0's drivers until the host's next start: `pci-hide`, or xen.pciback_hide in a lab file, keeps them "
-    "from these for good. XAPI wants them hidden first. Such a guest can be neither moved nor suspended.",
+    "true of the node). Plain Xen takes them from dom0's drivers until the host's next start: `pci-hide`, or "
+    "xen.pciback_hide in a lab file, keeps them from these for good; and it gives a running guest one only when that "
+    'was started with passthrough = "enabled". XAPI wants them hidden first. Such a guest can be neither moved nor '
+    "suspended.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=(
@@ -360,6 +376,7 @@ PROCEDURE = Procedure(
         "functions": "another function of the device is not among them",
         "pvh": "the guest is of the kind PVH (plain Xen)",
         "other-guest": "another guest has it",
+        "no-passthrough": "the guest runs, and was started without passthrough (plain Xen)",
         "running": "the guest runs (xe)",
         "not-hidden": "dom0's own driver has it (xe)",
     },

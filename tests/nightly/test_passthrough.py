@@ -51,8 +51,8 @@ def lab() -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def guest(host: Host) -> Iterator[None]:
-    """The guest's files. It runs when somebody starts it."""
+def guest(host: Host, more: str = "") -> Iterator[None]:
+    """The guest's files, with further lines of its configuration. It runs when somebody starts it."""
     kernel = sh(host, f"mkdir -p {FOLDER}/root/sbin; uname -r").strip()
     host.write(f"{FOLDER}/root/init", INIT.encode(), mode=0o755)
     host.write(f"{FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
@@ -60,7 +60,7 @@ def guest(host: Host) -> Iterator[None]:
     assert made.ok, made.stderr
     config = (
         f'name = "{GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\nramdisk = "{FOLDER}/initrd"\n'
-        'memory = 256\nvcpus = 1\nextra = "console=hvc0"\non_crash = "destroy"\n'
+        'memory = 256\nvcpus = 1\nextra = "console=hvc0"\non_crash = "destroy"\n' + more
     )
     host.write(CONFIG, config.encode())
     try:
@@ -108,11 +108,18 @@ def test_what_the_host_needs_is_not_given_away(lab: Lab) -> None:
         sh(dom0, f"sed -i 's/pvh/pv/' {CONFIG}")
 
 
+def test_a_running_guest_is_not_given_what_xen_would_not_give_it(lab: Lab) -> None:
+    dom0 = lab.world.host("dom0")
+    with guest(dom0):
+        sh(dom0, f"xl create -q {CONFIG}")
+        lab.refused("dom0", "pci-assign", *ASKED, code="no-passthrough")
+
+
 @pytest.mark.parametrize("runs", [False, True], ids=["before-it-starts", "while-it-runs"])
 def test_a_guest_pings_through_a_card_of_its_own(lab: Lab, runs: bool) -> None:
     dom0 = lab.world.host("dom0")
     card = sh(dom0, f"cat {DEVICE}/net/*/address").strip()
-    with guest(dom0):
+    with guest(dom0, 'passthrough = "enabled"\n' if runs else ""):
         if runs:
             sh(dom0, f"xl create -q {CONFIG}")
         lab.does("run", "dom0", "pci-assign", *ASKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,10 +41,16 @@ class Pci(FakeHost):
         )
         self.power, self.value, self.theirs = "halted", "", ""
         self.loaded = True
+        self.started: dict[str, Any] = {
+            "c_info": {"type": "hvm", "name": "web", "passthrough": "enabled"},
+            "b_info": {},
+        }
         super().__init__({
             "sh -c": self._shell,
             "xl info": lambda _: f"virt_caps : {self.caps}\n",
             "xl list": lambda _: LIST + ("web 3 512 1 -b---- 1.0\n" if self.runs else ""),
+            # xl 4.20, main parts of what it printed of a guest
+            "xl list -l web": lambda _: json.dumps([{"domid": 3, "config": self.started}]),
             "xl pci-list": lambda _: "Vdev Device\n" + "".join(f"00.1 {at}\n" for at in sorted(self.has)),
             "xl pci-assignable-list": lambda _: "".join(
                 f"{at}\n" for at, driver in self.drivers.items() if driver == "pciback" and at not in self.has),
@@ -112,6 +119,18 @@ def test_a_guest_gets_a_device_and_the_host_has_it_back(runs: bool) -> None:
     assert undo(host).result == "undone"
     assert host.drivers == host.original and not host.has
     assert host.files[CONFIG] == b'name = "web"\ntype = "hvm"\n'
+
+
+@pytest.mark.parametrize("said", [{}, {"passthrough": "disabled"}])
+def test_a_guest_that_was_started_without_passthrough_gets_none_while_it_runs(said: dict[str, str]) -> None:
+    """Xen 4.20: xc_assign_device failed: Operation not supported."""
+    host = Pci(runs=True)
+    host.started = {"c_info": {"type": "hvm", "name": "web", **said}, "b_info": {}}
+    with pytest.raises(Refused, match="started without passthrough") as caught:
+        do(host)
+    assert [refusal.code for refusal in caught.value.refusals] == ["no-passthrough"] and host.changes == []
+    host.started = {**host.started, "pcidevs": [{"dev": 5, "bus": 9}]}
+    assert do(host).result == "applied"
 
 
 def test_the_driver_that_holds_devices_is_loaded_first_and_once() -> None:
