@@ -39,8 +39,8 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        shown = {key: value for key, value in asdict(self).items() if value not in (None, {})}
-        return redact(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+        shown = {key: _blanked(value) for key, value in asdict(self).items() if value not in (None, {})}
+        return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Event:
@@ -49,6 +49,16 @@ class Event:
         if not isinstance(raw, dict) or raw.get("v") != VERSION:
             raise ValueError(f"not an event of version {VERSION}")
         return cls(**raw)
+
+
+def _blanked(value: Any) -> Any:
+    """The value with the secrets in its texts blanked: in the finished line that could break its syntax, as the first
+    line of a private key does, and the log would have a hole."""
+    if isinstance(value, Mapping):
+        return {key: _blanked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blanked(inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 class Emit(Protocol):
@@ -91,17 +101,24 @@ def about(
 
 
 def transfer(emit: Emit, phase: str) -> Callable[[int, int], None]:
-    """To be called with (bytes done, bytes to do) while they are on their way: progress of that phase, once a second,
-    with `left`: seconds to its end."""
-    began = told = time.monotonic()
+    """To be called with (bytes done, bytes to do, 0 if nobody knows) while they are on their way, and once before the
+    first where some are there already: progress of that phase, once a second, with `left`: seconds to its end."""
+    told = time.monotonic()
+    first: tuple[float, int] | None = None
 
     def tell(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal first, told
         now = time.monotonic()
-        if now - told >= 1 and done:
-            told = now
-            left = round((now - began) * (total - done) / done, 1)
-            emit("progress", phase=phase, done=done, total=total, left=left)
+        began, there = first = first or (now, done)
+        if now - told < 1 or not done:
+            return
+        told = now
+        data: dict[str, Any] = {"done": done}
+        if total:
+            data["total"] = total
+            if done > there:  # the speed is that of what has come since
+                data["left"] = round((now - began) * max(0, total - done) / (done - there), 1)
+        emit("progress", phase=phase, **data)
 
     return tell
 

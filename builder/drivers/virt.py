@@ -23,6 +23,7 @@ from builder.drivers.reaper import become_subreaper
 from builder.drivers.virt_errors import DomainError, DomainGone, explain, import_libvirt, is_gone
 from builder.errors import LabError
 from builder.model.runtime import MARK_NAMESPACE
+from builder.paths import write_atomic
 from builder.run import process_start_time
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "prepare_root",
     "share_capabilities",
 ]
+
+_PNG_END = b"IEND\xaeB`\x82"
 
 EventKind = Literal["started", "reboot", "shutdown", "destroyed", "crashed", "failed"]
 
@@ -266,21 +269,25 @@ class Domain:
         return stop
 
     def screenshot(self, to: Path) -> bool:
-        """Keep what is on the screen as a PNG at `to`; whether there was a screen and a guest to ask."""
-        with contextlib.suppress(DomainError, import_libvirt().libvirtError):
-            self.qmp("screendump", filename=str(to), format="png")
-            return to.exists()
+        """Keep what is on the screen as a PNG at `to`, whole or not at all; whether there was a screen and a guest to
+        ask, and room."""
+        part = to.with_name(f".{to.name}.new")
+        with contextlib.suppress(LabError, OSError, import_libvirt().libvirtError):
+            self.qmp("screendump", filename=str(part), format="png")
+            if part.read_bytes().endswith(_PNG_END):  # QEMU does not say what its last write came to
+                part.rename(to)
+                return True
         return False
 
     def fetch_screen(self, to: Path) -> bool:
         """The same by a stream of libvirt's, from whatever machine it runs on; where that gives a PPM, `to` ends so."""
-        with contextlib.suppress(DomainError, import_libvirt().libvirtError):
+        with contextlib.suppress(LabError, OSError, import_libvirt().libvirtError):
             stream = self._connection.newStream(0)
             kind, parts = self._handle().screenshot(stream, 0, 0), bytearray()
             while data := stream.recv(1 << 16):
                 parts += data
             stream.finish()
-            to.with_suffix(".png" if kind == "image/png" else ".ppm").write_bytes(parts)
+            write_atomic(to.with_suffix(".png" if kind == "image/png" else ".ppm"), bytes(parts), mode=0o600)
             return True
         return False
 

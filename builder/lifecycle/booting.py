@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import uuid
@@ -26,6 +27,9 @@ from builder.model.lab import MediumSource, Node
 from builder.model.plan import Boot
 from builder.model.runtime import Accelerator, DirectBoot, NicPorts, SshTarget, UefiFirmware, Wiring
 from builder.paths import Places, locked, write_atomic
+
+SCREEN = "screen.png"
+"""In the node's folder: what was on the screen of an installation, and of any boot that failed."""
 
 
 @dataclass
@@ -108,11 +112,8 @@ class Boots:
         node = plan.name
         console = Path(running.wiring.console_log)
         start = console.stat().st_size if console.exists() else 0
-        tell = about(self._emit, node=node, step=step.id)
-        running.powered = self._in_order(plan.node, self.site.settle(running.wiring, tell, stop))
-        xml = self.site.definition(*running.powered)
-        write_atomic(self._folder.node(node) / "domain.xml", xml, mode=0o600)
-        running.domain = self.site.start(xml, running.wiring)
+        domain = self._power_on(running, inserted, about(self._emit, node=node, step=step.id), stop)
+        look = functools.partial(self.site.screenshot, domain, self._folder.node(node) / SCREEN)
         known = _Timings(self._places.cache / "timings.json", digest([step.name, plan.system.system,
                          plan.system.release, plan.node.cpus, boot.name, accelerator]))  # fmt: skip
         several = len(plan.system.boots) > 1
@@ -121,7 +122,7 @@ class Boots:
             running.phase = f"{boot.name}: {phase}" if several else phase
 
         try:
-            with watched(running.domain, running.target, running.ends_by, inserted, self.site.is_reached) as signals:
+            with watched(domain, running.target, running.ends_by, inserted, self.site.is_reached, look) as signals:
                 seconds = BootFollower(
                     console,
                     boot.phases,
@@ -136,13 +137,27 @@ class Boots:
                     least=60 * self._options.timeout_scale,
                 ).follow(stop)
         except (NodeFailed, TimedOut):
-            self.site.screenshot(running.domain, self._folder.node(node) / "screen.png")
+            look()
             raise
         known.write(seconds)
         if boot.on_reboot == "end":
-            running.domain.destroy()
+            domain.destroy()
             running.domain = None
         return seconds
+
+    def _power_on(self, running: _Running, inserted: Inserted | None, tell: Emit, stop: threading.Event) -> Domain:
+        """Pictures and reports of an earlier power-on are none of this one's."""
+        node = running.plan.node
+        running.powered = self._in_order(node, self.site.settle(running.wiring, tell, stop))
+        xml = self.site.definition(*running.powered)
+        folder = self._folder.node(node.name)
+        write_atomic(folder / "domain.xml", xml, mode=0o600)
+        for old in (folder / SCREEN, (folder / SCREEN).with_suffix(".ppm")):
+            old.unlink(missing_ok=True)
+        if inserted is not None:
+            inserted.forget()
+        running.domain = self.site.start(xml, running.wiring)
+        return running.domain
 
     def switch_ports(self, node: str, network: str) -> list[int]:
         """The switch's ends of a running node's cards on a network. Raises LabError when there are none."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import LabError, UsageError
-from builder.lifecycle.evidence import copy_evidence
+from builder.lifecycle.evidence import blanked, copy_blanked, copy_evidence
 from builder.lifecycle.status import slower_by, status
 from builder.lifecycle.world import LabWorld
 from builder.model.host import Host
@@ -60,8 +60,9 @@ class Collected:
 
 def collect(lab: str, places: Places, out: Path, *, tell: Callable[[str], None] = lambda _: None) -> Collected:
     """Put all that tells of a lab into a folder of its own: of one that is up its files and what its hosts answer, of
-    one that did not come up what its failure left. The folder appears whole, and is its owner's alone: consoles and
-    logs may hold anything. `tell` hears the name of each host that is asked.
+    one that did not come up what its failure left. Secrets that can be told are blanked. The folder appears whole, and
+    is its owner's alone: consoles, logs and pictures may hold anything. `tell` hears the name of each host that is
+    asked.
 
     Raises UsageError when `out` is there already, LabError for a lab that is neither, and for a folder that cannot be.
     """
@@ -83,7 +84,7 @@ def collect(lab: str, places: Places, out: Path, *, tell: Callable[[str], None] 
                 tell(node.name)
                 _ask(world.host(node.name), made / "nodes" / node.name, slower_by(found), silent)
         else:
-            shutil.copytree(failed, made, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            shutil.copytree(failed, made, dirs_exist_ok=True, copy_function=copy_blanked)
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     return Collected(lab, out, tuple(files), silent)
 
@@ -117,6 +118,6 @@ def _ask(host: Host, folder: Path, patience: float, silent: dict[str, str]) -> N
                 continue
             ended = "" if said.ok else f"{said.stderr}(ended with status {said.returncode})\n"
             if said.stdout or said.stderr:
-                (folder / name).write_text(said.stdout + ended, "utf-8")
+                (folder / name).write_text(blanked(said.stdout + ended), "utf-8")
     except LabError as error:
         silent[folder.name] = str(error)

@@ -222,9 +222,8 @@ class Effects:
         if not self._boots.site.keeps_disks:
             self._emit("progress", node=step.node, step=step.id, not_kept="its disks are on another machine")
             return {"image": None}
-        base = next(s for s in self._need_plan().node_steps(plan.name) if s.id == plan.steps[0])
         try:
-            return self._installs.keep(plan, base.key)
+            return self._installs.keep(plan)
         except (LabError, OSError) as error:
             self._emit("progress", node=step.node, step=step.id, not_kept=str(error))
             return {"image": None}
@@ -320,6 +319,7 @@ class Effects:
             seconds = self._boots.boot(plan, step, accelerator, stop, inserted=self._installs.inserted(plan))
             self._installs.end(plan)
             return seconds
+        self._installs.settle(plan)
         try:
             return self._boots.boot(plan, step, accelerator, stop)
         except (NodeFailed, TimedOut) as error:

@@ -13,7 +13,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,7 @@ from builder.model.lab import MediumSource, Node
 from builder.model.plan import File
 from builder.model.runtime import InstallMedia
 from builder.paths import Places, private_dir, write_atomic
+from builder.run import need, run
 
 KEYS = ("id_ed25519", "id_ed25519.pub", "host_ed25519", "host_ed25519.pub")
 OWN = "own"
@@ -51,6 +52,12 @@ class Inserted:
     source: Path
     signals: queue.Queue[Signal]
 
+    def forget(self) -> None:
+        """What was reported so far: before a power-on, that is of an earlier one."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.signals.get_nowait()
+
 
 class Installs:
     """The steps of such nodes, for one lab. Thread-safe for different nodes."""
@@ -62,6 +69,7 @@ class Installs:
         self._images: dict[str, Image] = {}
         self._leases: dict[str, int] = {}
         self._hooks: dict[str, _Hooks] = {}
+        self._wanted: dict[str, str] = {}
         self._anew: frozenset[str] = frozenset()
 
     def use(self, reinstall: tuple[str, ...]) -> None:
@@ -87,15 +95,16 @@ class Installs:
 
         Raises UsageError for a medium that is another by now, HostLacks when it cannot be downloaded.
         """
-        if self._wants_anew(plan.name):
-            self._forget(plan.name, step.key)
-        origin = self._origin(plan.name)
-        image = self._store.find(step.key) if origin in (None, step.key) else None
+        self._wanted[plan.name] = step.key
+        anew = self._wants_anew(plan.name)
+        image = self._store.find(step.key) if self._origin(plan.name) in (None, step.key) and not anew else None
         if image is not None:
             self._hold(plan.name, image)
             return {"image": image.key}
-        self._let_go(plan.name)
         self._insert(plan.node, emit, stop)
+        if anew:  # not before there is something that another can be made of
+            self._forget(plan.name, step.key)
+        self._let_go(plan.name)
         return {"medium": step.inputs["medium"]}
 
     def _insert(self, node: Node, emit: Emit, stop: threading.Event) -> None:
@@ -228,26 +237,77 @@ class Installs:
     def _blank(self, plan: NodePlan) -> None:
         (self._folder.disks(plan.name) / FIRMWARE).unlink(missing_ok=True)
         for disk in plan.node.disks:
-            create_disk(self._folder.disk(plan.name, disk.name), disk.size)
+            path = self._folder.disk(plan.name, disk.name)
+            path.unlink(missing_ok=True)  # qemu-img empties the file that is there, which may be an image's too
+            create_disk(path, disk.size)
         self._set_progress(plan.name, "blank")
 
     # The image that remains of an installation.
 
-    def keep(self, plan: NodePlan, key: str) -> Json:
+    def keep(self, plan: NodePlan) -> Json:
         """Make the node's disks an image, and give the node overlays on it. Where another lab has done so meanwhile,
-        with keys of its own, the node keeps its disks. The node must not be running."""
+        with keys of its own, the node keeps its disks. The node must not be running.
+
+        Until the overlays have taken their place, the disks are the image's own files. All that may find no room is
+        made before there is an image; `settle` mends what a kill leaves.
+        """
+        key = self._wanted[plan.name]
         with self._store.building(key) as folder:
             image = self._store.find(key)
-            if image is None:
-                image = self._publish(plan, key, folder)
-            elif not self._ours(plan, image):
+            if image is not None and not self._ours(plan, image):
                 return {"image": None}
-            self._hold(plan.name, image)
-        for disk, base in zip(plan.node.disks, image.disks, strict=True):
-            path = self._folder.disk(plan.name, disk.name)
-            create_overlay(base, path.with_suffix(".new"), disk.size).rename(path)
-        self._set_origin(plan.name, key)
+            with self._overlays(plan, key) as overlays:
+                if image is None:
+                    image = self._publish(plan, key, folder)
+                self._stand_on(plan, image, overlays)
         return {"image": key, "size": image.size}
+
+    def settle(self, plan: NodePlan) -> None:
+        """Before the installed host is started: see that no disk of it is the image's own file, and that an image it
+        stands on is held. Where there is no room for overlays, the image goes rather than the disks.
+
+        Raises what keeps the disks from becoming the node's own, such as another lab that has the image.
+        """
+        image = self._store.find(self._wanted[plan.name])
+        if image is None:
+            return
+        disks = [self._folder.disk(plan.name, disk.name) for disk in plan.node.disks]
+        stands = any(backing_of(path) == base for path, base in zip(disks, image.disks, strict=True))
+        if any(path.samefile(base) for path, base in zip(disks, image.disks, strict=True)):
+            try:
+                with self._overlays(plan, image.key) as overlays:
+                    self._stand_on(plan, image, overlays)
+            except (LabError, OSError):
+                self._let_go(plan.name)
+                if stands or not self._store.remove(image.key):
+                    raise
+        elif stands and not self.is_clone(plan.name):
+            self._stand_on(plan, image, {})
+
+    @contextlib.contextmanager
+    def _overlays(self, plan: NodePlan, key: str) -> Iterator[dict[Path, Path]]:
+        """Overlays on the image, which need not be there yet, beside the disks whose place they are to take; of those
+        that have none. What has not taken its place in the end goes away."""
+        made: dict[Path, Path] = {}
+        tool = need("qemu-img", why="make a node's disks", package="qemu-utils")
+        try:
+            for disk in plan.node.disks:
+                path = self._folder.disk(plan.name, disk.name)
+                base = self._store.root / key / path.name
+                if backing_of(path) != base:
+                    made[path] = path.with_suffix(".new")
+                    create_overlay(path, made[path], disk.size)
+                    run([tool, "rebase", "-u", "-f", "qcow2", "-b", base.absolute(), "-F", "qcow2", made[path]])
+            yield made
+        finally:
+            for overlay in made.values():
+                overlay.unlink(missing_ok=True)
+
+    def _stand_on(self, plan: NodePlan, image: Image, overlays: dict[Path, Path]) -> None:
+        self._hold(plan.name, image)
+        for path, overlay in overlays.items():
+            overlay.rename(path)
+        self._set_origin(plan.name, image.key)
 
     def _publish(self, plan: NodePlan, key: str, folder: Path) -> Image:
         folder.chmod(0o700)

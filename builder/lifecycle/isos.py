@@ -13,17 +13,25 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import get_args
 
 from builder.errors import HostLacks, Interrupted, LabError, UsageError
 from builder.media.bill import digest
 from builder.media.inspect import installer_of
+from builder.media.recognise import Family
 from builder.model.lab import Lab, MediumSource, Node, medium_variable
 from builder.paths import Places, locked, write_atomic
+from builder.systems import traits
 
 Progress = Callable[[int, int], None]
+"""Takes bytes done and bytes in all, 0 where nobody knows how many there are."""
 _STEP = 1 << 20
 _SECONDS = 60.0
 """Without a byte for so long, a download is over."""
+_TELLING = frozenset(get_args(Family))
+"""Systems whose media can be told by what is on them."""
+_PARTICULAR = frozenset({"xcpng"})
+"""Those whose installers pass over answers that are for another release, without a word."""
 
 
 def find_media(
@@ -84,20 +92,46 @@ def locate(node: Node, places: Places, environ: Mapping[str, str]) -> MediumSour
 
 
 def fits(node: Node, iso: Path) -> tuple[str, ...]:
-    """Raises UsageError for another system's medium; another release of the right one is only remarked on."""
+    """Remarks on a medium that may be another than was meant: of another release, or one that tells nothing of itself.
+    Raises UsageError for another system's, and for another release where that would pass over answers."""
     found = installer_of(iso)
     said = f"{iso} installs {found.name} {found.release}".rstrip()
-    if found.family not in ("unknown", node.system):
+    if found.family == "unknown":
+        if node.system not in _TELLING:
+            return ()
+        return (f"{iso} does not say what it installs, and {node.name} is {node.system}: is it the whole medium?",)
+    if found.family != node.system:
         raise UsageError(f"{said}, and {node.name} is {node.system}", hint="name its own medium")
-    number = re.search(r"\d+(?:\.\d+)*", node.release)
-    same = number is None or not found.release or f"{found.release}.".startswith(f"{number[0]}.")
-    return () if same else (f"{said}, and {node.name} is release {node.release}",)
+    if not found.release or _is_of(found.release, node.release):
+        return ()
+    said = f"{said}, and {node.name} is release {node.release}"
+    other = next((each for each in _releases(node.system) if _is_of(found.release, each)), None)
+    if node.system in _PARTICULAR and other is not None:
+        raise UsageError(
+            said,
+            hint=f'write release: "{other}" in the lab file, or name a medium of {node.release}: '
+            f"{medium_variable(node.system, node.release)}=/path/to/FILE.iso",
+        )
+    return (said,)
+
+
+def _is_of(found: str, release: str) -> bool:
+    """Whether what a medium says is that release, or an update of it: 8.2.1 of 8.2, 9.4 of el9."""
+    number = re.search(r"\d+(?:\.\d+)*", release)
+    return number is None or f"{found}.".startswith(f"{number[0]}.")
+
+
+def _releases(system: str) -> tuple[str, ...]:
+    known = traits().get(system)
+    return known.releases if known is not None else ()
 
 
 def digest_of(iso: Path, places: Places, *, progress: Progress | None = None) -> str:
-    """The sha256 of a medium. Remembered for as long as the file is the same, by its inode, size and time."""
+    """The sha256 of a medium. Remembered for as long as the file is the same, by its inode, size and times: that of its
+    content can be set back by who changed it, that of its last change cannot. A chmod or a new hard link costs one more
+    reading; nothing here does either to a medium that it knows."""
     info = iso.stat()
-    identity = [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns]
+    identity = [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
     book = places.cache / "media" / "digests.json"
     known = _read_book(book).get(str(iso))
     if known is not None and known[:-1] == identity:
@@ -159,7 +193,9 @@ def _receive(url: str, part: Path, progress: Progress, stop: threading.Event) ->
             if have and answer.status != 206:  # it knows no ranges, and begins anew
                 file.truncate(0)
                 have, sum_ = 0, hashlib.sha256()
-            total = have + int(answer.headers.get("Content-Length") or 0)
+            length = answer.headers.get("Content-Length")  # a server that makes the file as it goes tells none
+            total = 0 if length is None else have + int(length)
+            progress(have, total)  # what an earlier attempt got did not come now
             while chunk := answer.read(_STEP):
                 if stop.is_set():
                     raise Interrupted("the download was interrupted")

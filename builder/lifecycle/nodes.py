@@ -238,11 +238,15 @@ def admit(plan: LabPlan, starting: Sequence[str], available: int | None) -> None
 
 def _named(error: BaseException, step: Step) -> BaseException:
     """The error, or what is behind it where that has a name: the disk of this machine is full, which programs and
-    libraries say in many ways."""
+    libraries say in many ways. What failed in a guest has its name already, and its text holds what the guest said: of
+    its own disks."""
+    if isinstance(error, _OF_GUESTS):
+        return error
     full = ENDS["no-space"]
     behind: BaseException | None = error
     while behind is not None:
-        if (isinstance(behind, OSError) and behind.errno in _FULL) or os.strerror(errno.ENOSPC) in str(behind):
+        said = "" if isinstance(behind, _OF_GUESTS) else str(behind)
+        if (isinstance(behind, OSError) and behind.errno in _FULL) or os.strerror(errno.ENOSPC) in said:
             message = f"this machine has no room left for its files: {str(error).splitlines()[0]}"
             return NodeFailed(step.node or step.id, message, cause=full.name, hint=full.cure)
         behind = behind.__context__
@@ -250,6 +254,7 @@ def _named(error: BaseException, step: Step) -> BaseException:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_GUESTS = (NodeFailed, TimedOut)
 
 
 def _changes(old: LabPlan, new: LabPlan, name: str) -> list[str]:

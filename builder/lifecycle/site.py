@@ -105,7 +105,8 @@ class Site(Protocol):
         """Start a node; what it says on its console goes to `wiring.console_log`, ours. Raises DomainError."""
 
     def screenshot(self, domain: Domain, to: Path) -> None:
-        """Keep what is on its screen as the PNG `to`, if there is a screen and a guest to ask."""
+        """Keep what is on its screen as the PNG `to` (or PPM), whole; an older one stays where there is no screen, no
+        guest or no room. Never raises."""
 
     def accelerator(self, kernels: Sequence[Path], stop: threading.Event) -> AcceleratorVerdict:
         """What guests run on there, by proof."""

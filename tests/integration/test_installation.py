@@ -59,6 +59,41 @@ def test_it_is_installed_once_and_cloned_from_then_on(here: InstallBench) -> Non
     ]
 
 
+def test_two_are_installed_at_once_and_cloned_at_once(here: InstallBench) -> None:
+    """From one medium, each with answers, keys, reports and an image of its own."""
+    lab = here.lab(
+        f"name: t\ndefaults: {{system: tiny-installer, source: {{medium: {here.medium}}}}}\n"
+        "nodes: {a: {install: {end: reboot}}, b: {install: {end: poweroff}}}\n"
+    )
+    here.run("up", lab, "--jobs", "2", "--timeout-scale", "2", timeout=480, check=True)
+    assert {node["name"]: node["state"] for node in here.status("t")["nodes"]} == {"a": "ready", "b": "ready"}
+    when = {
+        (event.step, event.kind): event.seq
+        for event in here.events()
+        if event.step in ("a/boot:install", "b/boot:install") and not event.phase
+    }
+    if (os.cpu_count() or 1) > 1:  # emulated, no more of them run at once than there are processors
+        assert max(when[f"{name}/boot:install", "begin"] for name in "ab") < min(
+            when[f"{name}/boot:install", "end"] for name in "ab"
+        )
+    keys = set()
+    for name in "ab":
+        assert here.run("exec", "t", name, "--", "hostname", check=True).stdout == f"{name}\n"
+        assert not (here.places.node("t", name) / "screen.png").exists(), "a picture of the installation is none of it"
+        keys.add((here.places.node("t", name) / "ssh/host_ed25519.pub").read_text())
+    assert len(keys) == 2
+    images = json.loads(here.run("image", "ls", "-o", "json", check=True).stdout)
+    assert [image["kind"] for image in images] == ["installed", "installed"]
+
+    here.run("down", "t", check=True)
+    here.run("up", lab, "--jobs", "2", "--timeout-scale", "2", timeout=480, check=True)
+    assert sorted(here.begun()) == sorted(["identity", "disks", *STARTED] * 2)
+    for name in "ab":
+        assert here.run("exec", "t", name, "--", "hostname", check=True).stdout == f"{name}\n"
+    here.run("down", "t", check=True)
+    assert here.left() == []
+
+
 def test_an_installer_that_stays_at_its_end_is_switched_off(here: InstallBench) -> None:
     here.run("up", here.lab_of(end="shell"), check=True)
     assert here.begun() == INSTALLED
@@ -122,6 +157,16 @@ def test_a_wrong_answer_is_a_named_cause_with_all_that_tells_of_it(here: Install
     assert [event["cause"] for event in last if event.get("cause") and event.get("phase")] == ["no-disk"]
     assert here.left() == []
     assert not (here.places.cache / "images").exists() or not here.run("image", "ls", "-o", "name").stdout
+
+
+def test_one_that_reboots_before_its_time_leaves_its_last_picture(here: InstallBench) -> None:
+    """It takes its screen with it. The answers are a shell file, and this one does more than to answer."""
+    lab = here.lab_of(pause="\"'; sleep 8; reboot -f; '\"")
+    done = here.run("up", lab, "--timeout-scale", "2")
+    assert done.returncode == 1, done.stderr
+    assert "[early-reboot]" in done.stderr
+    assert (here.evidence / "nodes/a/screen.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert here.left() == []
 
 
 def test_a_medium_that_goes_away_is_the_named_cause(here: InstallBench) -> None:

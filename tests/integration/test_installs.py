@@ -4,117 +4,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import subprocess
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 
-from builder.errors import UsageError
-from builder.events import EventLog
+from builder.errors import HostLacks, UsageError
 from builder.images.overlays import backing_of
 from builder.images.store import ImageStore
-from builder.lifecycle.effects import Effects
-from builder.lifecycle.isos import find_media
-from builder.lifecycle.plan import plan_lab
 from builder.lifecycle.request import UpOptions
-from builder.lifecycle.state import LabFolder, StepRecord
-from builder.lifecycle.steps import Step
 from builder.media.extract import extract
-from builder.model.load import parse_lab
 from builder.paths import Places
+from tests.support.install_keeper import BEFORE, Keeper, images, installed
 from tests.support.tiny_installer.medium import tiny_medium
-from tests.support.tiny_installer.system import TRAITS, TinyInstaller
 
 pytestmark = pytest.mark.integration
-
-BEFORE = ("medium", "identity", "remaster", "disks")
-
-
-class Keeper:
-    """The steps of one node, as a keeper that has just started does them. `killed` gives the one after it."""
-
-    def __init__(
-        self, places: Places, lab: str, *, reinstall: bool = False, source: str = "", firmware: str = "bios",
-        **install: str,
-    ) -> None:  # fmt: skip
-        self.places, self.lab, self.install = places, lab, install
-        said = ", ".join(f"{key}: {value}" for key, value in install.items())
-        text = (
-            f"name: {lab}\ndefaults: {{source: {{medium: {source or tiny_medium()}}}, firmware: {firmware}}}\n"
-            f"nodes: {{a: {{system: tiny-installer, install: {{{said}}}}}}}\n"
-        )
-        found, _ = find_media(parse_lab(text.encode(), {TRAITS.name: TRAITS}).lab, places, {})
-        # The card's address is made from the lab's name: these are to be the same machine.
-        node = found.node("a").model_copy(update={"management_mac": "52:54:00:00:00:01"})
-        self.plan = plan_lab(found.model_copy(update={"nodes": (node,)}), lambda _name: TinyInstaller())
-        self.folder = LabFolder(places, lab)
-        self.effects = Effects(places, lab, self.folder, EventLog(lab).emit)
-        self.effects.use(self.plan, UpOptions(reinstall=("a",) if reinstall else ()))
-
-    def step(self, name: str) -> Step:
-        return next(step for step in self.plan.steps if step.id == f"a/{name}")
-
-    def do(self, *names: str) -> None:
-        """Each step as `up` does it: not again when it was done and its effect is there."""
-        for name in names:
-            step, work = self.step(name), self.effects.work(self.step(name))
-            recorded = step.kind == "live" and step.id in self.folder.records("a")
-            if recorded and work.is_done(step):
-                continue
-            if recorded:
-                work.undo(step)
-            if step.kind == "cached" or not work.is_given(step):
-                work.do(step, threading.Event())
-            self.record(name)
-
-    def record(self, name: str, state: Literal["begun", "done"] = "done") -> None:
-        if self.step(name).kind == "live":
-            self.folder.record(self.step(name), StepRecord(key=self.step(name).key, state=state))
-
-    def is_done(self, name: str) -> bool:
-        return self.effects.work(self.step(name)).is_done(self.step(name))
-
-    def killed(self, **changes: Any) -> Keeper:
-        self.effects.close()
-        return Keeper(self.places, self.lab, **{**self.install, **changes})
-
-    @property
-    def disk(self) -> Path:
-        return self.folder.node("a") / "disks/disk0.qcow2"
-
-    @property
-    def key(self) -> Path:
-        return self.folder.node("a") / "ssh/id_ed25519"
-
-    @property
-    def progress(self) -> Path:
-        return self.folder.node("a") / "disks/installation"
-
-    def write(self) -> None:
-        """What an installation does: it ends with something on the disk."""
-        subprocess.run(["qemu-io", "-c", "write -q -P 7 0 64k", self.disk], check=True)
-        self.progress.write_text("ended\n")
-        self.record("boot:install")
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     return Places(tmp_path / "state", tmp_path / "cache", tmp_path / "run")
-
-
-def installed(places: Places, lab: str = "one") -> Keeper:
-    keeper = Keeper(places, lab)
-    keeper.do(*BEFORE)
-    keeper.write()
-    keeper.do("keep")
-    return keeper
-
-
-def images(places: Places) -> list[Path]:
-    return [image.disks[0] for image in ImageStore(places.cache).ls() if image.kind == "installed"]
 
 
 def test_an_installed_disk_becomes_an_image_and_the_node_an_overlay_on_it(places: Places) -> None:
@@ -256,6 +166,20 @@ def test_reinstall_forgets_the_image_once(places: Places) -> None:
     again = anew.killed()
     again.do(*BEFORE)
     assert len(images(places)) == 1 and again.is_done("boot:install")
+
+
+def test_reinstall_forgets_nothing_before_there_is_a_medium(places: Places) -> None:
+    """What is to be downloaded is not there any more: the image is all that is left of it."""
+    keeper = installed(places)
+    digest = hashlib.sha256(tiny_medium().read_bytes()).hexdigest()
+    keeper.effects.close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        port = server.server_port
+    anew = Keeper(places, "two", reinstall=True, source=f"'http://127.0.0.1:{port}/gone.iso', sha256: {digest}")
+    assert anew.step("medium").key == keeper.step("medium").key
+    with pytest.raises(HostLacks):
+        anew.do("medium")
+    assert len(images(places)) == 1
 
 
 def test_reinstall_does_not_take_an_image_from_others(places: Places) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from builder import events
 from builder.events import Event, EventLog, read_events
 
 
@@ -64,6 +66,58 @@ def test_numbers_have_no_holes_under_threads(tmp_path: Path) -> None:
         thread.join()
     log.close()
     assert [event.seq for event in read_events(path)] == list(range(1, 201))
+
+
+def test_the_first_line_of_a_private_key_leaves_no_hole_in_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog("lab", path)
+    log.emit("line", node="a", text="-----BEGIN OPENSSH PRIVATE KEY-----", rest=[{"more": "root:$6$abc$defghijk:1:"}])
+    log.emit("line", text="after it")
+    log.close()
+    first, second = read_events(path)
+    assert (first.data, second.seq) == ({"text": "***", "rest": [{"more": "root:***:1:"}]}, 2)
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def passing(monkeypatch: pytest.MonkeyPatch, told: list[tuple[float, int, int]]) -> list[dict[str, Any]]:
+    """The progress of a transfer that is told (seconds since the one before, done, total)."""
+    clock, seen = Clock(), []
+    monkeypatch.setattr(events, "time", clock)
+
+    def emit(kind: str, *, phase: str, **data: Any) -> None:
+        assert (kind, phase) == ("progress", "download")
+        seen.append(data)
+
+    tell = events.transfer(cast(events.Emit, emit), "download")
+    for seconds, done, total in told:
+        clock.now += seconds
+        tell(done, total)
+    return seen
+
+
+def test_a_transfer_tells_its_end_by_the_speed_of_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passing(monkeypatch, [(0, 0, 100), (2, 20, 100), (0.5, 25, 100), (1.5, 40, 100)]) == [
+        {"done": 20, "total": 100, "left": 8.0},
+        {"done": 40, "total": 100, "left": 6.0},
+    ]
+
+
+def test_what_was_there_before_a_transfer_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it may take a while, too: that is no time of the transfer."""
+    assert passing(monkeypatch, [(60, 800, 1000), (10, 810, 1000)]) == [
+        {"done": 800, "total": 1000},
+        {"done": 810, "total": 1000, "left": 190.0},
+    ]
+
+
+def test_the_end_of_a_transfer_of_unknown_length_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passing(monkeypatch, [(0, 0, 0), (2, 20, 0), (2, 40, 0)]) == [{"done": 20}, {"done": 40}]
 
 
 def test_secrets_do_not_reach_the_file(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,36 @@ def test_one_restart_told_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ending.told("guest-reset")
         time.sleep(0.15)
     assert signals.qsize() == 2
+
+
+def test_a_medium_that_gets_a_link_or_other_permissions_is_the_same_and_one_that_is_written_to_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(watching, "_MEDIUM_EVERY", 0.02)
+    iso = tmp_path / "x.iso"
+    iso.write_bytes(b"A" * 4096)
+    signals: queue.Queue[Signal] = queue.Queue()
+    over, looked = threading.Event(), threading.Semaphore(0)
+    look = watching._identity
+
+    def counted(path: Path) -> tuple[int, ...] | None:
+        seen = look(path)
+        looked.release()
+        return seen
+
+    monkeypatch.setattr(watching, "_identity", counted)
+    watch = threading.Thread(target=watching._watch_medium, args=(iso, signals, over))
+    watch.start()
+    try:
+        assert looked.acquire(timeout=10)
+        iso.chmod(0o444)
+        (tmp_path / "y.iso").hardlink_to(iso)
+        for _ in range(3):
+            assert looked.acquire(timeout=10)
+        assert signals.empty()
+        iso.chmod(0o644)
+        iso.write_bytes(b"B" * 4096)
+        assert signals.get(timeout=10) == "medium-gone"
+    finally:
+        over.set()
+        watch.join()
