@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from builder.errors import LabError
@@ -215,6 +215,17 @@ def written(host: Host, disk: str) -> tuple[int, int]:
     return int(blocks), int(missing)
 
 
+def make_initrd(
+    host: Host, folder: str, files: Mapping[str, str], modules: Sequence[str] = (), *, timeout: float = 60
+) -> None:
+    """FOLDER/initrd: a memory root with busybox and `files`, by their path in it, of which `init` is what is started
+    first; with the module of Xen's network card, and of these. Raises LabError."""
+    ask(host, "mkdir", "-p", f"{folder}/root/sbin")
+    for path, text in {**files, "sbin/poweroff": _POWEROFF}.items():
+        host.write(f"{folder}/root/{path}", text.encode())
+    ask(host, "sh", "-c", _MAKE_INITRD, "sh", folder, *modules, timeout=timeout)
+
+
 @contextlib.contextmanager
 def drill_guest(host: Host, card: Card | None = None, *, disk: str = "", kind: GuestKind = "pv") -> Iterator[None]:
     """A guest that runs while a drill goes on, with its configuration in /etc/xen; one with an address answers first.
@@ -230,11 +241,7 @@ def drill_guest(host: Host, card: Card | None = None, *, disk: str = "", kind: G
         raise LabError(f"{host.name}: {disk} holds {held}: a drill writes over nothing", hint="name an empty disk")
     modules = [*(["8021q"] if card and card.vlans else []), *(["xen-blkfront"] if disk else [])]
     config = f"/etc/xen/{DRILL_GUEST}.cfg"
-    ask(host, "mkdir", "-p", f"{_DRILL_FOLDER}/root/sbin")
-    host.write(f"{_DRILL_FOLDER}/root/init", drill_init(card, disk).encode(), mode=0o755)
-    host.write(f"{_DRILL_FOLDER}/root/writer", WRITER.encode())
-    host.write(f"{_DRILL_FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
-    ask(host, "sh", "-c", _MAKE_INITRD, "sh", _DRILL_FOLDER, *modules)
+    make_initrd(host, _DRILL_FOLDER, {"init": drill_init(card, disk), "writer": WRITER}, modules)
     kernel = ask(host, "uname", "-r").strip()
     host.write(config, drill_config(kernel, card, disk=disk, kind=kind).encode())
     try:

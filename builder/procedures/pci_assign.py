@@ -13,7 +13,7 @@ from builder.errors import LabError
 from builder.model.host import Host, World
 from builder.model.lab import Value
 from builder.model.units import BDF_PATTERN
-from builder.procedures import xe
+from builder.procedures import pciback, xe
 from builder.procedures.api import (
     Action,
     Dead,
@@ -32,7 +32,7 @@ from builder.procedures.api import (
 )  # fmt: skip
 from builder.procedures.asking import ask, domains, fields, listed, read_text
 from builder.procedures.guests import configurations
-from builder.procedures.pci_hide import full, vital_devices
+from builder.procedures.pci_hide import vital_devices
 
 # For each device: is it there, its class, its driver, whether a disk below it is used, how many of the host's real
 # network cards are below none of these devices, and the functions of the same device. Last, whether the driver that
@@ -71,7 +71,7 @@ class Asked(Options):
     @property
     def addresses(self) -> tuple[str, ...]:
         """With the PCI domain."""
-        return tuple(dict.fromkeys(map(full, self.devices)))
+        return tuple(dict.fromkeys(map(pciback.full, self.devices)))
 
 
 class Device(Value):
@@ -270,7 +270,7 @@ def entries(text: str) -> tuple[str, ...]:
 
 def address(entry: str) -> str:
     """The device of an item such as 03:00.0@5,permissive=1."""
-    return full(re.split("[@,=*]", entry.removeprefix("bdf="), maxsplit=1)[0].strip())
+    return pciback.full(re.split("[@,=*]", entry.removeprefix("bdf="), maxsplit=1)[0].strip())
 
 
 def with_entries(text: str, items: Sequence[str]) -> str:

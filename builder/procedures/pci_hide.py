@@ -18,7 +18,6 @@ from builder.procedures.boot import BootSettings, BootState, BootWay, Grub, XenC
 from builder.procedures.journal import Journal
 from builder.procedures.pciback import Files, Module
 
-full = pciback.full
 NAME = "pci-hide"
 DEVICES = "/sys/bus/pci/devices"
 # Follows the disks below / and the cards that carry the way to this host down to their PCI devices.
@@ -66,7 +65,7 @@ class Asked(Options):
 def address(word: str) -> str:
     """Of 03:00.0, or of eth1=0000:03:00.0, which a card's name becomes; empty for what is none."""
     device = word.rpartition("=")[2]
-    return full(device) if re.fullmatch(BDF_PATTERN.strip("^$"), device) else ""
+    return pciback.full(device) if re.fullmatch(BDF_PATTERN.strip("^$"), device) else ""
 
 
 def vital_devices(host: Host) -> tuple[str, ...]:

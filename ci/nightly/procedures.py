@@ -102,7 +102,7 @@ def on_lab(name: str, node: str, procedure: str, given: Mapping[str, str], relea
 FAILURES = "tests/nightly/test_procedure_failures.py"
 FAILING = ("TestOneHost", "TestTwoHosts", "TestDisks")
 ROUTER = "tests/nightly/test_router_guest.py"
-PASSED = "tests/nightly/test_passthrough.py"
+PASSTHROUGH = "tests/nightly/test_passthrough.py"
 INSTALLED = "tests/nightly/test_installed_guests.py"
 LIVE = "tests/nightly/test_live_disk.py"
 ARRAYS = "tests/nightly/test_arrays.py"
@@ -169,7 +169,7 @@ def units() -> Sequence[Unit]:
     arrays = [Unit(name, partial(passed, f"{ARRAYS}::{name}"), 1200) for name in IN_USE]
     guests = [
         Unit("router-guest", partial(passed, ROUTER), 1200),
-        Unit("passed-card", partial(passed, PASSED), 1200),
+        Unit("passed-card", partial(passed, PASSTHROUGH), 1200),
         Unit("live-disk", partial(passed, LIVE), 1800),
         Unit("installed-guests", partial(passed, INSTALLED), 2600),
         Unit("nested-virt", partial(passed, NESTED), 1800),

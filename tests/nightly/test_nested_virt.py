@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from builder.model.host import Host
+from builder.procedures.guests import make_initrd
 from tests.support.lab import bench
 from tests.support.procedure_lab import Lab, sh
 
@@ -47,14 +48,6 @@ while :; do
     /bin/busybox sleep 5
 done
 """
-MAKE = """\
-mkdir -p /run/inner/root/bin /run/inner/root/dev
-cp /bin/busybox /run/inner/root/bin/
-cd /run/inner/root
-[ -e dev/console ] || mknod dev/console c 5 1
-chmod 755 init
-find . | busybox cpio -o -H newc >../initrd
-"""
 
 
 @pytest.fixture
@@ -66,8 +59,7 @@ def lab() -> Iterator[Lab]:
 def flags_inside(host: Host) -> set[str]:
     """What the guest says of its processor. It is started for that, and ended."""
     nonce = secrets.token_hex(8)
-    host.write("/run/inner/root/init", INIT.replace("NONCE", nonce).encode(), mode=0o755)
-    sh(host, MAKE)
+    make_initrd(host, "/run/inner", {"init": INIT.replace("NONCE", nonce)}, timeout=900)
     sh(host, "rm -f /run/inner/console; xl create -q /etc/xen/inner.cfg", timeout=600)
     try:
         said = sh(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from builder.model.host import Host
-from builder.procedures.guests import _MAKE_INITRD, _POWEROFF
+from builder.procedures.guests import make_initrd
 from tests.support.lab import ROOT, bench
 from tests.support.procedure_lab import Lab, sh
 
@@ -53,11 +53,8 @@ def lab() -> Iterator[Lab]:
 @contextlib.contextmanager
 def guest(host: Host, more: str = "") -> Iterator[None]:
     """The guest's files, with further lines of its configuration. It runs when somebody starts it."""
-    kernel = sh(host, f"mkdir -p {FOLDER}/root/sbin; uname -r").strip()
-    host.write(f"{FOLDER}/root/init", INIT.encode(), mode=0o755)
-    host.write(f"{FOLDER}/root/sbin/poweroff", _POWEROFF.encode(), mode=0o755)
-    made = host.run(["sh", "-c", _MAKE_INITRD, "sh", FOLDER, "xen-pcifront", "e1000e"], timeout=900)
-    assert made.ok, made.stderr
+    kernel = sh(host, "uname -r").strip()
+    make_initrd(host, FOLDER, {"init": INIT}, ("xen-pcifront", "e1000e"), timeout=900)
     config = (
         f'name = "{GUEST}"\ntype = "pv"\nkernel = "/boot/vmlinuz-{kernel}"\nramdisk = "{FOLDER}/initrd"\n'
         'memory = 256\nvcpus = 1\nextra = "console=hvc0"\non_crash = "destroy"\n' + more
