@@ -255,7 +255,7 @@ def test_no_color(here: Bench) -> None:
 
 
 def test_the_console_of_a_lab_that_did_not_come_up_is_kept(here: Bench) -> None:
-    done = here.run("up", here.lab("name: late\nnodes: {a: {system: tiny}}\n"), "--timeout-scale", "0.01")
+    done = here.run("up", here.lab("name: late\nnodes: {a: {system: tiny}}\n"), "--timeout-scale", "0.003")
     assert done.returncode == 4, done.stderr
     assert "waited" in done.stderr
     log = here.run("console", "late", "a")

@@ -182,7 +182,7 @@ def test_a_medium_that_goes_away_is_the_named_cause(here: InstallBench) -> None:
 
 def test_an_installer_that_hangs_ends_with_its_time(here: InstallBench) -> None:
     begun = time.monotonic()
-    done = here.run("up", here.lab_of(pause="'answers 3600'"), "--timeout-scale", "0.5")
+    done = here.run("up", here.lab_of(pause="'answers 3600'"), "--timeout-scale", "0.2")
     assert done.returncode == 4
     assert "phase disk" in done.stderr and "installer: answers" in done.stderr
     assert time.monotonic() - begun < 200

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from builder.events import read_events
+from builder.lifecycle.panics import PANICS
 from builder.paths import Places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +58,17 @@ class Bench:
     def status(self, name: str) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(self.run("status", name, "-o", "json", check=True).stdout)
         return loaded
+
+    def followed(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        """The phases of each of the nodes' boots, with how they ended, by the step's name. A start that panicked under
+        emulation does not count: nestlab tells of it as a fault, and makes a second and last one."""
+        boots: dict[str, list[tuple[str, str]]] = {}
+        for event in read_events(self.places.lab(name) / "events.jsonl"):
+            if event.node and event.step and event.kind == "end" and event.phase:
+                boots.setdefault(event.step, []).append((event.phase, str(event.outcome)))
+            elif event.step in boots and event.kind == "fault" and event.cause in PANICS:
+                del boots[str(event.step)]
+        return boots
 
     def lab(self, text: str) -> Path:
         """A lab file of that text."""

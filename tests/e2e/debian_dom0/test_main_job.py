@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from builder.events import read_events
 from builder.lifecycle.world import LabWorld
 from tests.e2e.debian_dom0.conftest import LAB, NAME
 from tests.support.lab import Bench
@@ -31,9 +30,8 @@ def test_every_check_of_the_lab_passes(here: Bench, tmp_path: Path) -> None:
 
 
 def test_the_boot_was_followed_phase_by_phase(here: Bench) -> None:
-    events = list(read_events(here.places.lab(NAME) / "events.jsonl"))
-    phases = [e.phase for e in events if e.kind == "end" and e.phase and e.node and e.outcome == "ok"]
-    assert phases == ["firmware", "boot loader", "hypervisor", "dom0 kernel", "services", "ssh"]
+    phases = ("firmware", "boot loader", "hypervisor", "dom0 kernel", "services", "ssh")
+    assert here.followed(NAME) == {"dom0/boot:disk": [(phase, "ok") for phase in phases]}
 
 
 def test_the_host_handle_knows_what_it_drives(here: Bench) -> None:

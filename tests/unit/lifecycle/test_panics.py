@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from builder.errors import NodeFailed
+from builder.events import EventLog, about
 from builder.lifecycle.panics import with_second_start
 from builder.lifecycle.steps import Json
 from builder.model.runtime import Accelerator
+from tests.support.lab import Bench
 
 
 class Machine:
@@ -60,3 +64,17 @@ def test_other_ends_and_kvm_get_no_second_start(cause: str, accelerator: Acceler
     with pytest.raises(NodeFailed):
         machine.run(accelerator)
     assert machine.did == ["start"]
+
+
+def test_tests_of_a_boot_look_at_its_last_start(tmp_path: Path) -> None:
+    here = Bench(tmp_path)
+    here.places.lab("one").mkdir(parents=True)
+    log = EventLog("one", here.places.lab("one") / "events.jsonl")
+    tell = about(log.emit, node="n1", step="n1/boot:disk")
+    for kernel in ("failed", "ok"):
+        tell("end", phase="firmware", outcome="ok")
+        tell("end", phase="dom0 kernel", outcome=kernel)
+        if kernel == "failed":
+            assert here.followed("one") == {"n1/boot:disk": [("firmware", "ok"), ("dom0 kernel", "failed")]}
+            tell("fault", cause="dom0-crashed", message="it is started once more")
+    assert here.followed("one") == {"n1/boot:disk": [("firmware", "ok"), ("dom0 kernel", "ok")]}
