@@ -42,9 +42,9 @@ class Signals(Protocol):
 class BootFollower:
     """What to follow. `signals` brings what the console cannot tell.
 
-    `scale` stretches the phases' weights into time-outs, none shorter than `least` seconds; a boot that has been slow
-    so far stretches those of its later phases. `expected` are seconds of each phase in past runs; they go out with the
-    events, for progress, and with `left`: seconds to the end of the boot.
+    `scale` stretches the phases' weights into time-outs; a boot that has been slow so far stretches those of its later
+    phases. None is shorter than `least` seconds. `expected` are seconds of each phase in past runs; they go out with
+    the events, for progress, and with `left`: seconds to the end of the boot.
 
     A line that a later console phase awaits ends the phases before it too (a quiet boot loader is no failure), but
     never beyond a phase that ends by a signal. 'ssh' ends the console phases before it; 'reboot' and 'power-off' must
@@ -271,7 +271,7 @@ class _Boot:
         self.what.emit("end", node=self.what.node, phase=self.phase.name, outcome=outcome, cause=cause, **data)
 
     def _limit(self) -> float:
-        return max(self.what.least, self.phase.weight * self.what.scale) * self._slowness()
+        return max(self.what.least, self.phase.weight * self.what.scale * self._slowness())
 
     def _slowness(self) -> float:
         """How many times longer than expected the boot took up to this phase, from 1 to 10: a host that is busy with

@@ -110,6 +110,11 @@ def test_a_boot_that_has_been_slow_gets_more_time_and_one_that_was_not_gets_none
     assert limits["one"] == 0.4
     assert 1.2 <= limits["two"] <= 4  # three times as long as expected, ten times at most
     bench.events.clear()
+    threading.Timer(0.3, bench.say, ["first\n"]).start()
+    with pytest.raises(TimedOut):
+        bench.follow((one, two), scale=0.1, least=0.7)
+    assert {data["limit"] for kind, _, _, data in bench.events if kind == "begin"} == {0.7}  # room enough already
+    bench.events.clear()
     with pytest.raises(TimedOut):
         bench.follow((one.model_copy(update={"weight": 60}), two), scale=1, least=0.2)
     assert bench.events[-1][1:3] == ("two", "failed")
