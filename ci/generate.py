@@ -61,6 +61,8 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "systems": systems_table,
     "proofs": lambda: matrix(traits(), read_claims()),
 }
+DRILLED = ("procedures", "procedures-labs")
+"""Nightly parts that drill host procedures."""
 
 
 def with_sections(text: str, sections: Mapping[str, Callable[[], str]]) -> str:
@@ -76,8 +78,8 @@ def with_sections(text: str, sections: Mapping[str, Callable[[], str]]) -> str:
 
 def procedure_pages() -> dict[Path, str]:
     """A page for each host procedure with the last proof of it, and one that lists them."""
-    record = PROOFS / "procedures.json"
-    drills = json.loads(record.read_text("utf-8"))["figures"]["drills"] if record.exists() else []
+    records = [path for name in DRILLED if (path := PROOFS / f"{name}.json").exists()]
+    drills = [drill for path in records for drill in json.loads(path.read_text("utf-8"))["figures"]["drills"]]
     found = [load_procedure(name) for name in PROCEDURES]
     return {
         PAGES / "README.md": index(found, drills),

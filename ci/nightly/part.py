@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.paths import locked
-from ci.proof import OUT, Claim, product_digest, write_proof
+from builder.paths import locked, write_atomic
+from ci.proof import OUT, Claim, inputs_digest, product_digest, write_proof
 
 Figures = Mapping[str, Any]
 
@@ -36,12 +36,15 @@ class Desk:
 class Unit:
     """One step that is done whole or not at all. `run` returns figures; `ok: False` in them is a failure.
 
-    `seconds` is what it is expected to take; it is not begun when less than that is left.
+    `seconds` is what it is expected to take; it is not begun when less than that is left. `inputs` are the files and
+    folders that its outcome depends on: what it came to holds as long as these stay as they are, beyond the proof that
+    it was for. Without them that is all of the product, and every run of the part does it anew.
     """
 
     name: str
     run: Callable[[Desk], Figures]
     seconds: float
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,9 @@ def run_part(part: Part, *, minutes: float, fresh: bool, base: Path = OUT / "nig
 
 def _run_locked(part: Part, folder: Path, *, minutes: float, fresh: bool) -> int:
     deadline = time.monotonic() + minutes * 60
-    progress = Progress.open(folder / "progress.jsonl", key=product_digest(), fresh=fresh)
-    desk = Desk(part.name, folder, folder / "output.log", progress.done)
     units = part.units()
+    progress = Progress.open(folder / "progress.jsonl", units, fresh=fresh)
+    desk = Desk(part.name, folder, folder / "output.log", progress.done)
     todo = [unit for unit in units if unit.name not in progress.done]
     # All have had their turn and some failed: those get another, and what was proven stays so.
     todo = todo or [unit for unit in units if not progress.done[unit.name]["ok"]]
@@ -104,35 +107,49 @@ def _run_locked(part: Part, folder: Path, *, minutes: float, fresh: bool) -> int
 
 
 class Progress:
-    """Finished units, a line each. Work on other sources counts for nothing: the file starts with their digest."""
+    """Finished units, a line each, with the digest of what they depend on: work on other sources counts for nothing."""
 
-    def __init__(self, path: Path, load: tuple[float, ...], done: dict[str, Figures]) -> None:
+    def __init__(self, path: Path, keys: Mapping[str, str], load: tuple[float, ...], done: dict[str, Figures]) -> None:
         self._path = path
+        self._keys = keys
         self.load = load
         self.done = done
 
     @classmethod
-    def open(cls, path: Path, *, key: str, fresh: bool) -> Progress:
-        lines = path.read_text("utf-8").splitlines() if path.exists() and not fresh else []
-        rows = [row for line in lines if (row := _parse(line)) is not None]
-        if rows and rows[0].get("key") == key:
-            # Written anew, so that a line torn by a crash does not spoil the one that follows it.
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-            return cls(path, tuple(rows[0]["load"]), {row["unit"]: row["figures"] for row in rows[1:]})
-        load = os.getloadavg()
-        path.write_text(json.dumps({"key": key, "load": load}) + "\n", "utf-8")
-        return cls(path, load, {})
+    def open(cls, path: Path, units: Sequence[Unit], *, fresh: bool) -> Progress:
+        whole = product_digest()
+        keys = {unit.name: inputs_digest(*unit.inputs) if unit.inputs else whole for unit in units}
+        own = {unit.name for unit in units if unit.inputs}
+        rows = [] if fresh else [row for row in _rows(_proven(path)) if row.get("unit") in own]
+        rows += [] if fresh else _rows(path)
+        kept = {row["unit"]: row["figures"] for row in rows if "unit" in row and row["key"] == keys.get(row["unit"])}
+        loads = [row["load"] for row in rows if "load" in row]
+        made = cls(path, keys, tuple(loads[-1]) if kept and loads else os.getloadavg(), {})
+        # Written anew, so that a line torn by a crash does not spoil the one that follows it.
+        write_atomic(path, json.dumps({"load": made.load}) + "\n")
+        for name, figures in kept.items():
+            made.add(name, figures)
+        return made
 
     def add(self, unit: str, figures: Figures) -> None:
         self.done[unit] = figures
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"unit": unit, "figures": figures}) + "\n")
+            file.write(json.dumps({"unit": unit, "key": self._keys[unit], "figures": figures}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """The part is through: the next run starts from nothing, and what led to this proof stays to be read."""
-        shutil.move(self._path, self._path.with_suffix(".last.jsonl"))
+        """The part is through; what led to this proof stays to be read."""
+        shutil.move(self._path, _proven(self._path))
+
+
+def _proven(path: Path) -> Path:
+    return path.with_suffix(".last.jsonl")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [row for line in lines if (row := _parse(line)) is not None and ("load" in row or "key" in row)]
 
 
 def _parse(line: str) -> dict[str, Any] | None:

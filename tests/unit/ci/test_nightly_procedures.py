@@ -15,26 +15,10 @@ from builder.procedures import PROCEDURES, load_procedure
 from builder.procedures.options import parse_options
 from builder.procedures.page import index, page
 from builder.systems import traits
-from ci.nightly.procedures import (
-    ARRAYS,
-    FAILING,
-    FAILURES,
-    FIRST,
-    IN_USE,
-    LABS,
-    NEWER,
-    OTHERWISE,
-    PVH,
-    RELEASES,
-    UPGRADES,
-    drill,
-    drilled,
-    judge,
-    lab_text,
-    on_lab,
-    packages,
-    units,
-)
+from ci.nightly import procedures, procedures_labs
+from ci.nightly.procedures import OTHERWISE, PVH, RELEASES, drill, drilled, judge, lab_text, packages
+from ci.nightly.procedures_labs import ARRAYS, FAILING, FAILURES, FIRST, IN_USE, LABS, NEWER, UPGRADES, WHOLE, on_lab
+from ci.nightly.reach import module_file, reach
 from tests.support.repo import ROOT
 
 
@@ -47,10 +31,11 @@ def row(procedure: str, release: str = "debian 13", **changes: object) -> dict[s
 
 
 def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None:
-    names = {unit.name for unit in units()}
+    units = [*procedures.units(), *procedures_labs.units()]
+    names = {unit.name for unit in units}
     more = ("guest-migrate", "multipath", "raid-storage", "raid-storage-10-sdb+sdc+sdd")
     assert {f"{release}-{name}" for release in RELEASES for name in (*drilled(), *more)} <= names
-    assert len(names) == len(units())
+    assert len(names) == len(units)
     assert all(parse_options(load_procedure(name), given) for name, given in OTHERWISE)
     text = (ROOT / FAILURES).read_text()
     assert tuple(re.findall(r"^class (Test\w+)", text, re.MULTILINE)) == FAILING and set(FAILING) <= names
@@ -63,6 +48,28 @@ def test_every_procedure_that_a_lab_can_try_is_a_unit_on_every_release() -> None
     for release in RELEASES:
         lab = parse_lab(lab_text(release).encode(), traits()).lab
         assert (lab.nodes[0].system, lab.nodes[0].release) == ("debian", release)
+
+
+def test_what_a_unit_holds_for_follows_from_its_sources() -> None:
+    units = {unit.name: unit.inputs for unit in (*procedures.units(), *procedures_labs.units())}
+    common = {"builder/images", "tests/golden/systems/debian-dom0", "builder/procedures/engine.py"}
+    assert all(common - {"builder/procedures/engine.py"} <= set(inputs) for inputs in units.values())
+    quirk, lock = set(units["13-nic-quirk"]), set(units["12-vif-tx-off-pvh"])
+    assert common <= quirk and common <= lock
+    assert "builder/procedures/boot.py" in quirk and "builder/procedures/vifs.py" in lock - quirk
+    assert "builder/procedures/xen_upgrade.py" not in quirk | lock
+    multipath = set(units["13-multipath"])
+    assert {"tests/golden/labs/multipath", "builder/procedures/multipath.py"} <= multipath
+    card = set(units["passed-card"])  # the command is told the procedure's name; nothing is imported
+    assert {"builder/procedures/pci_assign.py", "tests/support/procedure_lab.py", "tests/support/lab.py"} <= card
+    assert set(reach("builder/procedures/guests.py")) >= {
+        "builder/procedures/guests.py",
+        "builder/procedures/asking.py",
+    }
+    named = {name for inputs in units.values() for name in inputs if name.endswith(".py")}
+    assert all((ROOT / name).is_file() for name in named)
+    assert {module_file(name) for name in drilled()} <= named
+    assert all((ROOT / file).is_file() for file, _ in WHOLE.values())
 
 
 def test_hosts_have_the_packages_that_a_drill_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +107,7 @@ def test_what_needs_more_than_a_host_has_an_example_lab(
         seen.append((*words, first))
         return {"ok": True}
 
-    monkeypatch.setattr("ci.nightly.procedures.drill_lab", keep)
+    monkeypatch.setattr("ci.nightly.procedures_labs.drill_lab", keep)
     desk: Any = SimpleNamespace(folder=tmp_path)
     assert on_lab(name, node, procedure, more, release, desk) == {"ok": True}
     lab = parse_lab(seen[0][0].read_bytes(), traits()).lab
@@ -126,7 +133,9 @@ def test_guests_of_another_kind_are_asked_for(tmp_path: Path, monkeypatch: pytes
     desk: Any = SimpleNamespace(folder=tmp_path)
     drill("12", "vif-queue", {}, desk, guest="pvh")
     assert seen[0][1:3] == ("12-vif-queue-pvh", ["vif-queue", "--guest", "pvh"])
-    assert {f"{release}-{name}-pvh" for release in RELEASES for name in PVH} <= {unit.name for unit in units()}
+    assert {f"{release}-{name}-pvh" for release in RELEASES for name in PVH} <= {
+        unit.name for unit in procedures.units()
+    }
     assert {"guest-memory", "vif-tx-off", "vif-queue"} <= set(PVH)
 
 
