@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 # Structures that are secret wherever they turn up, whoever wrote them.
 _PATTERNS = (
-    re.compile(r"\$(?:1|5|6|y|2[aby])\$[./0-9A-Za-z$=,]+"),  # crypt(5) hashes
+    # crypt(5) hashes, NetBSD's among them. That long: a script's $1$2 is none.
+    re.compile(r"\$(?:[13567]|g?y|2[abxy]|sha1|md5|argon2(?:id?|d))[$,][./+0-9A-Za-z$=,]{8,}"),
+    re.compile(r"grub\.pbkdf2\.sha512\.[0-9]+\.[0-9A-Fa-f]+\.[0-9A-Fa-f]+"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password in a URL
 )
