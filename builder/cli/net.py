@@ -13,7 +13,7 @@ import click
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab
 from builder.cli.onlab import NODE, OnLab, Share, Span, tell, world_of
-from builder.cli.output import bytes_text, columns, output_option, show
+from builder.cli.output import bytes_text, columns, need_plain_file, output_option, show
 from builder.errors import LabError
 from builder.paths import atomic_file
 
@@ -125,6 +125,7 @@ def _pcap(out: str) -> Iterator[Callable[[bytes], object]]:
     if out == "-":
         yield _to_stdout
         return
+    need_plain_file(Path(out))
     try:
         with atomic_file(Path(out)) as file:
             yield file.write

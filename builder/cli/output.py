@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
@@ -42,6 +44,20 @@ def show(value: Any, how: str, table: Callable[[], str], *, empty: str = "") -> 
         click.echo(text)
     elif empty:
         click.echo(empty, err=True)
+
+
+def need_plain_file(out: Path) -> None:
+    """Told before what takes long, and before a device, a link or a folder is replaced by a file. Raises LabError."""
+    from builder.errors import LabError
+    from builder.media.errors import MediaError
+    from builder.media.sinks.file import plain_target
+
+    try:
+        writable = os.access(plain_target(out).parent, os.W_OK)
+    except MediaError as error:
+        raise LabError(f"{out} cannot be written: {error.message}", hint="name another file") from None
+    if not writable:
+        raise LabError(f"{out} cannot be written: its folder is not yours to write to", hint="name another file")
 
 
 def speaks_utf8() -> bool:

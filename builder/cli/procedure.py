@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, complete_node, lab_id, running_lab
-from builder.cli.output import columns, output_option, show, span_text, terminal_width
+from builder.cli.output import columns, need_plain_file, output_option, show, span_text, terminal_width
 from builder.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -141,11 +141,13 @@ def drill(
     chosen = [load_procedure(name) for name in (PROCEDURES if every else names)]
     for procedure in chosen if options else ():
         parse_options(procedure, options)
+    if out is not None:
+        need_plain_file(out)
     found: list[Drilled] = []
     broken: dict[str, str] = {}
     record = _record(lab, found)
     with engine_of(app, lab) as engine:
-        for node in nodes or node_names(app, lab):
+        for node in _these(nodes, node_names(app, lab)):
             try:
                 for drilled in _drill_node(engine, node, chosen, options or None, every=every, guest=guest):
                     found.append(drilled)
@@ -163,6 +165,14 @@ def drill(
     for node, why in broken.items():
         click.echo(f"{node}: given up: {why}", err=True)
     return 0 if not broken and all(each.ok for each in found) else 1
+
+
+def _these(asked: Sequence[str], there: list[str]) -> list[str]:
+    """The nodes to try it on, each once. Raises UsageError for one that is not there: not after hours of others."""
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise UsageError(f"the lab has no node {unknown[0]}", hint=f"it has {', '.join(there)}")
+    return list(dict.fromkeys(asked)) or there
 
 
 def _record(lab: str, found: list[Drilled]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 
 from builder.cli.frame import App, pass_app
 from builder.cli.labs import complete_lab, complete_node, running_lab
-from builder.cli.output import columns, output_option, show, span_text
+from builder.cli.output import columns, need_plain_file, output_option, show, span_text
 from builder.cli.procedure import write_record
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def raid(app: App, *, lab: str, node: str, out: Path | None, how: str) -> int:
     from builder.lifecycle.world import LabWorld
     from builder.procedures.raid_drill import drill_raid
 
+    if out is not None:
+        need_plain_file(out)
     name = running_lab(app.places, lab)
     now = status(name, app.places)
     world = LabWorld(name, app.places)

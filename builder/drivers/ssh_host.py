@@ -34,9 +34,12 @@ if [ -d /sys/hypervisor/version ]; then
 fi
 """
 
-_WRITE = (
-    'umask 077; t="$1.nestlab-new"; cat >"$t" && chmod "$2" "$t" && mv -f "$t" "$1" || { s=$?; rm -f "$t"; exit $s; }'
-)
+_WRITE = """
+umask 077; f=$1
+if [ -L "$f" ]; then f=$(readlink -f -- "$f") && [ "$f" ] || { echo 'its link leads nowhere' >&2; exit 1; }; fi
+t="$f.nestlab-new"
+cat >"$t" && chmod "$2" "$t" && mv -f "$t" "$f" || { s=$?; rm -f "$t"; exit $s; }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class SshHost:
         return raw.stdout
 
     def write(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
-        """The file appears whole, with its mode, or not at all. Raises LabError."""
+        """The file appears whole, with its mode, or not at all; a link stays, and what is behind it is written. Raises
+        LabError."""
         raw = self._run(["sh", "-c", _WRITE, "sh", path, f"{mode:o}"], content, 120)
         if raw.returncode:
             raise LabError(f"{self.name}: cannot write {path}: {raw.stderr.decode(errors='replace').strip()}")

@@ -150,9 +150,9 @@ class Effects:
             )
         return self._site
 
-    def tell_names(self) -> None:
-        """See that all running nodes know each other by name. Raises LabError for one that cannot be told."""
-        self._naming.tell(self._need_plan().lab, self._boots.target)
+    def tell_names(self, nodes: list[str]) -> None:
+        """See that these nodes know all others by name. Raises LabError for one that cannot be told."""
+        self._naming.tell(self._need_plan().lab, lambda node: self._boots.target(node) if node in nodes else None)
 
     # Images: shared by all labs, never undone.
 

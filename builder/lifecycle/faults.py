@@ -11,10 +11,11 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from builder.drivers.devices import boot_turns, insert_disk, links, plugged_disks, pull_disk, set_link
 from builder.drivers.switch import PortState
+from builder.drivers.virt import Domain
 from builder.errors import LabError
 from builder.hypervisors.kvm import domain_xml
 from builder.lifecycle.booting import Boots
@@ -22,6 +23,7 @@ from builder.lifecycle.protocol import Channel, notice_withdrawal
 from builder.model.lab import Lab, Node
 from builder.model.runtime import DiskStatus, PortStatus
 
+T = TypeVar("T")
 LONGEST_CAPTURE = 3600.0
 """Seconds."""
 _PIECE = 8 << 20  # bytes of a capture that wait to be sent: a network that carries more for long loses some
@@ -70,14 +72,14 @@ class Faults:
         states = self._boots.site.cables.states()
         found = []
         for node in self._need_lab().nodes:
-            wired = self._boots.wired(node.name)
-            up = links(self._boots.powered(node.name).domain) if wired and node.nics else {}
+            up = self._seen(node.name, links)
+            wired = () if up is None else self._boots.wired(node.name)
             for number, nic in enumerate(node.nics):
                 state = states.get(wired[number].switch) if wired else None
                 state = state or PortState(cut=False, delay=0, loss=0, counters={})
                 status = PortStatus(
                     network=nic.network, mtu=nic.mtu, node=node.name, card=number + 1, mac=nic.mac, vlan=nic.vlan,
-                    trunk=nic.trunk, running=bool(wired), link=up.get(nic.mac, False), cut=state.cut,
+                    trunk=nic.trunk, running=bool(wired), link=bool(wired and up and up.get(nic.mac)), cut=state.cut,
                     delay_ms=round(state.delay * 1000, 3), loss=state.loss, counters=state.counters,
                 )  # fmt: skip
                 found.append(status.model_dump(mode="json"))
@@ -107,8 +109,11 @@ class Faults:
         """The node's ports on a network. Raises LabError: nothing of that name, or it does not run."""
         self._node(node)
         self._need_network(network)
+        ports = self._boots.switch_ports(node, network)
         states = self._boots.site.cables.states()
-        return [(port, states[port]) for port in self._boots.switch_ports(node, network)]
+        if not states.keys() >= {*ports}:
+            raise LabError(f"{node} is just being started or stopped", hint="nestlab status tells when it is ready")
+        return [(port, states[port]) for port in ports]
 
     def _capture(self, network: str, seconds: float, channel: Channel, leaving: threading.Event) -> dict[str, int]:
         """Sends the pcap file in pieces as frames come, until the time is over, or the client or the lab goes."""
@@ -132,14 +137,13 @@ class Faults:
     def _disks(self) -> list[dict[str, Any]]:
         found = []
         for node in self._need_lab().nodes:
-            running = self._boots.powered(node.name) if self._boots.is_running(node.name) else None
-            plugged = plugged_disks(running.domain) if running else {}
-            turns = boot_turns(running.domain) if running else {}
+            seen = self._seen(node.name, lambda domain: (plugged_disks(domain), boot_turns(domain)))
+            plugged, turns = seen or ({}, {})
             order = self._boots.disk_order(node)
             for disk in node.disks:
                 path = self._boots.disk_path(node.name, disk.name)
                 status = DiskStatus(
-                    node=node.name, name=disk.name, bus=disk.bus, size=disk.size, running=running is not None,
+                    node=node.name, name=disk.name, bus=disk.bus, size=disk.size, running=seen is not None,
                     plugged=path in plugged, place=order.index(disk.name) + 1, turn=turns.get(path, 0),
                 )  # fmt: skip
                 found.append(status.model_dump(mode="json"))
@@ -179,11 +183,19 @@ class Faults:
     def _power_off(self, node: str) -> bool:
         """Pull the plug: nothing is told to the guest."""
         self._node(node)
-        if not self._boots.is_running(node):
+        if self._seen(node, _pull_the_plug) is None:
             return False
-        self._boots.powered(node).domain.destroy()
         self._hang_up(node)
         return True
+
+    def _seen(self, node: str, look: Callable[[Domain], T]) -> T | None:
+        """What there is to see of a node; None when it is off, also when it ends by itself at this very moment."""
+        try:
+            return look(self._boots.powered(node).domain)
+        except LabError:
+            if self._boots.is_running(node):
+                raise
+            return None
 
     def _need_disk(self, node: str, disk: str) -> None:
         names = [one.name for one in self._node(node).disks]
@@ -209,6 +221,11 @@ class Faults:
         if self._lab is None:
             raise LabError("the lab is only just starting", hint="nestlab status tells when it is ready")
         return self._lab
+
+
+def _pull_the_plug(domain: Domain) -> bool:
+    domain.destroy()
+    return True
 
 
 def _send(channel: Channel, data: bytes) -> None:

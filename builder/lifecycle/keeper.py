@@ -48,7 +48,6 @@ class Keeper:
         self._up_lock = threading.Lock()
         self._stops: set[threading.Event] = set()
         self._ready = False
-        self._request: Request | None = None
         self._deadline = 0.0
         self._gone: list[Callable[[], None]] = []
         self.folder = LabFolder(places, lab_id)
@@ -114,11 +113,12 @@ class Keeper:
 
     def _operate(self, op: str, request: dict[str, Any], channel: Channel) -> Any:
         if op == "up":
-            return self._up(Request.model_validate(request["request"]), channel)
+            asked = Request.model_validate(request["request"])
+            return self._in_turn(channel, lambda stop: self._bring_up(asked, stop))
         if op == "status":
             return self.nodes.status().model_dump(mode="json")
-        if op == "up-again":
-            return self._up(self._last, channel)
+        if op == "power-on":
+            return self._in_turn(channel, lambda stop: self._power_on(str(request["node"]), stop))
         if op == "down":
             gone = threading.Event()
             self._gone.append(gone.set)
@@ -129,7 +129,8 @@ class Keeper:
             return True
         return self.nodes.effects.faults.answer(op, request, channel, self._leaving)
 
-    def _up(self, request: Request, channel: Channel) -> Any:
+    def _in_turn(self, channel: Channel, bring: Callable[[threading.Event], Any]) -> Any:
+        """One start of nodes after the other; the client hears of it, and stops it by going away."""
         stop = threading.Event()
         self._stops.add(stop)
         if self._leaving.is_set():
@@ -138,18 +139,10 @@ class Keeper:
         notice_withdrawal(channel, stop)
         try:
             with self._up_lock:
-                return self._bring_up(request, stop)
+                return bring(stop)
         finally:
             remove()
             self._stops.discard(stop)
-
-    @property
-    def _last(self) -> Request:
-        """What `up` asked for, without what it may destroy."""
-        if self._request is None:
-            raise LabError("the lab is only just starting", hint="nestlab status tells when it is ready")
-        options = self._request.options.model_copy(update={"recreate": (), "reinstall": ()})
-        return self._request.model_copy(update={"options": options})
 
     def _bring_up(self, request: Request, stop: threading.Event) -> Any:
         first = not self._ready
@@ -168,8 +161,16 @@ class Keeper:
                     self.leave("it did not come up")
             raise
         self._ready = True
-        self._request = request
         self._deadline = self.nodes.start_timer(request.plan.lab.expires)
+        return self.nodes.status().model_dump(mode="json")
+
+    def _power_on(self, node: str, stop: threading.Event) -> Any:
+        try:
+            self.nodes.power_on(node, stop)
+        except LabError as error:
+            if not isinstance(error, Interrupted):
+                _tell_where(error, self.nodes.keep_evidence())
+            raise
         return self.nodes.status().model_dump(mode="json")
 
     def _take_down(self) -> None:

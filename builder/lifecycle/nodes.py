@@ -51,23 +51,43 @@ class Nodes:
         stopped a node, with `Interrupted` when `stop` was set.
         """
         self._refuse_changes(plan, options.recreate)
-        for name in options.recreate:
-            self._undo(reversed([s for s in (self._plan or plan).node_steps(name) if s.kind == "live"]))
+        known = self._plan or plan
+        for name in {node.name for node in known.nodes} & {*options.recreate}:
+            self._undo(reversed([s for s in known.node_steps(name) if s.kind == "live"]))
             self._folder.remove_node(name)
         self._plan = plan
         starting = [node.name for node in plan.nodes if not self.effects.is_running(node.name)]
         self.effects.use(plan, options)
         admit(plan, starting, self.effects.memory())
         self._folder.write_plan(plan)
+        # Those that run stay what they are also when another one fails: `nestlab ssh` goes by it.
+        ready = {name for name, state in self._node_states.items() if state == "ready" and name not in starting}
+        self._node_states = {n.name: "ready" if n.name in ready else "planned" for n in plan.nodes}
+        self._start(plan, [n.name for n in plan.nodes], options.jobs or max(2, os.cpu_count() or 1), stop)
+
+    def power_on(self, name: str, stop: threading.Event) -> None:
+        """Start this node as it was planned, unless it runs; others that are off stay off. Raises what stopped it."""
+        plan = self._plan
+        if plan is None or name not in {node.name for node in plan.nodes}:
+            raise LabError(f"lab {self._lab_id} has no node {name}", hint=f"nestlab status {self._lab_id}")
+        admit(plan, [] if self.effects.is_running(name) else [name], self.effects.memory())
+        self._start(plan, [name], 1, stop)
+
+    def _start(self, plan: LabPlan, names: list[str], jobs: int, stop: threading.Event) -> None:
+        own = {step for name in names for step in plan.node(name).steps}
+
+        def do(step: Step, stop: threading.Event) -> None:
+            if step.id in own:
+                self._do(step, stop)
+
         self._state = "starting"
-        self._node_states = {n.name: "planned" for n in plan.nodes}
         self._write_status()
-        jobs = options.jobs or max(2, os.cpu_count() or 1)
         # Boots under emulation keep a core busy each: more of them at once than cores makes every one slower.
         gate = Gate({"boot": jobs if self.effects.uses_kvm() else min(jobs, max(1, os.cpu_count() or 1))})
-        self._emit("begin", nodes=[n.name for n in plan.nodes], jobs=jobs)
+        self._emit("begin", nodes=names, jobs=jobs)
         try:
-            Runner(self._do, jobs=max(jobs, 2), gate=gate).run(plan.steps, stop)
+            Runner(do, jobs=max(jobs, 2), gate=gate).run(plan.steps, stop)
+            self.effects.tell_names(names)
         except BaseException as error:
             self._state = "failed"
             with contextlib.suppress(OSError):  # the disk may be full: that is told by what failed
@@ -75,8 +95,7 @@ class Nodes:
             outcome: Outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
             self._emit("end", outcome=outcome, error=str(error))
             raise
-        self.effects.tell_names()
-        self._state = "ready"
+        self._state = "failed" if "failed" in self._node_states.values() else "ready"  # of another node's start
         self._write_status()
         self._emit("end", outcome="ok")
 
@@ -125,13 +144,17 @@ class Nodes:
         refused: dict[str, list[str]] = {}
         for node in old.nodes:
             changes = _changes(old, plan, node.name)
-            if changes and node.name not in recreate:
+            # A node of which nothing was made yet (there was no memory for it, say) may be left out and changed.
+            if changes and node.name not in recreate and self._folder.records(node.name):
                 refused[node.name] = changes
         if refused:
             lines = [f"{name}: {', '.join(changes)}" for name, changes in refused.items()]
+            anew = [f"--recreate {name}" for name in refused if name in {node.name for node in plan.nodes}]
+            gone = [name for name in refused if f"--recreate {name}" not in anew]
+            hints = [f"{' '.join(anew)} makes them anew (their disks are lost)"] if anew else []
+            hints += [f"a lab loses {', '.join(gone)} with nestlab down {self._lab_id} only"] if gone else []
             raise UsageError(
-                "the lab is up and its file changed what is running:\n  " + "\n  ".join(lines),
-                hint=" ".join(f"--recreate {name}" for name in refused) + " makes them anew (their disks are lost)",
+                "the lab is up and its file changed what is running:\n  " + "\n  ".join(lines), hint="; ".join(hints)
             )
 
     def _do(self, step: Step, stop: threading.Event) -> None:

@@ -80,10 +80,9 @@ class Channel:
             raise LabError("the keeper was sent something that is not a request")
         return message
 
-    def finish(self, patience: float) -> None:
-        """Withdraw the request and listen on: what was under way is still answered, within that many seconds."""
+    def finish(self) -> None:
+        """Withdraw the request and listen on: what was under way is still answered. Fine in a signal handler."""
         with contextlib.suppress(OSError):
-            self.sock.settimeout(patience)
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -121,7 +120,7 @@ def answer(
     channel: Channel, op: str, *, listener: Callable[[Event], None] | None = None,
     receiver: Callable[[bytes], object] | None = None,
 ) -> Any:  # fmt: skip
-    """The rest of an answer: see `ask`, which an interrupt may have ended early."""
+    """The rest of an answer: see `ask`."""
     for message in _messages(channel):
         if "event" in message:
             if listener is not None:

@@ -47,6 +47,9 @@ def digest(value: Json) -> str:
 def with_keys(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps with their keys filled in, in an order in which each comes after what it needs.
 
+    What it needs of another node (`after:`) is that node's turn, and no part of the key: a host need not be made anew
+    because the one that it waits for is.
+
     Raises LabError for a step that needs an unknown one, or itself in a circle.
     """
     keyed: dict[str, Step] = {}
@@ -56,7 +59,7 @@ def with_keys(steps: Sequence[Step]) -> tuple[Step, ...]:
                 "name": step.name,
                 "version": step.version,
                 "inputs": step.inputs,
-                "needs": [keyed[need].key for need in step.needs],
+                "needs": [keyed[need].key for need in step.needs if keyed[need].node in (None, step.node)],
             }
         )
         keyed[step.id] = step.model_copy(update={"key": key})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from builder.drivers.ssh_host import SshHost
 from builder.errors import LabError
-from builder.lifecycle.protocol import Channel, answer, ask, connect
+from builder.lifecycle.protocol import Channel, ask, connect
 from builder.lifecycle.status import status
 from builder.model.host import Host
 from builder.model.runtime import DiskStatus, NodeStatus, PortStatus
@@ -24,10 +27,12 @@ class LabWorld:
         self._hosts: dict[str, SshHost] = {}
 
     def host(self, name: str) -> Host:
-        """Raises LabError for a node that the lab does not have, or that is not reachable by ssh."""
+        """Raises LabError for a node that the lab does not have, that is off, or that is not reachable by ssh."""
         if name not in self._hosts:
             node = self._status(name)
             target = node.ssh
+            if node.state == "stopped":
+                raise LabError(f"{name} is stopped", hint=f"nestlab up starts it; nestlab status {self._lab_id}")
             if target is None:
                 raise LabError(f"{name} is {node.state}: there is no ssh to it", hint="nestlab status")
             self._hosts[name] = SshHost(name, target)
@@ -83,20 +88,18 @@ class LabWorld:
         `missed` because there were too many at once. An interrupt (Ctrl-C) ends it, as the end of the time does."""
         channel = self._connect()
         try:
-            counted: dict[str, int] = ask(channel, "capture", receiver=receiver, network=network, seconds=seconds)
-        except KeyboardInterrupt:
-            channel.finish(patience=10)
-            counted = answer(channel, "capture", receiver=receiver)
+            with _interrupt_finishes(channel):
+                counted: dict[str, int] = ask(channel, "capture", receiver=receiver, network=network, seconds=seconds)
         finally:
             channel.close()
         return counted
 
     def power_cycle(self, node: str) -> None:
-        """Pull the plug and power the node on again. Hosts of that name that were handed out are void: their port may
-        be another one. Raises what `up` raises."""
+        """Pull the plug and power the node on again; other nodes that are off stay off. Hosts of that name that were
+        handed out are void: their port may be another one. Raises what `up` raises."""
         self._ask("power-off", node=node)
         self._hosts.pop(node, None)
-        self._ask("up-again")
+        self._ask("power-on", node=node)
 
     def _status(self, name: str) -> NodeStatus:
         nodes = {node.name: node for node in status(self._lab_id, self._places).nodes}
@@ -116,3 +119,23 @@ class LabWorld:
         if channel is None:
             raise LabError(f"lab {self._lab_id} is not up", hint="nestlab ls")
         return channel
+
+
+@contextlib.contextmanager
+def _interrupt_finishes(channel: Channel) -> Iterator[None]:
+    """Ctrl-C withdraws the request, and what is under way is still received. Raised as usual it would tear the piece
+    that is just being handed over. A second one is raised."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def finish(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        channel.finish()
+
+    signal.signal(signal.SIGINT, finish)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -23,7 +23,8 @@ from builder.model.runtime import LabStatus
 from builder.paths import Places
 from builder.procedures.engine import Engine
 
-_NAME_LINE = re.compile(r"^name:\s+[\"']?([a-z0-9-]+)", re.MULTILINE)
+# As in cli.labs: a name is taken whole or not at all, since tests may break what goes by it.
+_NAME_LINE = re.compile(r"^name:[ \t]+[\"']?([a-z0-9][a-z0-9-]{0,31})[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,13 +216,17 @@ def test_what_is_not_there_is_named(here: Bench, world: LabWorld) -> None:
     assert not list(here.scratch.glob("*w.pcap*"))
 
 
-def test_a_node_that_powers_itself_off_is_seen_to(world: LabWorld) -> None:
+def test_a_node_that_powers_itself_off_is_seen_to(here: Bench, world: LabWorld) -> None:
     assert world.running("b")
     sh(world, "b", "(sleep 1; poweroff -f) </dev/null >/dev/null 2>&1 &")
     deadline = time.monotonic() + 60
     while world.running("b"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    with pytest.raises(LabError, match="b is stopped"):
+        LabWorld("drill", here.places).host("b")
+    world.power_cycle("a")
+    assert not world.running("b"), "nobody asked for it"
     world.power_cycle("b")
     assert world.running("b")
     with pytest.raises(LabError, match="no node nobody"):

@@ -118,6 +118,25 @@ def test_files_arrive_whole_with_their_mode_and_all_bytes(server: Server) -> Non
     assert sorted(p.name for p in server.folder.glob("*nestlab-new")) == []
 
 
+def test_a_file_behind_a_link_is_written_and_the_link_stays(server: Server) -> None:
+    """Distributions keep settings behind links, of grub and multipath among them: a file in a link's place would be
+    read by one half of the tools, and no undo would bring the link back."""
+    host, folder = server.host(), server.folder
+    (folder / "etc").mkdir()
+    (folder / "etc/real file").write_text("before")
+    (folder / "link").symlink_to("etc/real file")
+    (folder / "new").symlink_to("etc/not yet")
+    (folder / "lost").symlink_to("nowhere/at all")
+    host.write(str(folder / "link"), b"after", mode=0o640)
+    host.write(str(folder / "new"), b"made")
+    assert (folder / "link").is_symlink() and (folder / "new").is_symlink()
+    assert (folder / "etc/real file").read_text() == "after" and (folder / "etc/not yet").read_text() == "made"
+    assert (folder / "etc/real file").stat().st_mode & 0o777 == 0o640
+    with pytest.raises(LabError, match=r"here: cannot write .*lost: .*leads nowhere"):
+        host.write(str(folder / "lost"), b"x")
+    assert (folder / "lost").is_symlink()
+
+
 def test_a_command_that_takes_too_long(server: Server) -> None:
     began = time.monotonic()
     with pytest.raises(TimedOut, match="here: waited 1 s for the end of 'sleep 30'"):

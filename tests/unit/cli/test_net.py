@@ -3,6 +3,9 @@ is held against real guests in integration/test_net.py."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from builder.cli import disk, net
@@ -43,6 +46,25 @@ def test_what_cannot_be_meant_is_an_error_of_usage(words: str, said: str, capsys
 def test_a_lab_that_is_not_up_is_told(words: str, capsys: Capture) -> None:
     assert guarded(words.split()) == 1
     assert "lab gone is not up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_capture_takes_the_place_of_files_only(
+    kind: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, a rename over /dev/null would leave a file there for all of the machine. A pipe stands in for it: a test
+    that fails must harm nobody."""
+    monkeypatch.setenv("NESTLAB_STATE", str(tmp_path / "state"))
+    (tmp_path / "state/labs/here").mkdir(parents=True)
+    out = tmp_path / "out"
+    if kind == "link":
+        out.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(out)
+    monkeypatch.setattr("builder.lifecycle.world.LabWorld.capture_to", lambda *_, **__: {"frames": 0, "missed": 0})
+    assert guarded(["net", "here", "capture", "lan", "-o", str(out)]) == 1
+    assert f"{out} cannot be written" in capsys.readouterr().err
+    assert out.is_symlink() if kind == "link" else out.is_fifo()
 
 
 def test_ports_are_a_line_each_by_network() -> None:

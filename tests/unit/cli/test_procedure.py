@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,6 +106,7 @@ def test_every_reason_against_it_is_told_and_nothing_is_done(
         (["drill", "here", "nic-quirk", "--all"], "name the procedures to try"),
         (["drill", "here", "nic-quirk", "dom0-memory", "size=2GiB"], "options are for a single procedure"),
         (["drill", "here", "nic-quirk", "size=2GiB"], "there is no such option"),
+        (["drill", "here", "--all", "--node", "dom0", "--node", "dom9"], "the lab has no node dom9"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(
@@ -132,6 +134,22 @@ def test_a_drill_ends_in_a_table_and_a_record(
     assert list(steps) == ["run", "run again", "restart", "undo"]
     assert dom0.changes.count("reboot") == 6
     assert steps["restart"]["evidence"][0]["seen"] == "pcie_aspm=off"
+
+
+@pytest.mark.parametrize("place", ["pipe", "nowhere/record.json"])
+def test_a_record_that_cannot_be_written_is_told_before_hosts_are_broken(
+    dom0: FakeDom0, capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str
+) -> None:
+    """A pipe stands in for devices: no test names a real one, which a failure would replace."""
+    os.mkfifo(tmp_path / "pipe")
+    assert guarded(["procedure", "drill", "here", "--all", "--out", str(tmp_path / place)]) == 1
+    assert f"{place} cannot be written" in capsys.readouterr().err
+    assert dom0.changes == [] and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_node_that_is_named_twice_is_drilled_once(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(["procedure", "drill", "here", "nic-quirk", "--node", "dom0", "--node", "dom0", "-o", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["drills"]) == 1
 
 
 def test_a_drill_takes_options_of_a_single_procedure(dom0: FakeDom0, capsys: pytest.CaptureFixture[str]) -> None:

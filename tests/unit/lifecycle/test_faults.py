@@ -21,6 +21,7 @@ from builder.lifecycle.request import UpOptions
 from builder.lifecycle.site import Here
 from builder.lifecycle.state import LabFolder
 from builder.model.lab import Lab, Network
+from builder.model.runtime import NicPorts
 from builder.paths import Places
 from tests.support.kvm_cases import Case, disks, node
 
@@ -122,3 +123,36 @@ def test_a_capture_of_a_quiet_network_is_an_empty_file(boots: tuple[Boots, Fault
     assert message is not None and set(message) == {"data"}
     theirs.close()
     ours.close()
+
+
+def test_a_port_that_comes_or_goes_meanwhile_is_no_bug(
+    boots: tuple[Boots, Faults], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that somebody else stops or starts between two looks at it."""
+    made, faults = boots
+    monkeypatch.setattr(made, "switch_ports", lambda _node, _network: [29999])
+    with pytest.raises(LabError, match="a is just being started or stopped"):
+        ask(faults, "cut", node="a", network="lan", cut=True)
+    with pytest.raises(LabError, match="a is just being started or stopped"):
+        ask(faults, "shape", node="a", network="lan", delay_ms=1, loss=0)
+
+
+def test_a_node_that_ends_while_it_is_listed_is_off(
+    boots: tuple[Boots, Faults], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables have all the others still."""
+    made, faults = boots
+    ended: list[str] = []
+
+    def powered(node: str) -> None:
+        ended.append(node)
+        raise LabError(f"{node} is not running")
+
+    monkeypatch.setattr(made, "is_running", lambda _node: not ended)
+    monkeypatch.setattr(made, "powered", powered)
+    monkeypatch.setattr(made, "wired", lambda _node: (NicPorts(qemu=1, switch=2),) * len(NODE.nics))
+    assert [row["running"] for row in ask(faults, "disks")] == [False] * 3
+    ended.clear()
+    assert [row["running"] for row in ask(faults, "ports")] == [False] * len(NODE.nics)
+    ended.clear()
+    assert ask(faults, "power-off", node="a") is False

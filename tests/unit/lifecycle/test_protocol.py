@@ -57,7 +57,7 @@ def test_an_interrupted_client_hears_the_rest() -> None:
     channel, keeper, withdrawn = Channel(ours), Channel(theirs), threading.Event()
     notice_withdrawal(keeper, withdrawn)
     assert not withdrawn.wait(0.1)
-    channel.finish(patience=10)
+    channel.finish()
     assert withdrawn.wait(10)
     keeper.send({"data": "AAEC"})
     keeper.send({"result": {"frames": 1}})

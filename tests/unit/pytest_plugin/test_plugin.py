@@ -147,6 +147,15 @@ def test_a_lab_that_cannot_be_used_is_a_usage_error(
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("line", ["name: mixed_up", "name: mixed.two", "name: Mixed", "name:\nmixed: {}"])
+def test_a_file_with_no_proper_name_is_not_taken_for_another_lab(lab: Places, tmp_path: Path, line: str) -> None:
+    """Tests break hosts: never those of the lab whose name the broken one begins with."""
+    files = {"test_it.py": SHOWS, "lab.yaml": f"{line}\nnodes: {{}}\n"}
+    done = run_pytest(lab, tmp_path / "p", files, ["--nestlab", "lab.yaml"])
+    assert done.returncode == 4 and seen(done) == []
+    assert "has no `name:`" in done.stderr
+
+
 PROCEDURE = """\
 from builder.errors import LabError
 from builder.procedures import load_procedure
