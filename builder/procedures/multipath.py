@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -40,12 +40,12 @@ SETTINGS = f"""\
 # Written by `nestlab procedure run`: multipath.
 defaults {{
 	find_multipaths yes
-	user_friendly_names no
 }}
 devices {{
 	device {{
 		vendor "{VENDOR}"
 		product ".*"
+		user_friendly_names no
 		path_grouping_policy group_by_prio
 		path_checker directio
 		detect_checker no
@@ -57,11 +57,9 @@ devices {{
 	}}
 }}
 """
-# multipath ends with 0 whatever it thought of its settings: it is told on stderr.
-JUDGE = (
-    'said=$(multipath -t 2>&1 >/dev/null | grep -i -E "invalid|ignoring|missing|unknown|syntax|duplicate|deprecated"); '
-    '[ -z "$said" ] || { echo "$said" >&2; exit 1; }'
-)
+# multipath ends with 0 whatever it thought of its settings: it is told on stderr, with the file it is about.
+# What it has against a file of others is theirs.
+JUDGE = f'said=$(multipath -t 2>&1 >/dev/null | grep -F {PATH}); [ -z "$said" ] || {{ echo "$said" >&2; exit 1; }}'
 # Waits $1 seconds for every disk of a target to have $2 paths that work.
 _WAIT = r"""
 for i in $(seq "$1"); do
@@ -72,14 +70,14 @@ for i in $(seq "$1"); do
 done
 :
 """
-# Reads from each map for as long as the file $1 is there, around the host's cache; says how often that went wrong.
+# Reads from each map, around the host's cache, while the file $1 is there, an hour at most; says how often that failed.
 _READER = r"""
 set -eu
-marker=$1
+marker=$1 end=$(($(date +%s) + 3600))
 shift
-: >"$marker"
+rm -f -- "$marker".* && : >"$marker"
 for map in "$@"; do
-  ( while [ -e "$marker" ]; do
+  ( while [ -e "$marker" ] && [ "$(date +%s)" -lt "$end" ]; do
       dd if="/dev/mapper/$map" of=/dev/null bs=64k count=64 iflag=direct 2>/dev/null || echo "$map" >>"$marker.errors"
       echo . >>"$marker.rounds"
     done ) </dev/null >/dev/null 2>&1 &
@@ -184,7 +182,7 @@ class _Xl(Way[Asked, PathState]):
         """Maps that something uses are not taken apart: that is told. multipathd goes on running, since there may be
         maps of others."""
         todo: list[Action] = []
-        ours = [row for row in _rows(state.sessions) if row not in _rows(before.sessions)]
+        ours = [row for row in _mine(state.sessions, (), state, asked) if row not in _rows(before.sessions)]
         if ours:
             disks = dict.fromkeys(path.disk for path in state.paths)
             todo += [run("multipath", "-f", disk, seconds=120, hint="something uses it: stop that first")
@@ -194,8 +192,7 @@ class _Xl(Way[Asked, PathState]):
         todo += [run(*_node(row), "--op", "update", "-n", "node.startup", "-v", startup)
                  for row, startup in before.known.items() if state.known.get(row, startup) != startup]  # fmt: skip
         if state.text != before.text:
-            todo += [as_it_was(PATH, before.text)]
-            todo.append(run("multipathd", "reconfigure", seconds=120))
+            todo += [as_it_was(PATH, before.text), run("multipathd", "reconfigure", seconds=120)]
         if state.enabled and before.enabled is False:
             todo.append(run("systemctl", "disable", "multipathd", seconds=120))
         return tuple(todo)
@@ -214,13 +211,13 @@ class _Xl(Way[Asked, PathState]):
     def check_undone(self, world: World, host: Host, before: PathState, asked: Asked) -> tuple[Evidence, ...]:
         """What a journal does not say is not asked for. Records that were there may be gone: not by this."""
         now = self.see(world, host, asked)
-        left = _made(now, before, asked)
         found = [
             same("text", before.text, now.text),
-            same("sessions", listed(_rows(before.sessions)), listed(_rows(now.sessions))),
-            same("what is begun with the host", listed(_rows(before.startup)), listed(_rows(now.startup))),
-            same("records that were not there before", "none", listed(left)),
-        ]
+            same("sessions", listed(_rows(before.sessions)), listed(_mine(now.sessions, before.sessions, now, asked))),
+            same("what is begun with the host", listed(_rows(before.startup)),
+                 listed(_mine(now.startup, before.startup, now, asked))),
+            same("records that were not there before", "none", listed(_made(now, before, asked))),
+        ]  # fmt: skip
         if before.records is not None:
             kept = {row: now.known[row] for row in before.records if row in now.known}
             then = {row: before.records[row] for row in kept}
@@ -245,13 +242,20 @@ def _login(portal: str) -> list[Action]:
 def _made(state: PathState, before: PathState, asked: Asked) -> list[str]:
     """The records that are there by us, those of portals that a target told and nobody asked for too. Records of
     targets that were neither asked nor logged in to are somebody's own."""
-    begun = {row for row in (*_rows(state.sessions), *_rows(state.startup))
+    begun = {row for row in _mine((*state.sessions, *state.startup), (), state, asked)
              if row not in {*_rows(before.sessions), *_rows(before.startup)}}  # fmt: skip
     portals = {_whole(portal) for portal in asked.portals}
     targets = {row.partition(" ")[2] for row in state.known if row in begun or row.partition(" ")[0] in portals}
     new = [row for row in state.known if row not in before.known]
     # A journal without records does not tell which were there, and neither automatic nor in use.
     return [row for row in new if (row in begun if before.records is None else row.partition(" ")[2] in targets)]
+
+
+def _mine(rows: Sequence[str], others: Sequence[str], state: PathState, asked: Asked) -> list[str]:
+    """What was there, and what is of the targets that were asked: of another one, the disks may be in use since."""
+    portals = {_whole(portal) for portal in asked.portals}
+    targets = {row.split()[1] for row in (*state.known, *_rows(state.sessions)) if row.split()[0] in portals}
+    return [row for row in _rows(rows) if not portals or row in _rows(others) or row.split()[1] in targets]
 
 
 def _node(row: str) -> tuple[str, ...]:

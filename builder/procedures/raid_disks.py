@@ -8,12 +8,20 @@ from typing import Literal
 from builder.model.host import Host
 from builder.model.lab import Value
 from builder.model.units import MIB
+from builder.procedures import raid
 from builder.procedures.api import Action, Evidence, holds, run
 from builder.procedures.asking import ask
 
-_MARKS = """\
-marks() { wipefs -n -p "$1" 2>/dev/null | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+; }
-"""
+# Of a disk that cannot be read wipefs says nothing, and ends well.
+_MARKS = r"""
+marks() {
+  if ! { found=$(wipefs -n -p "$1") && dd if="$1" of=/dev/null bs=1M count=16; } 2>/dev/null; then
+    echo unreadable
+    return
+  fi
+  printf '%s\n' "$found" | sed '/^#/d' | cut -d, -f4 | sort -u | paste -sd+
+}
+""".lstrip()
 # One line for each disk: name, size, logical sector, what it is, what uses or marks it. wipefs says what is written on
 # it, lsblk what was made of it.
 _LOOK = (
@@ -29,6 +37,18 @@ for disk in "$@"; do
 done
 """
 )
+
+# Fails with what lies on the array: a file system, a volume group; and when it cannot be read.
+EMPTY = r"""
+found=$(wipefs -n -p "$1") && dd if="$1" of=/dev/null bs=1M count=16 2>/dev/null ||
+  { echo "$1 cannot be read" >&2; exit 1; }
+found=$(printf '%s\n' "$found" | sed '/^#/d')
+[ -z "$found" ] || { echo "$1 holds: $found" >&2; exit 1; }
+""".lstrip()
+# Whether a disk holds nothing but zeroes: all of it is read.
+ZERO = r"""
+for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/zero || echo "$disk"; done
+"""
 
 
 class Disk(Value):
@@ -114,6 +134,12 @@ def disks_with(host: Host, array: str) -> tuple[str, ...]:
     """The disks that have one of the array's partitions, as they are called now."""
     rows = (line.split() for line in ask(host, "lsblk", "-nro", "PKNAME,PARTLABEL").splitlines())
     return tuple(sorted({row[0] for row in rows if row[1:] == [label(array)]}))
+
+
+def barred(host: Host, config: str, disks: Sequence[str]) -> tuple[str, ...]:
+    """The disks that mdadm.conf lets mdadm not look at, by no name."""
+    real = (host.run(["readlink", "-f", each]).stdout.strip() for each in disks)
+    return raid.barred(config, [(each, name) if name else (each,) for each, name in zip(disks, real, strict=True)])
 
 
 def one_size(host: Host, members: Sequence[str]) -> Evidence:

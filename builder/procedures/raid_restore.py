@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from builder.errors import LabError
@@ -43,9 +43,10 @@ class Asked(Options):
 
 class RestoreState(State):
     """`files` as they are now. `sources`: what was found of each, by where. `found` are the arrays on the disks, by
-    their UUIDs, and `arrays` those that the kernel has; `detached` connections of storage repositories on arrays."""
+    their UUIDs, and `arrays` those that the kernel has, by their UUIDs too: they may be called otherwise; `detached`
+    connections of storage repositories on arrays that are there, or on the disks. `initrd` names arrays by UUID."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"sources", "found", "arrays", "detached", "backup"})
+    passing: ClassVar[frozenset[str]] = frozenset({"sources", "found", "arrays", "detached", "backup", "initrd"})
 
     files: Mapping[str, str | None]
     backup: str
@@ -53,6 +54,7 @@ class RestoreState(State):
     found: Mapping[str, str]
     arrays: Mapping[str, raid.Running]
     detached: tuple[str, ...]
+    initrd: tuple[str, ...] = ()
 
 
 _UUID = "53461f34:2414371e:820f9514:008b6458"
@@ -69,7 +71,7 @@ class _Xe(Way[Asked, RestoreState]):
             raid.XE_DRACUT: {"the backup partition": raid.with_array("", "/dev/md0", _UUID)},
         },
         found={"/dev/md0": _UUID},
-        arrays={"md0": raid.Running(state="active", wanted=3, in_step=3)},
+        arrays={_UUID: raid.Running(state="active", wanted=3, in_step=3)},
         detached=("PBD-UUID",),
     )
 
@@ -78,14 +80,19 @@ class _Xe(Way[Asked, RestoreState]):
         backup = named[1] if named and host.run(["test", "-b", named[1]]).ok else ""
         if backup and not is_backup(host, backup):
             backup = ""
-        return RestoreState(
+        running = raid.running(host)
+        arrays = {name: raid.detail(host, f"/dev/{name}")[0].get("UUID", name) for name in running}
+        state = RestoreState(
             files={path: read_text(host, path) for path in FILES},
             backup=backup,
             sources={path: _sources(host, backup, path) for path in FILES},
             found=raid.examined(host.run(["mdadm", "--examine", "--brief", "--scan"]).stdout),
-            arrays=raid.running(host),
-            detached=_detached(host),
+            arrays={uuid: running[name] for name, uuid in arrays.items()},
+            detached=(),
+            initrd=tuple(sorted(raid.initrd_names(host))),
         )
+        nodes = {*state.found, *(f"/dev/{name}" for name in arrays), *_nodes(state)}
+        return state.model_copy(update={"detached": _detached(host, nodes)})
 
     def refusals(self, state: RestoreState, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
         nothing = not any(state.sources.values())
@@ -94,18 +101,18 @@ class _Xe(Way[Asked, RestoreState]):
         lost = [path for path in FILES if not _sound(state, path, state.files[path]) and not _best(state, path)]
         return unmet([
             (bool(state.found), "no-array", "no disk of this host is of an array", "are the disks there? lsblk"),
-            (not nothing, "no-backup", f"{where} has these files", anew),
+            (not nothing or not lost, "no-backup", f"{where} has these files", anew),
             (nothing or not lost, "no-sound-copy", f"no copy of {listed(lost)} says what is on the disks", anew),
         ])  # fmt: skip
 
     def actions(self, state: RestoreState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         unsound = [path for path in FILES if not _sound(state, path, state.files[path])]
         todo: list[Action] = [Write(path, best) for path in unsound if (best := _best(state, path))]
-        if unsound:
+        if unsound or not _wanted(state, raid.XE_CONFIG) <= set(state.initrd):
             todo += raid.XE_REBUILD
         wanted = _wanted(state, *FILES)
-        idle = [name for name, uuid in state.found.items() if not _active(state, name) and uuid in wanted]
-        if idle:  # 1: another array could not be started, which is looked at afterwards
+        if any(not _active(state, uuid) and uuid in wanted for uuid in state.found.values()):
+            # 1: another array could not be started, which is looked at afterwards
             todo.append(run("mdadm", "--assemble", "--scan", seconds=120, fine=(1, 2)))
         return (*todo, *(run("xe", "pbd-plug", f"uuid={each}", seconds=300) for each in state.detached))
 
@@ -115,13 +122,13 @@ class _Xe(Way[Asked, RestoreState]):
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
-        wanted, started = _wanted(now, raid.XE_CONFIG), raid.initrd_names(host)
+        wanted, started = _wanted(now, raid.XE_CONFIG), set(now.initrd)
         return (
             *(holds(f"arrays that {path} names", "those on the disks", listed(sorted(raid.named(text or ""))),
                     _sound(now, path, text)) for path, text in now.files.items()),
             holds("arrays that the initrd starts by name", listed(sorted(wanted)), listed(sorted(started)),
                   bool(wanted) and wanted <= started),
-            *(holds(f"{name} in /proc/mdstat", "active", str(_running(now, name) or "not there"), _active(now, name))
+            *(holds(f"{name} in /proc/mdstat", "active", str(now.arrays.get(uuid) or "not there"), _active(now, uuid))
               for name, uuid in now.found.items() if uuid in _wanted(now, *FILES)),
             same("storage repositories on arrays that are not attached", "none", listed(now.detached)),
         )  # fmt: skip
@@ -153,12 +160,10 @@ def _sources(host: Host, backup: str, path: str) -> dict[str, str]:
     return {where: text for where, text in found.items() if text}
 
 
-def _detached(host: Host) -> tuple[str, ...]:
-    """Connections of storage repositories on arrays to this host that are not there."""
+def _detached(host: Host, nodes: Collection[str]) -> tuple[str, ...]:
+    """Connections of storage repositories on these arrays to this host that are not there."""
     pbds = xe.minimal(host, "pbd-list", f"host-uuid={xe_host(host)}", "currently-attached=false")
-    return tuple(
-        each for each in pbds if xe.map_key(host, "pbd", each, "device-config", "device").startswith("/dev/md")
-    )
+    return tuple(each for each in pbds if xe.map_key(host, "pbd", each, "device-config", "device") in nodes)
 
 
 def _wanted(state: RestoreState, *paths: str) -> set[str]:
@@ -179,12 +184,14 @@ def _best(state: RestoreState, path: str) -> str:
     return next((text for text in state.sources[path].values() if _sound(state, path, text)), "")
 
 
-def _running(state: RestoreState, name: str) -> raid.Running | None:
-    return state.arrays.get(name.removeprefix("/dev/").replace("md/", "md"))
+def _nodes(state: RestoreState) -> set[str]:
+    """What mdadm.conf, as it is or in a copy, calls the arrays on the disks."""
+    texts = (*state.sources[raid.XE_CONFIG].values(), state.files[raid.XE_CONFIG] or "")
+    return {each.node for text in texts for each in raid.entries(text) if each.uuid in state.found.values()}
 
 
-def _active(state: RestoreState, name: str) -> bool:
-    now = _running(state, name)
+def _active(state: RestoreState, uuid: str) -> bool:
+    now = state.arrays.get(uuid)
     return now is not None and now.state == "active"
 
 

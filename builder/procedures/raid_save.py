@@ -17,6 +17,7 @@ from builder.procedures.api import (
     State,
     Way,
     Write,
+    as_it_was,
     holds,
     run,
     same,
@@ -98,9 +99,8 @@ class _Xe(Way[Asked, SaveState]):
     def undo(self, state: SaveState, before: SaveState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         if state.copies == before.copies:
             return ()
-        if not any(before.copies.values()):
-            return (run("rm", "-rf", "--", FOLDER),)
-        return tuple(Write(copy_of(path), text) for path, text in before.copies.items() if text is not None)
+        todo = [as_it_was(copy_of(path), text) for path, text in before.copies.items() if state.copies[path] != text]
+        return (*todo, run("rmdir", "--ignore-fail-on-non-empty", FOLDER))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)

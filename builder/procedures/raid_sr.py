@@ -27,8 +27,8 @@ from builder.procedures.api import (
 from builder.procedures.asking import ask, xe_host
 from builder.procedures.raid_disks import look_at
 
-# Fails while disks of guests are on the storage repository.
-_NO_DISKS = '[ -z "$(xe vdi-list sr-uuid="$1" managed=true --minimal)" ]'
+# Fails while disks of guests are on the storage repository, and when XAPI does not say.
+_NO_DISKS = 'found=$(xe vdi-list sr-uuid="$1" managed=true --minimal) && [ -z "$found" ]'
 # The array, or the disk, that a mounted storage repository lies on in the end: the kernel's own chain of devices.
 _BELOW = 'lsblk -nsro NAME "$(findmnt -nro SOURCE "/run/sr-mount/$1")"'
 

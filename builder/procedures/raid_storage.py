@@ -18,28 +18,21 @@ from builder.procedures.api import (
     Options,
     Procedure,
     Refusal,
-    Remove,
     State,
     Way,
     Words,
     Write,
+    as_it_was,
     run,
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
-from builder.procedures.raid_disks import Disk, device, look_at
+from builder.procedures.raid_disks import EMPTY, ZERO, Disk, device, look_at
 from builder.procedures.raid_policy import switch
 
 LEAST: Mapping[str, int] = {"1": 2, "5": 3, "6": 4, "10": 2}
 PARITY: Mapping[str, int] = {"5": 1, "6": 2}
 DISK = r"^(/dev/)?[a-z0-9][A-Za-z0-9/._:-]*$"
-
-# Fails with what lies on the array: a file system, a volume group.
-_EMPTY = 'found=$(wipefs -n -p "$1" | sed "/^#/d"); [ -z "$found" ] || { echo "$1 holds: $found" >&2; exit 1; }'
-# Whether a disk holds nothing but zeroes: all of it is read.
-_ZERO = r"""
-for disk in "$@"; do cmp -s -n "$(blockdev --getsize64 "$disk")" "$disk" /dev/zero || echo "$disk"; done
-"""
 
 
 class Asked(Options):
@@ -59,13 +52,14 @@ class Asked(Options):
 class RaidState(State):
     """`array`: what mdadm says of it, empty where there is none, and `version` of its metadata, `members` its disks as
     they are called now; `lost` were of it and are not now, while it lacks one. `config` is mdadm.conf, `line` what it
-    says of the array; `dracut` the file of the initial memory file system's settings (None where the host has no
-    dracut), `asks` its line. `uuid` is a fresh one, which an array that is made gets. `parts` are disks with partitions
-    made for the array. `marked` are the disks that say they are of an array, by its UUID, whether it runs or not."""
+    says of the array, `barred` are disks that it does not let mdadm look at; `dracut` the file of the initial memory
+    file system's settings (None where the host has no dracut), `asks` its line. `uuid` is a fresh one, which an array
+    that is made gets. `parts` are disks with partitions made for the array. `marked` are the disks that say they are of
+    an array, by its UUID, whether it runs or not; `started` the arrays that the initrd names, where that is known."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
         {"disks", "uuid", "not_zero", "config", "dracut", "inactive", "found", "level", "version", "policy", "members",
-         "lost", "marked"}
+         "lost", "marked", "barred", "started"}
     )  # fmt: skip
 
     array: str
@@ -85,6 +79,8 @@ class RaidState(State):
     asks: str = ""
     parts: tuple[str, ...] = ()
     marked: Mapping[str, tuple[str, ...]] = {}
+    barred: tuple[str, ...] = ()
+    started: tuple[str, ...] | None = None
 
 
 class _Raid(Way[Asked, RaidState]):
@@ -112,7 +108,7 @@ class _Raid(Way[Asked, RaidState]):
         config = read_text(host, self.config_path) or ""
         dracut = (read_text(host, self.dracut_path) or "") if self.dracut_path else None
         fresh = host.read("/proc/sys/kernel/random/uuid").decode().strip().replace("-", "")
-        not_zero = ask(host, "sh", "-c", _ZERO, "sh", *paths, timeout=3600).split() if asked.clean and not array else ()
+        not_zero = ask(host, "sh", "-c", ZERO, "sh", *paths, timeout=3600).split() if asked.clean and not array else ()
         return RaidState(
             array=array.get("UUID", ""),
             level=array.get("Raid Level", ""),
@@ -120,17 +116,19 @@ class _Raid(Way[Asked, RaidState]):
             policy=array.get("Consistency Policy", ""),
             members=members,
             lost=tuple(each for each in raid.carriers(scanned, array["UUID"]) if each not in members) if lacks else (),
-            line=next((line for line in config.splitlines() if line.startswith(f"ARRAY {node} ")), ""),
+            line=raid.about(config, node, array.get("UUID", "")),
             disks=() if array else look_at(host, paths),
             uuid=":".join(fresh[at : at + 8] for at in range(0, 32, 8)),
             not_zero=tuple(not_zero),
             config=config,
             dracut=dracut,
-            asks=next((line for line in (dracut or "").splitlines() if f" {node} " in line), ""),
+            asks=raid.asks(dracut or "", node),
             inactive=now is not None and now.state == "inactive",
             found=raid.examined(scanned),
             parts=raid_disks.disks_with(host, asked.array) if asked.partitions else (),
             marked={uuid: raid.carriers(scanned, uuid) for uuid in re.findall(r"\bUUID=([0-9a-f:]{35})", scanned)},
+            barred=raid_disks.barred(host, config, members or (*_members(asked), *paths[len(asked.disks) :])),
+            started=self._started(host),
         )
 
     def refusals(self, state: RaidState, asked: Asked) -> tuple[Refusal, ...]:
@@ -139,6 +137,10 @@ class _Raid(Way[Asked, RaidState]):
                             hint="give the new one another name: array=md1"),)  # fmt: skip
         found = [Refusal(code="broken-quote", message=told, hint="close it: with the space inside, as "
                          "add_device+=\" /dev/md0 \"") for told in raid.broken_quotes(state.dracut)]  # fmt: skip
+        if state.barred:
+            found.append(Refusal(code="devices", message=f"DEVICE in mdadm.conf leaves out {listed(state.barred)}: "
+                                 "at a start mdadm does not look at them",
+                                 hint="DEVICE partitions lets it look at all, whatever they are called"))  # fmt: skip
         if state.version.startswith("0"):
             found.append(Refusal(code="old-metadata", message=f"{asked.array} has metadata of version {state.version}, "
                                  "which lies where disks are taken for something else",
@@ -178,14 +180,14 @@ class _Raid(Way[Asked, RaidState]):
         if state.inactive and not state.array:
             return tuple(todo)
         uuid = state.array or state.uuid
-        line = f"ARRAY {node} metadata={state.version or '1.2'} UUID={uuid}"
+        line = raid.entry(state.line, node, uuid, state.version or "1.2")
         changed = state.line != line
         if changed:
-            rest = "".join(f"{each}\n" for each in state.config.splitlines() if each != state.line)
-            todo.append(Write(self.config_path, f"{rest}{line}\n"))
-        if state.dracut is not None and f"rd.md.uuid={uuid} " not in state.dracut:
+            todo.append(Write(self.config_path, f"{raid.others(state.config, state.line)}{line}\n"))
+        if state.dracut is not None and uuid not in raid.named(state.dracut):
             todo.append(Write(self.dracut_path, raid.with_array(state.dracut, node, uuid)))
             changed = True
+        changed |= state.started is not None and uuid not in state.started
         return (*todo, *self.rebuild) if changed else tuple(todo)
 
     def undo(self, state: RaidState, before: RaidState, asked: Asked) -> tuple[Action, ...]:
@@ -210,30 +212,34 @@ class _Raid(Way[Asked, RaidState]):
         """What other arrays have in these files meanwhile stays."""
         todo: list[Action] = []
         if state.line != before.line:
-            lines = [each for each in state.config.splitlines() if each != state.line]
-            lines += [before.line] if before.line else []
-            todo.append(_lines(self.config_path, lines))
+            lines, then = raid.others(state.config, state.line), raid.about(before.config, node, before.array)
+            text = before.config if lines == raid.others(before.config, then) else lines + (then and f"{then}\n")
+            todo.append(as_it_was(self.config_path, text or None))
         if state.dracut is not None and before.dracut is not None:
-            uuid = state.array or state.line.rpartition("=")[2]
+            uuid = state.array or next(iter(raid.named(state.line) - raid.named(before.line)), "")
             text = raid.without_array(state.dracut, node, uuid, keep=before.dracut)
             if text.splitlines() != state.dracut.splitlines():
-                todo.append(_lines(self.dracut_path, text.splitlines()))
+                todo.append(as_it_was(self.dracut_path, text or None))
         return todo
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         array, members = raid.detail(host, f"/dev/{asked.array}")
         now = raid.running(host).get(asked.array)
-        line = next((each for each in (read_text(host, self.config_path) or "").splitlines()
-                     if each.startswith(f"ARRAY /dev/{asked.array} ")), "")  # fmt: skip
-        uuid = array.get("UUID", "")
+        config, uuid = read_text(host, self.config_path) or "", array.get("UUID", "")
+        told = [each.uuid for each in raid.entries(raid.about(config, f"/dev/{asked.array}", uuid))]
         return (
             same(f"{asked.array} in /proc/mdstat", "active", now.state if now else "not there"),
             same("level", f"raid{asked.level}", array.get("Raid Level", "")),
             same("disks that work", str(len(asked.disks) + bool(asked.journal)), array.get("Working Devices", "")),
             same("consistency policy", asked.policy, array.get("Consistency Policy", "")),
-            same("the array that mdadm.conf names is the one that runs", uuid, line.rpartition("=")[2]),
+            same("the array that mdadm.conf names is the one that runs", uuid, ", ".join(told)),
+            same("disks that mdadm.conf leaves out", "none", listed(raid_disks.barred(host, config, members))),
             *((raid_disks.one_size(host, members),) if asked.partitions and not asked.journal else ()),
-            *self._at_start(host, uuid),
+            *(
+                ()
+                if (named := self._started(host)) is None
+                else (same("the initrd's own mdadm.conf names it", True, uuid in named),)
+            ),
         )
 
     def check_undone(self, world: World, host: Host, before: RaidState, asked: Asked) -> tuple[Evidence, ...]:
@@ -244,21 +250,21 @@ class _Raid(Way[Asked, RaidState]):
         left = self.look(host, asked).marked.get(before.uuid, ())
         return (*found, same("disks that say they are of the array", "none", listed(left)))
 
-    def _at_start(self, host: Host, uuid: str) -> tuple[Evidence, ...]:  # noqa: ARG002
-        """What the initial memory file system knows, where that can be read out."""
-        return ()
+    def _started(self, host: Host) -> tuple[str, ...] | None:  # noqa: ARG002
+        """The arrays that the initial memory file system names, where that can be read out."""
+        return None
 
 
 def _unmade(state: RaidState, before: RaidState, node: str) -> list[Action]:
     """The array is stopped and its disks forget it. One that does not run is first put together, to be read only: what
     lies on it is not known otherwise. Its UUID is the one that it got, or what mdadm.conf says since."""
-    wipe = run("sh", "-c", _EMPTY, "sh", node, hint="something lies on the array: if it may go, take its storage "
+    wipe = run("sh", "-c", EMPTY, "sh", node, hint="something lies on the array: if it may go, take its storage "
                f"repository away, or wipefs -a {node}")  # fmt: skip
     stop = run("mdadm", "--stop", node, seconds=120, hint="something uses the array: unmount it, or take its volume "
                "group or storage repository away first")  # fmt: skip
-    written = state.line.rpartition("UUID=")[2].partition(" ")[0] if state.line != before.line else ""
+    written = sorted(raid.named(state.line) - raid.named(before.line))
     todo: list[Action] = [stop] if state.inactive else []
-    for uuid in dict.fromkeys(filter(None, (state.array, before.uuid, written))):
+    for uuid in dict.fromkeys(filter(None, (state.array, before.uuid, *written))):
         own = state.members if uuid == state.array else ()
         disks = tuple(dict.fromkeys((*own, *state.marked.get(uuid, ()))))
         if not disks:
@@ -271,10 +277,6 @@ def _unmade(state: RaidState, before: RaidState, node: str) -> list[Action]:
     return todo
 
 
-def _lines(path: str, lines: list[str]) -> Action:
-    return Write(path, "".join(f"{each}\n" for each in lines)) if lines else Remove(path)
-
-
 def _create(asked: Asked, uuid: str) -> Action:
     """The array gets the identity that the files are written for."""
     policy = {
@@ -285,8 +287,11 @@ def _create(asked: Asked, uuid: str) -> Action:
     }
     words = ["mdadm", "--create", f"/dev/{asked.array}", f"--uuid={uuid}", "--run", f"--level={asked.level}"]
     words += ["--metadata=1.2", policy[asked.policy], *(["--assume-clean"] if asked.clean else [])]
-    disks = [raid_disks.first(each) if asked.partitions else each for each in map(device, asked.disks)]
-    return run(*words, f"--raid-devices={len(disks)}", *disks, seconds=120)
+    return run(*words, f"--raid-devices={len(asked.disks)}", *_members(asked), seconds=120)
+
+
+def _members(asked: Asked) -> tuple[str, ...]:
+    return tuple(raid_disks.first(each) if asked.partitions else each for each in map(device, asked.disks))
 
 
 def _shape(asked: Asked) -> list[Refusal]:
@@ -351,8 +356,8 @@ class _Xe(_Raid):
     dracut_path = raid.XE_DRACUT
     rebuild = raid.XE_REBUILD
 
-    def _at_start(self, host: Host, uuid: str) -> tuple[Evidence, ...]:
-        return (same("the initrd's own mdadm.conf names it", True, uuid in raid.initrd_names(host)),)
+    def _started(self, host: Host) -> tuple[str, ...]:
+        return tuple(sorted(raid.initrd_names(host)))
 
 
 PROCEDURE = Procedure(
@@ -368,6 +373,7 @@ PROCEDURE = Procedure(
     refuses={
         "other-array": "an array of that name is there, of another level",
         "other-policy": "the array that is there has another consistency policy",
+        "devices": "DEVICE lines of mdadm.conf leave out a disk",
         "old-metadata": "the array that is there has metadata of version 0.90",
         "broken-quote": "a quote in dracut's settings is not closed (XCP-ng)",
         "too-few": "the level needs more disks",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from builder.procedures.multipath import JUDGE, PATH, SETTINGS
+from builder.procedures.multipath import _READER, JUDGE, PATH, SETTINGS, VENDOR
 from tests.support.debs import unpacked
 
 pytestmark = pytest.mark.integration
@@ -108,3 +109,32 @@ def test_what_older_documents_say_is_complained_of(multipath: tuple[Path, list[s
     assert status == 1 and "prio_callout" in said
     _, status, _ = read(multipath, SETTINGS.replace("devices {\n", "devices { device {\n"), tmp_path)
     assert status == 1
+
+
+def test_what_older_documents_say_in_a_file_of_others_is_theirs(
+    multipath: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """It is told, and no reason to stop half-way; nor do maps of other makes lose the names that their owner gave."""
+    owners = OLD.replace("devices {", "defaults {\n\tuser_friendly_names yes\n}\ndevices {")
+    (multipath[0] / "multipath.conf").write_text(owners.replace(VENDOR, "NETAPP"))
+    shown, status, said = read(multipath, SETTINGS, tmp_path)
+    assert "prio_callout" in (tmp_path / "said").read_text() and (status, said) == (0, "")
+    names = re.findall(r'user_friendly_names "?(yes|no)"?', shown.partition("\n}\n")[0])
+    assert names == ["yes"], "the defaults"
+    ours = re.search(r'vendor "LIO-ORG"\s*product "\.\*".*?\n\t\}', shown, re.DOTALL)
+    assert ours and 'user_friendly_names "no"' in ours[0]
+
+
+def test_readers_end_by_themselves(tmp_path: Path) -> None:
+    """What an earlier one has counted is gone, and an hour later so are they: here the clock runs fast."""
+    (tmp_path / "mark.errors").write_text("w9\n")
+    (tmp_path / "date").write_text('#!/bin/sh\necho 2400 >>"${0%/*}/ticks"; wc -l <"${0%/*}/ticks" | sed s/$/000/\n')
+    (tmp_path / "date").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", _READER, "sh", str(tmp_path / "mark"), "nestlab-none"], env=env, check=True)
+    for _ in range(50):
+        time.sleep(0.1)
+        if len((tmp_path / "ticks").read_text().splitlines()) >= 5:
+            break
+    time.sleep(0.3)
+    assert (tmp_path / "mark.errors").read_text() == "nestlab-none\n" * 3

@@ -13,7 +13,6 @@ from builder.errors import LabError
 from builder.procedures import raid_disks
 from builder.procedures.api import Run
 from builder.procedures.raid_restore import MARK, is_backup, read_unmounted
-from builder.procedures.raid_storage import _EMPTY
 from tests.support.local_host import LocalHost
 
 pytestmark = pytest.mark.integration
@@ -93,6 +92,25 @@ def test_what_lies_on_an_array_is_seen(backup: Path, tmp_path: Path) -> None:
     host = LocalHost()
     (tmp_path / "empty").write_bytes(bytes(1 << 20))
     for path, marks in ((backup, "ext3"), (tmp_path / "empty", "")):
-        found = host.run(["sh", "-c", _EMPTY, "sh", str(path)])
+        found = host.run(["sh", "-c", raid_disks.EMPTY, "sh", str(path)])
         assert (found.returncode, marks in found.stderr) == (int(bool(marks)), True)
         assert host.run(["sh", "-c", _MARKS, "sh", str(path)]).stdout.strip() == marks
+
+
+@pytest.mark.parametrize("broken", ["wipefs", "dd"])
+def test_what_cannot_be_read_is_not_empty(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a disk whose reads fail wipefs of util-linux says nothing and ends with 0: seen with EIO by strace."""
+    host = LocalHost()
+    (tmp_path / "empty").write_bytes(bytes(1 << 20))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / broken).write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / broken).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    found = host.run(["sh", "-c", raid_disks.EMPTY, "sh", str(tmp_path / "empty")])
+    assert found.returncode == 1 and "empty cannot be read" in found.stderr
+    assert host.run(["sh", "-c", _MARKS, "sh", str(tmp_path / "empty")]).stdout == "unreadable\n"
+
+
+def test_scripts_are_clean() -> None:
+    for script in (raid_disks.EMPTY, raid_disks._LOOK):
+        subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2015", "-"], input=script, text=True, check=True)

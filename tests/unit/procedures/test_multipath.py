@@ -329,3 +329,26 @@ def test_reasons_against_it(tools: Sequence[str], options: dict[str, str], codes
 def test_no_paths_is_no_number() -> None:
     with pytest.raises(UsageError):
         do(San(), paths="0")
+
+
+def test_sessions_to_another_target_that_were_begun_since_stay() -> None:
+    """Its disks may be in use, and iscsiadm does not ask."""
+    host = San()
+    do(host)
+    ours, theirs = (
+        host.answers["iscsiadm -m session"],
+        f"tcp: [9] {A}9:3260,1 iqn.2005-10.org.freenas.ctl:vm (non-flash)\n",
+    )
+    host.answers["iscsiadm -m session"] = lambda argv: (
+        (cast(Any, ours)(argv) or "") + theirs if host.sessions else theirs
+    )
+    undone = undo(host)
+    assert undone.result == "undone" and not [line for line in undone.actions if "freenas" in line]
+    assert host.sessions == set() and any(f"iqn.2024-07.internal.nestlab:san -p {A}:3260 --logout" in line
+                                          for line in undone.actions)  # fmt: skip
+
+
+def test_names_of_maps_of_other_makes_are_their_owners() -> None:
+    """In `defaults` it would give each map of the host another name, and what is mounted is not found."""
+    defaults, _, device = SETTINGS.partition("devices {")
+    assert "user_friendly_names" not in defaults and "user_friendly_names no" in device

@@ -41,7 +41,7 @@ class Repository(FakeXapi):
                 "cat /proc/mdstat": mdstat,
                 "sh -c 'marks()": lambda argv: f"{argv[-1]} 2146435072 {sector} raid1 {self.marks}\n",
                 "sh -c 'lsblk": "XSLocalEXT--SR-SR\nmd0\nsdc\nsdd\nsde\n",
-                "sh -c '[ -z ": lambda _: int(bool(self.disks)),
+                "sh -c 'found=$(xe vdi-list": lambda _: int(bool(self.disks)),
                 "xe sr-create": lambda argv: self._create(argv[2:]),
                 "xe pbd-plug": lambda _: self._plug("true"),
                 "xe pbd-unplug": lambda _: self._plug("false"),
@@ -109,7 +109,7 @@ class Upgraded(FakeXapi):
     """A host with an array. `backup`: the files on the installer's backup partition, None without one; the initrd
     carries the mdadm.conf of when it was built last."""
 
-    QUESTIONS = (*FakeXapi.QUESTIONS, "mdadm --examine", "unshare", "xe pbd-list", "cmp")
+    QUESTIONS = (*FakeXapi.QUESTIONS, "mdadm --examine", "mdadm --detail", "unshare", "xe pbd-list", "cmp")
 
     def __init__(self, files: dict[str, str], backup: dict[str, str] | None = None, *, mdstat: str = WELL,
                  attached: str = "true") -> None:  # fmt: skip
@@ -122,6 +122,8 @@ class Upgraded(FakeXapi):
         answers: dict[str, Answer] = {
             "test -b": int(backup is None),
             "mdadm --examine": SCANNED,
+            "mdadm --detail /dev/md0": lambda _: f"              UUID : {UUID}\n" if "md0 : " in self.mdstat else 1,
+            "mdadm --detail /dev/md127": f"              UUID : {BOOT}\n",
             "cat /proc/mdstat": lambda _: self.mdstat,
             "cmp -s": lambda argv: int(self.files.get(argv[2]) != self.files.get(argv[3])),
             "sh -c 'lsinitrd": lambda _: self.initrd,
@@ -130,7 +132,7 @@ class Upgraded(FakeXapi):
             "xe pbd-plug": lambda argv: self._plug(argv[2].removeprefix("uuid=")),
             "unshare --mount": lambda argv: (backup or {}).get(argv[7], ""),
             "mkdir -p": "",
-            f"rm -rf -- {FOLDER}": lambda _: self._clear(),
+            f"rmdir --ignore-fail-on-non-empty {FOLDER}": "",
         }
         inventory = {path: f"{text}BACKUP_PARTITION='/dev/disk/by-id/x-part2'\n" for path, text in INVENTORY.items()}
         super().__init__({"pbd": pbds}, answers, {**inventory, **files})
@@ -146,11 +148,6 @@ class Upgraded(FakeXapi):
     def _plug(self, uuid: str) -> str:
         assert "md0 : active" in self.mdstat
         self.objects["pbd"][uuid]["currently-attached"] = "true"
-        return ""
-
-    def _clear(self) -> str:
-        for path in [path for path in self.files if path.startswith(FOLDER)]:
-            del self.files[path]
         return ""
 
 
@@ -222,3 +219,39 @@ def test_files_that_say_what_is_on_the_disks_are_left_alone() -> None:
     host = Upgraded({XE_CONFIG: CONFIG, XE_DRACUT: DRACUT}, {XE_CONFIG: "AUTO -all\n", XE_DRACUT: ""})
     assert do(host, "raid-restore").result == "unchanged"
     assert host.changes == []
+
+
+def test_copies_of_before_and_what_else_lies_beside_them_stay() -> None:
+    old = f"{FOLDER}/mdadm.conf"
+    host = Upgraded({XE_CONFIG: CONFIG, XE_DRACUT: DRACUT, old: "AUTO -all\n", f"{FOLDER}/notes": "mine\n"})
+    assert do(host, "raid-save").result == "applied"
+    assert undo(host, "raid-save").result == "undone"
+    kept = {path: text.decode() for path, text in host.files.items() if path.startswith(FOLDER)}
+    assert kept == {old: "AUTO -all\n", f"{FOLDER}/notes": "mine\n"}
+
+
+def test_an_initrd_that_was_not_rebuilt_is() -> None:
+    """nestlab, or the host, was stopped between the files and dracut: both are right, and start nothing."""
+    host = Upgraded({XE_CONFIG: CONFIG, XE_DRACUT: DRACUT})
+    host.initrd = "AUTO +all\n"
+    done = do(host, "raid-restore")
+    assert len(done.actions) == 1 and done.actions[0].startswith("sh -c 'dracut ") and UUID in host.initrd
+
+
+def test_an_array_is_known_whatever_it_is_called() -> None:
+    """Its name in the metadata is "store", and without mdadm.conf it was put together as md126."""
+    host = Upgraded({XE_CONFIG: CONFIG, XE_DRACUT: DRACUT}, mdstat=WELL.replace("md0 : ", "md126 : "))
+    host.answers["mdadm --examine"] = SCANNED.replace("/dev/md/0 ", "/dev/md/store ")
+    host.answers["mdadm --detail /dev/md126"] = f"              UUID : {UUID}\n"
+    assert do(host, "raid-restore").result == "unchanged"
+
+
+def test_a_repository_of_an_array_that_is_no_more_is_left_alone() -> None:
+    host = Upgraded({XE_CONFIG: CONFIG, XE_DRACUT: DRACUT}, attached="false")
+    host.objects["pbd"]["OLD"] = {
+        "host-uuid": HOST,
+        "currently-attached": "false",
+        "device-config": {"device": "/dev/md5"},
+    }
+    assert do(host, "raid-restore").actions == ("xe pbd-plug uuid=PBD",)
+    assert do(host, "raid-restore").result == "unchanged"
