@@ -8,7 +8,20 @@ from pydantic import Field
 
 from builder.model.host import Host, World
 from builder.procedures import xlconf
-from builder.procedures.api import Action, Dead, Drill, Evidence, Options, Procedure, Refusal, State, Way, holds, same
+from builder.procedures.api import (
+    Action,
+    Dead,
+    Drill,
+    Evidence,
+    Options,
+    Procedure,
+    Refusal,
+    State,
+    Way,
+    as_it_was,
+    holds,
+    same,
+)
 from builder.procedures.asking import ask, domains, fields, read_text, xen_arguments
 
 KEY = "autoballoon"
@@ -56,11 +69,13 @@ class _Xl(Way[Asked, _State]):
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         if xlconf.value_of(state.line) in ("off", "0"):
             return ()
-        return xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, f'{KEY}="off"'))
+        return xlconf.change(state.text, _switched_off(state.text))
 
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         if state.line == before.line:
             return ()
+        if state.text == _switched_off(before.text):
+            return (as_it_was(xlconf.PATH, before.text),)
         return xlconf.change(state.text, xlconf.with_line(state.text or "", KEY, before.line))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
@@ -68,6 +83,10 @@ class _Xl(Way[Asked, _State]):
         setting = holds("autoballoon, as xl reads it", "off", xlconf.value_of(line) or "auto",
                         xlconf.value_of(line) in ("off", "0"))  # fmt: skip
         return (setting, *_probe(host)) if asked.prove else (setting,)
+
+
+def _switched_off(text: str | None) -> str:
+    return xlconf.with_line(text or "", KEY, f'{KEY}="off"')
 
 
 def _probe(host: Host) -> tuple[Evidence, ...]:

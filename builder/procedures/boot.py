@@ -19,6 +19,9 @@ from builder.render.quoting import grub_words, shell_double
 
 GRUB_CFG = "/boot/grub/grub.cfg"
 XEN_CMDLINE = "/opt/xensource/libexec/xen-cmdline"
+UNREAD = ("find", "/etc/default/grub.d", "-maxdepth", "1", "(", "-type", "d", "-o", "-name", "zz-nestlab-*", ")",
+          "-newer", GRUB_CFG)  # fmt: skip
+"""Says what of nestlab's is newer than GRUB's menu; the folder is when a file went away."""
 
 Keys = Mapping[str, str]
 """Key of an argument -> its arguments on a command line, joined by a space; empty for none."""
@@ -81,7 +84,11 @@ class Grub:
         return {"drop-in": read_text(host, self.path(name)) or ""}
 
     def survey(self, host: Host) -> Mapping[str, str]:
-        return {"update-grub": "yes" if host.run(["sh", "-c", "command -v update-grub"]).ok else "no"}
+        """`unread`: a drop-in came, changed or went after the last update-grub, so the next start does not know it."""
+        return {
+            "update-grub": "yes" if host.run(["sh", "-c", "command -v update-grub"]).ok else "no",
+            "unread": "yes" if host.run(UNREAD).stdout.strip() else "no",
+        }
 
     def refusals(self, survey: Mapping[str, str]) -> tuple[Refusal, ...]:
         if survey.get("update-grub") == "yes":
@@ -255,13 +262,13 @@ class BootWay(Way[OptionsT, BootState]):
         if starts_so and not any(state.configured.values()):
             return ()  # the host's own settings say the same already
         if starts_so:
-            return (*changes, *self.loader.apply(settings)) if changes else ()
+            return (*changes, *self.loader.apply(settings)) if changes or _unread(state) else ()
         return (*changes, *self.loader.apply(settings), Reboot("Xen and dom0's kernel read their arguments at start"))
 
     def undo(self, state: BootState, before: BootState, asked: OptionsT) -> tuple[Action, ...]:
         changes = self.loader.restore(self.file_name(asked), state.configured, before.configured)
         if state.running == before.running:
-            return (*changes, *self.loader.apply(None)) if changes else ()
+            return (*changes, *self.loader.apply(None)) if changes or _unread(state) else ()
         return (*changes, *self.loader.apply(None), Reboot("Xen and dom0's kernel read their arguments at start"))
 
     def check(self, world: World, host: Host, asked: OptionsT) -> tuple[Evidence, ...]:  # noqa: ARG002 - one host is enough
@@ -273,6 +280,11 @@ class BootWay(Way[OptionsT, BootState]):
             for key, wanted in settings.running().items()
         )  # fmt: skip
         return (*started, *self.seen(host, asked))
+
+
+def _unread(state: BootState) -> bool:
+    """Whoever was stopped between a drop-in and update-grub left a menu that the files do not say."""
+    return state.survey.get("unread") == "yes"
 
 
 def _nothing(key: str) -> str:

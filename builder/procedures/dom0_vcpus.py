@@ -51,7 +51,9 @@ class _Vcpus(BootWay[Asked]):
     def seen(self, host: Host, asked: Asked) -> tuple[Evidence, ...]:
         rows = [line.split() for line in ask(host, "xl", "vcpu-list", "0").splitlines()[1:]]
         hard = [" ".join(row[6:]).partition("/")[0].strip() for row in rows]
-        wanted = [str(number) for number in range(asked.count)] if asked.pin else ["all"] * asked.count
+        # where the host has one CPU, xl calls it all of them
+        pinned = asked.pin and int(fields(ask(host, "xl", "info"))["nr_cpus"]) > 1
+        wanted = [str(number) for number in range(asked.count)] if pinned else ["all"] * asked.count
         return (
             same("virtual CPUs by xl vcpu-list", asked.count, len(rows)),
             same("CPUs that they may run on", " ".join(wanted), " ".join(hard)),

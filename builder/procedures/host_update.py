@@ -52,11 +52,12 @@ class UpdateState(State):
     """`pending`: package -> its new version; `kernels` the last one last; `entry` the text of what boots by itself.
     `build` is what tells the running kernel from others of its name, `installed` the same of the newest one's file,
     where that is known. `owner` is the running one's package, `copies` the MiB that a copy of it and its initrd takes.
+    `copied`: the entry that is kept starts such a copy. `guarded`: it is what boots by itself, once this was undone.
     """
 
     passing: ClassVar[frozenset[str]] = frozenset(
         {"family", "pending", "added", "gone", "kernels", "unfinished", "room", "entry", "default", "kept", "guarded",
-         "build", "installed", "owner", "copies"}
+         "build", "installed", "owner", "copies", "copied"}
     )  # fmt: skip
 
     family: str = "debian"
@@ -75,6 +76,7 @@ class UpdateState(State):
     installed: str = ""
     owner: str = ""
     copies: int = 0
+    copied: bool = False
 
 
 class _Xl(Way[Asked, UpdateState]):
@@ -98,6 +100,7 @@ class _Xl(Way[Asked, UpdateState]):
         said = ask(host, "sh", "-c", kind.look, timeout=600)
         rows = [words for line in said.splitlines() if len(words := line.split()) > 1]
         config = read_text(host, kind.config) or ""
+        script = read_text(host, SCRIPT)
         environment = boot_environment(host, kind.prefix)
         default = default_of(config) or environment.get("saved_entry") or "0"
         if family == "suse" and default == ENTRY:
@@ -113,7 +116,8 @@ class _Xl(Way[Asked, UpdateState]):
             room=int(next(iter(of_kind(rows, "room")), "0")),
             entry=entry_of(config, default),
             default=default,
-            kept=read_text(host, SCRIPT) is not None,
+            kept=script is not None,
+            copied=KERNEL in (script or ""),
             guarded=read_text(host, DROP_IN) is not None or bool(environment.get(_VARIABLE)),
             build=next((" ".join(row[1:]) for row in rows if row[0] == "build"), ""),
             installed=next((" ".join(row[1:]) for row in rows if row[0] == "installed"), ""),
@@ -156,17 +160,22 @@ class _Xl(Way[Asked, UpdateState]):
         )
 
     def undo(self, state: UpdateState, before: UpdateState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        """Packages are not made old again: their sources have the new ones alone. The kernel before is booted."""
+        """Packages are not made old again: their sources have the new ones alone. The kernel before is booted. Raises
+        LabError when that one is gone."""
         menu = run(*FAMILIES[state.family].menu, seconds=120)
         if state.running == before.running and before.build in ("", state.build):
-            if not state.kept:
-                return ()
+            if not state.kept or state.guarded:
+                return ()  # guarded: this undo restarted the host, and was stopped before it could say so
+            if before.guarded:
+                return _guard(state)
             return (Remove(SCRIPT), Remove(f"/boot/{KERNEL}"), Remove(f"/boot/{INITRD}"), *_unguard(state), menu)
-        if state.family == "debian":
-            text = f"# Written by `nestlab procedure undo`: host-update.\nGRUB_DEFAULT={ENTRY}\n"
-            return (Write(DROP_IN, text), menu, Reboot(_WHY))
-        keep = run("grub2-editenv", "-", "set", f"{_VARIABLE}={state.default}")
-        return (menu, keep, run("grub2-set-default", ENTRY), Reboot(_WHY))
+        if not state.kept or not (state.copied or before.running in state.kernels):
+            raise LabError(
+                f"the kernel before, {before.running}, is not in /boot any more, or its entry is gone: a host that "
+                "boots it by itself would not start",
+                hint="install that kernel's package again, and undo this then",
+            )
+        return (*_guard(state), Reboot(_WHY))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
@@ -217,6 +226,16 @@ def _keep(state: UpdateState) -> tuple[Action, ...]:
         for name, copy in files.items():
             entry = re.sub(rf"(?<=[\s/]){re.escape(name)}(?=\s)", copy, entry)
     return (*copies, Write(SCRIPT, menu_script(entry), mode=0o755))
+
+
+def _guard(state: UpdateState) -> tuple[Action, ...]:
+    """The entry that is kept boots by itself."""
+    menu = run(*FAMILIES[state.family].menu, seconds=120)
+    if state.family == "debian":
+        text = f"# Written by `nestlab procedure undo`: host-update.\nGRUB_DEFAULT={ENTRY}\n"
+        return (Write(DROP_IN, text), menu)
+    keep = run("grub2-editenv", "-", "set", f"{_VARIABLE}={state.default}")
+    return (menu, keep, run("grub2-set-default", ENTRY))
 
 
 def _unguard(state: UpdateState) -> tuple[Action, ...]:

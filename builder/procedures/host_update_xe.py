@@ -15,10 +15,11 @@ from builder.procedures.update_families import YUM_INITRD, YUM_LOOK, YUM_REBUILD
 
 class YumState(State):
     """`pending`: package -> its new version; `kernels` the last one last; `coordinator`: the host is its pool's;
-    `versions` of XAPI here and there. `arrays`: the host has some, so its initrd needs their configuration."""
+    `versions` of XAPI here and there. `since`: what was installed after the host's start, of which the old one runs: a
+    kernel's name stays the same there. `arrays`: the host has some, so its initrd needs their configuration."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"pending", "gone", "unfinished", "kernels", "room", "coordinator", "versions", "arrays"}
+        {"pending", "gone", "unfinished", "kernels", "room", "coordinator", "versions", "since", "arrays"}
     )
 
     running: str
@@ -30,6 +31,7 @@ class YumState(State):
     coordinator: bool
     versions: Mapping[str, str]
     arrays: bool
+    since: tuple[str, ...] = ()
 
 
 class Xe(Way[Asked, YumState]):
@@ -57,6 +59,7 @@ class Xe(Way[Asked, YumState]):
             unfinished=tuple(found.get("unfinished", ())),
             kernels=tuple(found.get("kernel", ())),
             room=int(found.get("room", ["0"])[0]),
+            since=tuple(found.get("since", ())),
             coordinator=mine == first,
             versions={
                 name: xe.map_key(host, "host", uuid, "software-version", "date")
@@ -81,7 +84,7 @@ class Xe(Way[Asked, YumState]):
 
     def actions(self, state: YumState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         latest = state.kernels[-1] if state.kernels else state.running
-        if not state.pending and state.running == latest:
+        if not state.pending and state.running == latest and not state.since:
             return ()
         return (
             run("yum", "-y", "update", seconds=3600, hint="yum history info last says what was done"),
@@ -103,6 +106,7 @@ class Xe(Way[Asked, YumState]):
         found = [
             same("packages that could be newer", "none", " ".join(sorted(now.pending)) or "none"),
             same("kernel that runs", now.kernels[-1], now.running),
+            same("installed since the host's start", "none", " ".join(now.since) or "none"),
             holds("what its initrd has modules of", now.running, " ".join(modules) or "nothing",
                   modules == [now.running]),
             same("XAPI answers", True, host.run(["xapi-wait-init-complete", "300"], timeout=400).ok),

@@ -66,8 +66,13 @@ class Journal:
         self._host.write(self.path, text.encode(), mode=0o600)
 
     def end(self) -> None:
-        """What it kept is back: forget it."""
-        self._host.run(["rm", "-f", "--", self.path])
+        """What it kept is back: forget it. Raises LabError when that fails: the next run would take it for
+        what was before."""
+        gone = self._host.run(["rm", "-f", "--", self.path])
+        if not gone.ok:
+            raise LabError(
+                f"{self._host.name}: {self.path} cannot be taken away: {gone.stderr.strip()}", hint="is / read-only?"
+            )
 
     @staticmethod
     def keys(host: Host, procedure: str) -> list[str]:

@@ -29,14 +29,17 @@ from builder.procedures.api import (
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
 from builder.procedures.log_trigger import (
+    CHANNELS,
     Syslog,
     changes,
     channels_in,
     described,
+    given_back,
     syslog_of,
     turn,
     turn_beside,
     turning,
+    unread,
     unused,
 )
 
@@ -93,9 +96,9 @@ class Asked(Options):
 class _State(State):
     """`text` is our rule, `others` are files that have a rule for Xen's logs already. `timer` is what systemd says of
     logrotate's: enabled, disabled, masked, or nothing where there is none; `often` is our change of it. `syslog` is
-    None without rsyslogd."""
+    None without rsyslogd. `unread`: of these two, what does not know of its file yet."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"others", "logrotate"})
+    passing: ClassVar[frozenset[str]] = frozenset({"others", "logrotate", "unread"})
 
     text: str | None
     others: tuple[str, ...]
@@ -103,6 +106,7 @@ class _State(State):
     timer: str = ""
     often: str | None = None
     syslog: Syslog | None = None
+    unread: tuple[str, ...] = ()
 
 
 def _timer(host: Host) -> str:
@@ -133,7 +137,7 @@ class _Xl(Way[Asked, _State]):
     )  # fmt: skip
 
     def look(self, host: Host, asked: Asked) -> _State:
-        ruled = host.run(["sh", "-c", "grep -ls '/var/log/xen/' /etc/logrotate.d/*"]).stdout.split()
+        ruled = host.run(["sh", "-c", "grep -ls '^[^#]*/var/log/xen/' /etc/logrotate.d/*"]).stdout.split()
         return _State(
             text=read_text(host, PATH),
             others=tuple(path for path in ruled if path != PATH),
@@ -141,6 +145,7 @@ class _Xl(Way[Asked, _State]):
             timer=_timer(host),
             often=read_text(host, OFTEN),
             syslog=syslog_of(host) if asked.syslog else None,
+            unread=unread(host, TIMER, OFTEN, "rsyslog", CHANNELS),
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
@@ -165,12 +170,14 @@ class _Xl(Way[Asked, _State]):
             todo += [Write(PATH, wanted), run("logrotate", "-d", PATH, hint="logrotate does not take the rule")]
         if state.timer and state.often != _OFTEN:
             todo += [run("mkdir", "-p", OFTEN.rpartition("/")[0]), Write(OFTEN, _OFTEN), *_READ_ANEW]
+        elif state.timer == "enabled" and TIMER in state.unread:
+            todo += _READ_ANEW
         if state.timer == "masked":
             todo.append(run("systemctl", "unmask", TIMER, seconds=120))
         if state.timer in {"masked", "disabled"}:
             todo.append(run("systemctl", "enable", "--now", TIMER, seconds=120))
         if state.syslog:
-            todo += _to(state.syslog, asked)
+            todo += _to(state.syslog, asked, again="rsyslog" in state.unread)
         return tuple(todo)
 
     def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
@@ -178,12 +185,16 @@ class _Xl(Way[Asked, _State]):
         if state.text != before.text:
             todo.append(as_it_was(PATH, before.text))
         if state.timer != before.timer:
-            todo.append(run("systemctl", "disable", "--now", TIMER, seconds=120))
+            word = "enable" if before.timer == "enabled" else "disable"
+            todo.append(run("systemctl", word, "--now", TIMER, seconds=120))
             todo += [run("systemctl", "mask", TIMER, seconds=120)] if before.timer == "masked" else []
         if state.often != before.often:
             todo += [as_it_was(OFTEN, before.often), *_READ_ANEW]
+        elif state.timer == "enabled" and TIMER in state.unread:
+            todo += _READ_ANEW
         if state.syslog and before.syslog:
-            todo += changes(state.syslog, before.syslog)
+            back = given_back(state.syslog, before.syslog)
+            todo += changes(state.syslog, back, again="rsyslog" in state.unread)
         return tuple(todo)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
@@ -197,6 +208,16 @@ class _Xl(Way[Asked, _State]):
             *(turn(host, asked.size) if asked.syslog and syslog_of(host) else ()),
         )  # fmt: skip
 
+    def check_undone(self, world: World, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:
+        """Lines of rsyslog.conf that others have changed since are theirs."""
+        now = self.look(host, asked)
+        if now.syslog and before.syslog and not now.syslog.channels:
+            kept = before.syslog.model_copy(update={"conf": now.syslog.conf})
+            before = before.model_copy(update={"syslog": kept})
+        written = [name for name in unused(now.syslog.conf) if name.startswith("nestlab_")] if now.syslog else []
+        return (*super().check_undone(world, host, before, asked),
+                same("channels of ours that are still written to", "none", listed(written)))  # fmt: skip
+
 
 _READ_ANEW = (run("systemctl", "daemon-reload", seconds=120), run("systemctl", "try-restart", TIMER, seconds=120))
 
@@ -205,9 +226,9 @@ def _turning(state: _State, asked: Asked) -> Syslog | None:
     return turning(state.syslog, asked.size, asked.keep) if state.syslog else None
 
 
-def _to(now: Syslog, asked: Asked) -> tuple[Action, ...]:
+def _to(now: Syslog, asked: Asked, *, again: bool) -> tuple[Action, ...]:
     try:
-        return changes(now, turning(now, asked.size, asked.keep))
+        return changes(now, turning(now, asked.size, asked.keep), again=again)
     except LabError:  # it is refused
         return ()
 

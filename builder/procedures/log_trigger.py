@@ -77,13 +77,16 @@ def turning(now: Syslog, size: int, keep: int) -> Syslog:
     return Syslog(conf=conf, channels=channels, rule=daily(now.rule, size, keep))
 
 
-def changes(now: Syslog, wanted: Syslog) -> tuple[Action, ...]:
-    """What leads from one to the other."""
-    parts = ((CHANNELS, now.channels, wanted.channels), (CONF, now.conf, wanted.conf), (RULE, now.rule, wanted.rule))
+def changes(now: Syslog, wanted: Syslog, *, again: bool = False) -> tuple[Action, ...]:
+    """What leads from one to the other. Channels are there before they are written to, and as long as they are:
+    whatever starts rsyslogd in between, nothing that is logged is lost. `again`: it did not read what came last."""
+    parts = [(CHANNELS, now.channels, wanted.channels), (CONF, now.conf, wanted.conf), (RULE, now.rule, wanted.rule)]
+    if not wanted.channels:
+        parts.append(parts.pop(0))
     todo: list[Action] = [as_it_was(path, after or None) for path, before, after in parts if before != after]
     if now.rule != wanted.rule:
         todo.append(run("logrotate", "-d", RULE, hint="logrotate does not take the rule"))
-    if (now.conf, now.channels) != (wanted.conf, wanted.channels):
+    if again or (now.conf, now.channels) != (wanted.conf, wanted.channels):
         todo.append(run("rsyslogd", "-N1", hint="rsyslogd does not take its configuration"))
         todo.append(run("systemctl", "restart", "rsyslog", seconds=120))
     return tuple(todo)
@@ -112,6 +115,20 @@ def without_channels(conf: str, channels: str) -> str:
     for channel in channels_in(channels):
         conf = re.sub(rf"(\s):omfile:\${channel.name}$", rf"\g<1>{channel.path}", conf, flags=re.MULTILINE)
     return conf
+
+
+def given_back(now: Syslog, before: Syslog) -> Syslog:
+    """The files as they were; in rsyslog.conf that is the lines which we changed, and others stay as they are now."""
+    paths = {channel.name: channel.path for channel in channels_in(now.channels)}
+    lines = {(it["selector"], it["space"], it["path"]): it[0] for it in _FILE_RULE.finditer(before.conf)}
+
+    def line(found: re.Match[str]) -> str:
+        selector, space, name = found.groups()
+        path = paths.get(name)
+        return found[0] if path is None else lines.get((selector, space, path), f"{selector}{space}{path}")
+
+    conf = re.sub(r"^(\S+)(\s+):omfile:\$(\w+)$", line, now.conf, flags=re.MULTILINE)
+    return before.model_copy(update={"conf": conf})
 
 
 def daily(rule: str, size: int, keep: int) -> str:
@@ -250,6 +267,27 @@ def turn_beside(host: Host, size: int, settings: str, seconds: int = SECONDS) ->
     call = ["sh", "-c", _BESIDE, "sh", str(size), TURN, str(seconds)]
     done = host.run(call, stdin=settings.encode() or b"\n", timeout=1800)
     return turned(done.stdout, size, "own.log", done.stderr.strip()[-200:])
+
+
+# Pairs of a service and its file; `unread SERVICE` for one that was started before the file was written. Of a file that
+# is not there, the folder: it may have gone away since. Two seconds are what rounding takes.
+UNREAD = r"""
+while [ $# -gt 1 ]; do
+  start=$(systemctl show -p ActiveEnterTimestampMonotonic "$1" | sed -n 's/^[^=]*=//p')
+  at=$2
+  [ -e "$at" ] || at=${at%/*}
+  written=$(stat -c %Y "$at" 2>/dev/null || echo 0)
+  ran=$(($(cut -d. -f1 /proc/uptime) - ${start:-0} / 1000000))
+  [ $(($(date +%s) - written + 2)) -ge "$ran" ] || echo "unread $1"
+  shift 2
+done
+"""
+
+
+def unread(host: Host, *pairs: str) -> tuple[str, ...]:
+    """The services, each given before its file, that do not know of it yet: whoever wrote it was stopped then."""
+    said = host.run(["sh", "-c", UNREAD, "sh", *pairs]).stdout.splitlines()
+    return tuple(line.partition(" ")[2] for line in said if line.startswith("unread "))
 
 
 def described(channels: tuple[Channel, ...]) -> str:

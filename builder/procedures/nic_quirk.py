@@ -12,12 +12,12 @@ from builder.procedures.boot import BootSettings, BootWay, Grub, XenCmdline
 
 
 class Asked(Options):
-    key: str = Field("pcie_aspm", pattern=r"^[a-z0-9_.-]+$", description="the parameter's name")
+    key: str = Field("pcie_aspm", pattern=r"^[A-Za-z0-9_.-]+$", description="the parameter's name")
     value: str = Field("off", pattern=ARGUMENT_PATTERN, description="its value")
 
 
-# These have procedures of their own.
-TAKEN = {"console": "serial-console", "xen-pciback.hide": "pci-hide"}
+# These have procedures of their own. To the kernel `-` and `_` are one character.
+TAKEN = {"console": "serial-console", "xen_pciback.hide": "pci-hide"}
 
 
 class _Quirk(BootWay[Asked]):
@@ -27,10 +27,11 @@ class _Quirk(BootWay[Asked]):
         return BootSettings(kernel_keys=(asked.key,), kernel=(f"{asked.key}={asked.value}",))
 
     def judge(self, survey: Mapping[str, str], asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
-        if asked.key not in TAKEN:
+        owner = TAKEN.get(asked.key.replace("-", "_"))
+        if owner is None:
             return ()
         return (Refusal(code="other-procedure", message=f"{asked.key} is not set here",
-                        hint=f"nestlab procedure show {TAKEN[asked.key]}"),)  # fmt: skip
+                        hint=f"nestlab procedure show {owner}"),)  # fmt: skip
 
     def file_name(self, asked: Asked) -> str:
         return f"{self.name}-{asked.key}"

@@ -23,6 +23,7 @@ from builder.procedures.api import (
     run,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text, xe_host
+from builder.procedures.log_trigger import unread
 
 PATH = "/etc/rsyslog.d/zz-nestlab-remote.conf"
 JOURNAL = "/etc/systemd/journald.conf.d/zz-nestlab-remote.conf"
@@ -37,11 +38,14 @@ class Asked(Options):
 
 
 class _XlState(State):
-    passing: ClassVar[frozenset[str]] = frozenset({"rsyslog"})
+    """`unread`: services that do not know of their file yet, or of its going."""
+
+    passing: ClassVar[frozenset[str]] = frozenset({"rsyslog", "unread"})
 
     text: str | None
     journal: str | None
     rsyslog: bool
+    unread: tuple[str, ...] = ()
 
 
 class _Xl(Way[Asked, _XlState]):
@@ -50,7 +54,12 @@ class _Xl(Way[Asked, _XlState]):
 
     def look(self, host: Host, asked: Asked) -> _XlState:  # noqa: ARG002
         there = host.run(["sh", "-c", "command -v rsyslogd"]).ok
-        return _XlState(text=read_text(host, PATH), journal=read_text(host, JOURNAL), rsyslog=there)
+        return _XlState(
+            text=read_text(host, PATH),
+            journal=read_text(host, JOURNAL),
+            rsyslog=there,
+            unread=unread(host, "rsyslog", PATH, "systemd-journald", JOURNAL),
+        )
 
     def refusals(self, state: _XlState, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
         if state.rsyslog:
@@ -66,7 +75,7 @@ class _Xl(Way[Asked, _XlState]):
         if state.journal != _FORWARD:
             todo += [run("mkdir", "-p", JOURNAL.rpartition("/")[0]), Write(JOURNAL, _FORWARD)]
             todo += _restart("systemd-journald")
-        return tuple(todo)
+        return (*todo, *_missed(state, todo))
 
     def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         todo: list[Action] = []
@@ -74,7 +83,7 @@ class _Xl(Way[Asked, _XlState]):
             todo += [as_it_was(PATH, before.text), *_restart("rsyslog")]
         if state.journal != before.journal:
             todo += [as_it_was(JOURNAL, before.journal), *_restart("systemd-journald")]
-        return tuple(todo)
+        return (*todo, *_missed(state, todo))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         return (_sent(host),)
@@ -113,6 +122,12 @@ def _sent(host: Host) -> Evidence:
 
 def _restart(service: str) -> tuple[Action, ...]:
     return (run("systemctl", "restart", service, seconds=120),)
+
+
+def _missed(state: _XlState, todo: list[Action]) -> tuple[Action, ...]:
+    """Restarts that an earlier run was stopped before."""
+    restarts = [action for service in state.unread for action in _restart(service)]
+    return tuple(action for action in restarts if action not in todo)
 
 
 class _XeState(State):

@@ -19,6 +19,7 @@ from builder.procedures.api import (
     Refusal,
     State,
     Way,
+    holds,
     run,
     same,
     unmet,
@@ -86,6 +87,21 @@ _SHOWN = (
     "openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256 "
     "2>/dev/null | cut -d= -f2"
 )
+# The fingerprint that is shown, once it is this one, or none of these; or the last one after half a minute.
+_BECOMES = f'for i in $(seq 30); do now=$({_SHOWN}); [ "$now" = "$1" ] && break; sleep 1; done; echo "$now"'
+_LEAVES = (
+    f'for i in $(seq 30); do now=$({_SHOWN}); case "  $* " in *" $now "*) sleep 1 ;; *) break ;; esac; done; '
+    'echo "$now"'
+)
+# Fingerprints of the certificates in a file that are not shown beside the host's own.
+_UNSHOWN = r"""
+prints() {
+  awk -v tell="openssl x509 -noout -fingerprint -sha256 2>/dev/null" '/-----BEGIN .*CERTIFICATE-----/ { on = 1 }
+    on { print | tell } /-----END .*CERTIFICATE-----/ { on = 0; close(tell) }' | cut -d= -f2
+}
+shown=$(openssl s_client -connect 127.0.0.1:443 -showcerts </dev/null 2>/dev/null | prints)
+prints 2>/dev/null <"$1" | while read -r each; do case "$shown" in *"$each"*) ;; *) echo "$each" ;; esac; done
+"""
 
 
 class Asked(Options):
@@ -95,9 +111,12 @@ class Asked(Options):
 
 
 class _State(State):
-    """`shown` is the fingerprint that the host shows on port 443. The rest is of the files."""
+    """`shown` is the fingerprint that the host shows on port 443, `unshown` those of the chain's that it does not. The
+    rest is of the files."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"shown", "host", "ha", "fingerprint", "judged", "has_reset"})
+    passing: ClassVar[frozenset[str]] = frozenset(
+        {"shown", "unshown", "host", "ha", "fingerprint", "judged", "has_reset"}
+    )
 
     shown: str
     host: str
@@ -105,6 +124,7 @@ class _State(State):
     fingerprint: str
     judged: dict[str, str]
     has_reset: bool
+    unshown: tuple[str, ...] = ()
 
 
 class _Xe(Way[Asked, _State]):
@@ -124,6 +144,7 @@ class _Xe(Way[Asked, _State]):
             fingerprint=judged.pop("fingerprint", ""),
             judged=judged,
             has_reset=helped.ok and "host-reset-server-certificate" in helped.stdout,
+            unshown=unshown(host, asked),
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
@@ -134,7 +155,7 @@ class _Xe(Way[Asked, _State]):
                                 hint="xe pool-ha-disable before, xe pool-ha-enable after"))  # fmt: skip
 
     def actions(self, state: _State, asked: Asked) -> tuple[Action, ...]:
-        if state.shown == state.fingerprint:
+        if state.shown == state.fingerprint and not state.unshown:
             return ()
         words = [f"certificate={asked.certificate}", f"private-key={asked.key}"]
         words += [f"certificate-chain={asked.chain}"] if asked.chain else []
@@ -149,14 +170,26 @@ class _Xe(Way[Asked, _State]):
         return (run("xe", "host-emergency-reset-server-certificate", seconds=120),)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        script = f'for i in $(seq 30); do now=$({_SHOWN}); [ -n "$now" ] && break; sleep 1; done; echo "$now"'
-        shown = ask(host, "sh", "-c", script, timeout=120).strip()
-        return (same("fingerprint (SHA-256) shown on port 443", judge(host, asked)["fingerprint"], shown),)
+        mine = judge(host, asked).get("fingerprint", "")
+        shown = ask(host, "sh", "-c", _BECOMES, "sh", mine, timeout=120).strip()
+        found = [holds("fingerprint (SHA-256) shown on port 443", mine or "that of a certificate", shown or "none",
+                       bool(mine) and shown == mine)]  # fmt: skip
+        if asked.chain:
+            found.append(same("certificates of the chain that are not shown with it", "none",
+                              " ".join(unshown(host, asked)) or "none"))  # fmt: skip
+        return tuple(found)
 
     def check_undone(self, world: World, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
-        mine = judge(host, asked).get("fingerprint", "")
-        shown = ask(host, "sh", "-c", _SHOWN).strip()
-        return (same("the host shows another certificate than the one installed", True, bool(shown) and shown != mine),)
+        """The files may have gone away since: the journal knows what was installed."""
+        mine = {judge(host, asked).get("fingerprint", ""), before.fingerprint} - {"", before.shown}
+        shown = ask(host, "sh", "-c", _LEAVES, "sh", *sorted(mine), timeout=120).strip()
+        return (same("the host shows another certificate than the one installed", True,
+                     bool(shown) and shown not in mine),)  # fmt: skip
+
+
+def unshown(host: Host, asked: Asked) -> tuple[str, ...]:
+    """Fingerprints of the chain's certificates that the host does not show with its own."""
+    return tuple(ask(host, "sh", "-c", _UNSHOWN, "sh", asked.chain, timeout=120).split()) if asked.chain else ()
 
 
 def judge(host: Host, asked: Asked) -> dict[str, str]:

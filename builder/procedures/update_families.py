@@ -108,7 +108,8 @@ FAMILIES: Mapping[str, Family] = {
 
 # yum: status 100 is that there is something newer, a line `NAME.ARCH VERSION REPOSITORY` each, wrapped where it is
 # long. What it would take away is in its own plan, which --assumeno ends at; a star marks a transaction that was
-# aborted: yum(8).
+# aborted: yum(8). What is installed counts from the next start on: rpm tells when that was (INSTALLTIME), the kernel
+# when it was started (btime), both in seconds since 1970.
 YUM_LOOK = (
     r"""
 said=$(mktemp)
@@ -125,6 +126,8 @@ sed '/^Obsoleting/,$d' "$said" | awk 'NF == 0 { n = 0 }
 [ "$status" = 0 ] || yum -q update --assumeno 2>/dev/null |
   awk '/^Removing/ { gone = 1; next } /^[^ ]/ { gone = 0 }
     gone && NF > 3 { print "gone", $1 }'
+rpm -q --qf '%{INSTALLTIME} %{NAME}\n' kernel xen-hypervisor xapi-core 2>/dev/null |
+  awk -v "start=$(sed -n 's/^btime //p' /proc/stat)" '$1 + 0 > start + 0 { print "since", $2 }'
 yum -q history list 2>/dev/null |
   awk -F '|' '$1 + 0 { if ($5 ~ /[*]/) print "unfinished", "transaction-" $1 + 0; exit }'
 """

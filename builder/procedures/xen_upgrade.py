@@ -51,8 +51,9 @@ _NO_QUESTIONS = ("env", "DEBIAN_FRONTEND=noninteractive")
 
 class Family(Value):
     """How a kind of host keeps its packages and its boot menu. `ask` prints `pkg NAME VERSION` for each installed
-    package made from Xen's sources, `has VERSION` for each version of the hypervisor that the host's package sources
-    have, and `newest VERSION`; $1 is the hypervisor's file in /boot."""
+    package made from Xen's sources, `own NAME` for the one that the hypervisor's file is of, `has VERSION` for each
+    version of the hypervisor that the host's package sources have, and `newest VERSION`; $1 is the hypervisor's file
+    in /boot."""
 
     config: str
     prefix: str
@@ -70,6 +71,7 @@ dpkg-query -W -f '${db:Status-Abbrev} ${source:Package} ${Package} ${Version}\n'
   sed -n 's/^ii  *xen \([^ ]*\) \([^ ]*\)$/pkg \1 \2/p'
 package=$(dpkg-query -S "/boot/$1" 2>/dev/null | cut -d: -f1)
 if [ -n "$package" ]; then
+  echo "own $package"
   apt-cache madison "$package" | sed -n 's/^[^|]*| *\([^ |]*\) *|.*Packages.*/has \1/p'
   apt-cache policy "$package" | sed -n 's/^ *Candidate: \([^(].*\)/newest \1/p'
 fi
@@ -116,10 +118,11 @@ class Asked(Options):
 class XenState(State):
     """`running` is the version that Xen told when it started; `packages` those made from its sources; `offered` what
     can be installed, `newest` what is installed without more. `default` is the host's own entry, not the one to fall
-    back to, `entry` its text; `kept`: there is one to fall back to, `guarded`: it is what boots by itself."""
+    back to, `entry` its text; `kept`: there is one to fall back to, `guarded`: it is what boots by itself. `saved`:
+    what boots by itself can be said without making the menu anew, where that is the way (SUSE)."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"family", "packages", "offered", "newest", "default", "entry", "kept", "guarded", "one_shot"}
+        {"family", "packages", "offered", "newest", "default", "entry", "kept", "guarded", "one_shot", "saved"}
     )
 
     family: str
@@ -132,6 +135,7 @@ class XenState(State):
     kept: bool
     guarded: bool
     one_shot: bool
+    saved: bool = True
 
 
 class _Xl(Way[Asked, XenState]):
@@ -160,7 +164,10 @@ class _Xl(Way[Asked, XenState]):
         return XenState(
             family=family,
             running=running(host),
-            packages={row[1]: row[2] for row in rows if row[0] == "pkg" and len(row) == 3},
+            packages=_of_series(
+                {row[1]: row[2] for row in rows if row[0] == "pkg" and len(row) == 3},
+                next((row[1] for row in rows if row[0] == "own"), ""),
+            ),
             offered=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "has")),
             newest=next((row[1] for row in rows if row[0] == "newest"), ""),
             default=default,
@@ -168,6 +175,7 @@ class _Xl(Way[Asked, XenState]):
             kept=ENTRY in config,
             guarded=bool(guarded),
             one_shot=ask(host, "sh", "-c", _WRITABLE).strip() == "yes",
+            saved=family != "suse" or not default_of(config),
         )
 
     def refusals(self, state: XenState, asked: Asked) -> tuple[Refusal, ...]:
@@ -184,6 +192,9 @@ class _Xl(Way[Asked, XenState]):
             (state.one_shot, "no-one-shot",
              "GRUB cannot write to the file system of /boot (LVM, RAID, btrfs): nothing can be started just once",
              "put /boot on a plain partition with ext4"),
+            (state.saved, "default-fixed",
+             f"GRUB boots {state.default} by itself, whatever grub2-set-default says: the one before could not be what "
+             "boots while the new one is not proven", "GRUB_DEFAULT=saved in /etc/default/grub, and grub2-mkconfig"),
         )  # fmt: skip
         return unmet(rules)
 
@@ -197,12 +208,10 @@ class _Xl(Way[Asked, XenState]):
         target = asked.version or state.newest
         if not target or (target == state.running == _installed(state) and not state.guarded):
             return ()
-        script = menu_script(with_hypervisor(state.entry, FILE, title=TITLE, entry_id=ENTRY))
-        keep = () if state.kept else (
-            run("cp", "-p", f"/boot/{hypervisor_of(state.entry)}", f"/boot/{FILE}"), Write(SCRIPT, script, mode=0o755),
-        )  # fmt: skip
+        keep = () if state.kept else (run("cp", "-p", f"/boot/{hypervisor_of(state.entry)}", f"/boot/{FILE}"),)
         return (
             *keep,
+            *_entry(state),
             *_guard(state),
             run(*kind.update, seconds=120),
             run("grep", "-qF", "--", ENTRY, kind.config, hint="the entry to fall back to is not on the boot menu"),
@@ -219,12 +228,13 @@ class _Xl(Way[Asked, XenState]):
         """With the old packages where they are still offered; else by the entry that was kept, which stays then."""
         kind = FAMILIES[before.family]
         reboot = () if state.running == before.running else (Reboot(_WHY),)
-        gone: tuple[Action, ...] = (Remove(SCRIPT), Remove(f"/boot/{FILE}"), *_unguard(state))
+        # the file goes last: as long as its entry may boot by itself it is there
+        gone: tuple[Action, ...] = (Remove(SCRIPT), *_unguard(state), Remove(f"/boot/{FILE}"))
         if _installed(state) == _installed(before):
             return (*gone, *reboot) if state.kept or state.guarded or reboot else ()
         if _installed(before) in state.offered:
             return (run(*kind.install, *_pinned(before.packages), seconds=1800), *gone, *reboot)
-        return (*_guard(state), run(*kind.update, seconds=120), *reboot) if reboot else ()
+        return (*_entry(state), *_guard(state), run(*kind.update, seconds=120), *reboot) if reboot else ()
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
@@ -246,6 +256,20 @@ def running(host: Host) -> str:
     no longer there."""
     found = re.search(r"Xen version (\S+) \((?:Debian ([^\s)]+))?", ask(host, "xl", "dmesg"))
     return (found[2] or found[1]) if found else ""
+
+
+def _entry(state: XenState) -> tuple[Action, ...]:
+    """What to fall back to: the kept hypervisor, with the kernel of now. One of an upgrade before may be gone."""
+    if not hypervisor_of(state.entry):
+        return ()
+    return (Write(SCRIPT, menu_script(with_hypervisor(state.entry, FILE, title=TITLE, entry_id=ENTRY)), mode=0o755),)
+
+
+def _of_series(packages: Mapping[str, str], own: str) -> Mapping[str, str]:
+    """Without those of another series of Xen, which stand beside it with versions of their own (Debian)."""
+    mine = re.findall(r"\d+\.\d+", own)
+    return {name: version for name, version in packages.items()
+            if not mine or re.findall(r"\d+\.\d+", name) in ([], mine)}  # fmt: skip
 
 
 def _guard(state: XenState) -> tuple[Action, ...]:
@@ -303,6 +327,7 @@ PROCEDURE = Procedure(
         "not-offered": "version= is not in the host's package sources",
         "installed-not-running": "another Xen than the installed one runs, and none was kept",
         "no-one-shot": "GRUB cannot write to /boot's file system",
+        "default-fixed": "what GRUB boots by itself is fixed in its menu (SUSE)",
     },
     drill=Drill(
         reason="it needs another version of Xen in the host's package sources; with one, version= drills it, back as "
