@@ -31,7 +31,7 @@ def read_text(host: Host, path: str) -> str | None:
 
 def mode_of(host: Host, path: str) -> int:
     """A file's permissions; what a new file has where there is none."""
-    said = host.run(["stat", "-c", "%a", "--", path])
+    said = host.run(["stat", "-L", "-c", "%a", "--", path])
     return int(said.stdout, 8) if said.ok else 0o644
 
 

@@ -30,9 +30,10 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
+from builder.procedures.vifs import FORWARDED
 
 # Cards and bridges, one a line: name, bridge it is a port of (or -), MTU, what it is (card, bridge, other), addresses.
-# Then which of them the way to whoever asks goes over, with all that lies below it.
+# Then which of them the way to whoever asks goes over, with all that lies below it; and how large an MTU each takes.
 _LINKS = r"""
 for path in /sys/class/net/*; do
   name=${path##*/} master=- kind=other
@@ -44,16 +45,15 @@ done
 way=$(ip -o route get "${SSH_CONNECTION%% *}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
 for port in $way $(ls "/sys/class/net/$way/brif" 2>/dev/null); do echo "way $port"; done
 ip -o route show default | sed -n 's/.* dev \([^ ]*\).*/way \1/p'
+ip -d -o link show | sed -n 's/^[0-9]*: \([^:@]*\).* maxmtu \([0-9]*\).*/most \1 \2/p'
 echo "forwards $(cat /proc/sys/net/ipv4/ip_forward)"
 command -v nft >/dev/null && echo nft
 :
 """
 # A host that has just started answers before its last service is up.
 _UP = 'for i in $(seq 120); do systemctl -q is-active "$1" && break; sleep 1; done'
-# Others may have asked for it meanwhile: settings that are read at each start.
-_NO_FORWARD = """\
-grep -qs '^ *net.ipv4.ip_forward *= *1' /etc/sysctl.conf /etc/sysctl.d/*.conf || sysctl -q -w net.ipv4.ip_forward=0
-"""
+# Others may have asked for it meanwhile.
+_NO_FORWARD = FORWARDED + 'asked "$1" || sysctl -q -w net.ipv4.ip_forward=0\n'
 _FORWARDS = "cat /proc/sys/net/ipv4/ip_forward; nft list table ip {table} 2>/dev/null"
 # $1 bridge, $2 its address, then addresses with their prefix: one that nobody has is a made-up guest's. It asks a
 # network behind the host, made up as well, which knows the host alone and can answer only what comes from its address.
@@ -111,9 +111,10 @@ class Link(Value):
 
 class BridgeState(State):
     """`unit` is our service, `rules` the file of address translation; `there`: an interface of that name exists.
-    `vital` are the interfaces that carry the way to this host; `forwards`: 1 where packets go on to other networks."""
+    `vital` are the interfaces that carry the way to this host; `forwards`: 1 where packets go on to other networks.
+    `active` is our service, which failed where the bridge is there without it; `most` the largest MTU of interfaces."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"links", "vital", "nft", "forwards"})
+    passing: ClassVar[frozenset[str]] = frozenset({"links", "vital", "nft", "forwards", "active", "most"})
 
     unit: str | None
     rules: str | None
@@ -122,6 +123,8 @@ class BridgeState(State):
     vital: tuple[str, ...]
     nft: bool
     forwards: str = ""
+    active: bool = True
+    most: Mapping[str, int] = {}
 
 
 def _unit_path(name: str) -> str:
@@ -151,13 +154,23 @@ class _Xl(Way[Asked, BridgeState]):
             vital=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "way")),
             nft=["nft"] in rows,
             forwards=next((row[1] for row in rows if row[0] == "forwards" and row[1:]), ""),
+            active=host.run(["systemctl", "-q", "is-active", _unit_name(asked)]).ok,
+            most={row[1]: int(row[2]) for row in rows if row[0] == "most"},
         )
 
     def refusals(self, state: BridgeState, asked: Asked) -> tuple[Refusal, ...]:
         card = state.links.get(asked.card)
         ours = state.unit is not None
-        held = next((name for name, link in state.links.items() for each in asked.address
-                     if each in link.addresses and name not in {asked.name, asked.card}), "")  # fmt: skip
+        held = next(
+            (
+                name
+                for name, link in state.links.items()
+                for each in asked.address
+                if name not in {asked.name, asked.card} and any(_meet(each, own) for own in link.addresses)
+            ),
+            "",
+        )
+        most = state.most.get(asked.card, 0)
         rules = (
             (ours or not state.there, "name-taken", f"an interface of the name {asked.name} is there, and is not ours",
              "another name="),
@@ -170,7 +183,9 @@ class _Xl(Way[Asked, BridgeState]):
             (card is None or ours or not card.addresses or set(card.addresses) <= set(asked.address), "has-address",
              f"{asked.card} has {listed(card.addresses if card else ())}, which a port of a bridge loses",
              "address= gives it to the bridge"),
-            (not held, "address-taken", f"{held} has one of these addresses", "another address="),
+            (not held, "address-taken", f"{held} has one of these addresses, or one of their network: "
+             "what is for one of the two would go to the other", "another address="),
+            (not most or asked.mtu <= most, "mtu", f"{asked.card} takes an MTU of {most} at most", f"mtu={most}"),
             (not asked.nat or (len(asked.address) == 1 and ":" not in asked.address[0] and not asked.card),
              "nat-needs-address", "nat=true is for a bridge over no card with one IPv4 address",
              "address=10.9.0.1/24, and no card="),
@@ -182,10 +197,10 @@ class _Xl(Way[Asked, BridgeState]):
     def actions(self, state: BridgeState, asked: Asked) -> tuple[Action, ...]:
         unit, rules = _unit(asked), _nat(asked)
         card = state.links.get(asked.card)
-        up = state.there and (card is None or card.master == asked.name)
+        up = state.there and state.active and (card is None or card.master == asked.name)
         if (state.unit, state.rules) == (unit, rules) and up:
             return ()
-        stop = (_no_guests(asked.name), _service("stop", asked.name)) if state.unit is not None and state.there else ()
+        stop = _away(state, asked) if state.unit is not None and state.there else ()
         files: tuple[Action, ...] = (Write(_unit_path(asked.name), unit),)
         if rules is not None:
             files = (Write(_rules_path(asked.name), rules), *files)
@@ -195,19 +210,24 @@ class _Xl(Way[Asked, BridgeState]):
                 _service("restart", asked.name))  # fmt: skip
 
     def undo(self, state: BridgeState, before: BridgeState, asked: Asked) -> tuple[Action, ...]:
+        """The files go last: as long as they are there it can be done again from the start."""
         todo: list[Action] = []
         if state.unit is not None and before.unit is None:
-            todo += [_no_guests(asked.name), _service("disable", asked.name), _service("stop", asked.name)]
+            todo += [_service("disable", asked.name), *_away(state, asked)]
             todo += [Remove(_unit_path(asked.name)), run("systemctl", "daemon-reload")]
         if state.rules is not None and before.rules is None:
-            todo.append(Remove(_rules_path(asked.name)))
-        if todo and asked.nat and before.forwards == "0":
-            todo.append(run("sh", "-c", _NO_FORWARD))
+            todo.insert(max(len(todo) - 2, 0), Remove(_rules_path(asked.name)))
+        if not todo:
+            return ()
+        back: list[Action] = []
+        if asked.nat and before.forwards == "0":
+            back.append(run("sh", "-c", _NO_FORWARD, "sh", _unit_path(asked.name)))
         card = before.links.get(asked.card)
-        if todo and card is not None:
-            todo += [run("ip", "address", "replace", each, "dev", asked.card) for each in card.addresses]
-            todo.append(run("ip", "link", "set", "dev", asked.card, "mtu", str(card.mtu), "up"))
-        return tuple(todo)
+        if card is not None:
+            back += [run("ip", "address", "replace", each, "dev", asked.card) for each in card.addresses]
+            back.append(run("ip", "link", "set", "dev", asked.card, "mtu", str(card.mtu), "up"))
+        files = next(number for number, each in enumerate(todo) if isinstance(each, Remove))
+        return (*todo[:files], *back, *todo[files:])
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         host.run(["sh", "-c", _UP, "sh", _unit_name(asked)], timeout=1200)
@@ -222,6 +242,8 @@ class _Xl(Way[Asked, BridgeState]):
         ]
         if asked.card:
             found.append(holds(f"ports of {asked.name}", asked.card, listed(ports), asked.card in ports))
+            port = now.get(asked.card)
+            found.append(same(f"addresses of {asked.card}", "none", listed(port.addresses if port else ())))
         if asked.nat:
             shown = ask(host, "sh", "-c", _FORWARDS.format(table=_table(asked.name)))
             found.append(same("the host forwards packets", "1", shown.partition("\n")[0]))
@@ -240,9 +262,34 @@ def try_nat(host: Host, bridge: str, address: str) -> str:
     return done.stdout.strip() or done.stderr.strip() or "nothing"
 
 
-def _no_guests(name: str) -> Action:
-    script = '! ls "/sys/class/net/$1/brif" 2>/dev/null | grep -E "^(vif|tap)"'
-    return run("sh", "-c", script, "sh", name, hint="guests are on the bridge and would lose their network: stop them")
+def _meet(one: str, other: str) -> bool:
+    """Whether two addresses are of one network; that of a point-to-point interface is alone in its own."""
+    asked, held = ipaddress.ip_interface(one), ipaddress.ip_interface(other)
+    if asked.version != held.version or held.network.num_addresses == 1:
+        return asked.ip == held.ip
+    return bool(asked.network.overlaps(held.network))
+
+
+# A guest's configuration may call its interface by any name.
+_NO_GUESTS = r"""
+for port in "/sys/class/net/$1/brif/"*; do
+  name=${port##*/}
+  case "$name" in vif* | tap*) echo "$name" >&2; exit 1 ;; esac
+  for own in /sys/bus/xen-backend/devices/vif-*/net/"$name"; do
+    [ ! -e "$own" ] || { echo "$name" >&2; exit 1; }
+  done
+done
+"""
+
+
+def _away(state: BridgeState, asked: Asked) -> tuple[Action, ...]:
+    """A service that did not come up is not stopped: systemd does not run what stops it."""
+    hint = "guests are on the bridge and would lose their network: stop them"
+    guests = run("sh", "-c", _NO_GUESTS, "sh", asked.name, hint=hint)
+    if state.active or not state.there:
+        return (guests, _service("stop", asked.name))
+    rules = (run("nft", "delete", "table", "ip", _table(asked.name), fine=(1,)),) if state.rules is not None else ()
+    return (guests, run("ip", "link", "delete", "dev", asked.name), *rules)
 
 
 def _service(verb: str, name: str) -> Action:
@@ -275,7 +322,7 @@ def _unit(asked: Asked) -> str:
     commands = [f"ExecStart={command}" for command in up] + [f"ExecStop=-{command}" for command in down]
     return (
         f"# Written by `nestlab procedure run`: bridge.\n[Unit]\nDescription=Bridge {name} for guests\n{waits}"
-        "After=network-pre.target nestlab-network.service\nBefore=xendomains.service\n\n"
+        "After=network-pre.target networking.service nestlab-network.service\nBefore=xendomains.service\n\n"
         "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
         + "".join(f"{line}\n" for line in commands)
         + "\n[Install]\nWantedBy=multi-user.target\n"
@@ -319,7 +366,8 @@ PROCEDURE = Procedure(
         "management": "the card carries the way to the host",
         "other-bridge": "the card is a port of another bridge",
         "has-address": "the card has addresses that the bridge is not given",
-        "address-taken": "another interface has the address",
+        "address-taken": "another interface has the address, or one of its network",
+        "mtu": "the card does not take so large an MTU",
         "nat-needs-address": "nat=true without an address of its own, or over a card",
         "no-nft": "nat=true, and the host has no nft",
     },

@@ -30,6 +30,7 @@ from builder.procedures.guests import (
     DRILL_GUEST,
     comes_up,
     configurations,
+    entries,
     is_running,
     xendomains,
     xendomains_file,
@@ -46,9 +47,10 @@ class Asked(Options):
 
 class _XlState(State):
     """`link` is where AUTO's entry leads, empty for none; `dangling` what an entry says that leads nowhere. `config` is
-    the guest's file, `disks` what it names that can be waited for."""
+    the guest's file, `disks` what it names that can be waited for. `starts` are entries that start the guest, by the
+    name in them, `others` those of other guests."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"config", "runs", "folder", "disks"})
+    passing: ClassVar[frozenset[str]] = frozenset({"config", "runs", "folder", "disks", "starts", "others"})
 
     link: str
     starts_guests: str
@@ -58,6 +60,8 @@ class _XlState(State):
     dangling: str = ""
     wait: Wait = Wait()
     disks: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 class _Xl(Way[Asked, _XlState]):
@@ -68,6 +72,7 @@ class _Xl(Way[Asked, _XlState]):
         config = configurations(host).get(asked.guest, "")
         script = '[ ! -r "$1" ] || . "$1"; echo "${XENDOMAINS_AUTO:-}"'
         leads = host.run(["test", "-e", _entry(asked)]).ok
+        found = entries(host)
         dangles = not leads and host.run(["test", "-L", _entry(asked)]).ok
         return _XlState(
             link=ask(host, "readlink", "-f", _entry(asked)).strip() if leads else "",
@@ -78,6 +83,8 @@ class _Xl(Way[Asked, _XlState]):
             folder=ask(host, "sh", "-c", script, "sh", xendomains_file(host)).strip(),
             wait=guest_disks_wait.look(host, asked.guest),
             disks=guest_disks_wait.disks_in(host, config) if asked.disks_wait and config else (),
+            starts=tuple(path for name, path, _ in found if name == asked.guest),
+            others=tuple(path for name, path, _ in found if name != asked.guest),
         )
 
     def refusals(self, state: _XlState, asked: Asked) -> tuple[Refusal, ...]:
@@ -87,6 +94,8 @@ class _Xl(Way[Asked, _XlState]):
             (state.folder == AUTO, "other-folder",
              f"this host starts guests from {state.folder or 'nowhere'}, not from {AUTO}",
              f"set XENDOMAINS_AUTO={AUTO} in /etc/default/xendomains"),
+            (_entry(asked) not in state.others, "other-entry", f"{_entry(asked)} starts another guest",
+             "call that entry by the name of its guest"),
             (not asked.disks_wait or not state.config or bool(state.disks), "no-disks",
              f"xl reads no disks in {state.config} that are files or devices of this host",
              f"disks_wait=0; xl create --dryrun {state.config} shows what it reads"),
@@ -95,7 +104,7 @@ class _Xl(Way[Asked, _XlState]):
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
         todo: list[Action] = []
-        if not state.link:
+        if not state.starts:
             todo += [run("mkdir", "-p", AUTO), _link(state.config, asked)]
         if state.starts_guests != "enabled":
             todo.append(run("systemctl", "enable", "xendomains", seconds=120))
@@ -111,7 +120,7 @@ class _Xl(Way[Asked, _XlState]):
             todo.append(_link(before.dangling, asked))
         elif (state.link or state.dangling) and not (before.link or before.dangling):
             todo.append(Remove(_entry(asked)))
-        if state.starts_guests == "enabled" != before.starts_guests:
+        if state.starts_guests == "enabled" != before.starts_guests and not _came(state, before):
             todo.append(run("systemctl", "disable", "xendomains", seconds=120))
         return (*todo, *guest_disks_wait.changes(asked.guest, state.wait, before.wait))
 
@@ -119,11 +128,22 @@ class _Xl(Way[Asked, _XlState]):
         found = (
             same(f"{asked.guest} runs", True, comes_up(host, asked.guest)),
             same("guests are started with the host", "enabled", xendomains(host)),
+            same(f"something in {AUTO} is of that name", True, any(name == asked.guest for name, *_ in entries(host))),
         )
         if not asked.disks_wait:
             return found
         disks = guest_disks_wait.disks_in(host, configurations(host).get(asked.guest, ""))
         return (*found, *guest_disks_wait.check(host, asked.guest, asked.disks_wait, disks))
+
+    def check_undone(self, world: World, host: Host, before: _XlState, asked: Asked) -> tuple[Evidence, ...]:
+        if _came(now := self.look(host, asked), before):
+            before = before.model_copy(update={"starts_guests": now.starts_guests})
+        return super().check_undone(world, host, before, asked)
+
+
+def _came(now: _XlState, before: _XlState) -> bool:
+    """Whether other guests start with the host since: then what starts them is theirs as well."""
+    return not set(now.others) <= set(before.others)
 
 
 def _entry(asked: Asked) -> str:
@@ -209,6 +229,7 @@ PROCEDURE = Procedure(
     ),
     refuses={
         "no-configuration": "the guest's file is not below /etc/xen",
+        "other-entry": "the entry of that name starts another guest (plain Xen)",
         "other-folder": "the host starts guests from another folder",
         "no-disks": "disks_wait= for a guest without disks that are files or devices (plain Xen)",
         "no-wait": "disks_wait= where XAPI starts the guests",

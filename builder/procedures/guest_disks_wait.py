@@ -53,11 +53,13 @@ echo "$guest: all its disks are there"
 
 
 class Wait(Value):
-    """What there is of it: the texts of its two files, and whether xendomains.service asks for it."""
+    """What there is of it: the texts of its two files, and whether xendomains.service asks for it. `stale`: what
+    systemd has loaded is older than these."""
 
     unit: str | None = None
     script: str | None = None
     enabled: bool = False
+    stale: bool = False
 
     def __str__(self) -> str:
         """Short enough for a line: which texts they are."""
@@ -65,7 +67,7 @@ class Wait(Value):
             return "none"
         texts = ", ".join(hashlib.sha256(text.encode()).hexdigest()[:8] if text else "none"
                           for text in (self.unit, self.script))  # fmt: skip
-        return f"service and script {texts}, {'enabled' if self.enabled else 'disabled'}"
+        return f"service and script {texts}, {'enabled' if self.enabled else 'disabled'}{', not loaded' * self.stale}"
 
 
 def unit_name(guest: str) -> str:
@@ -93,7 +95,13 @@ def disks_in(host: Host, config: str) -> tuple[str, ...]:
 def look(host: Host, guest: str) -> Wait:
     unit = read_text(host, unit_path(guest))
     enabled = unit is not None and host.run(["systemctl", "-q", "is-enabled", unit_name(guest)]).ok
-    return Wait(unit=unit, script=read_text(host, script_path(guest)), enabled=enabled)
+    stale = unit is not None and is_stale(host, unit_name(guest))
+    return Wait(unit=unit, script=read_text(host, script_path(guest)), enabled=enabled, stale=stale)
+
+
+def is_stale(host: Host, unit: str) -> bool:
+    """Whether systemd has not read a unit's files since they changed: who wrote them may have been broken off."""
+    return host.run(["systemctl", "show", "-p", "NeedDaemonReload", unit]).stdout.strip() == "NeedDaemonReload=yes"
 
 
 def wanted(guest: str, seconds: int, disks: Sequence[str]) -> Wait:

@@ -39,7 +39,8 @@ class Asked(Options):
 
 
 class _XlState(State):
-    """Sizes in bytes; `most` is what the guest was started for. `size` is None for a guest that does not run."""
+    """Sizes in bytes; `target` is what the guest is to have, its screen's memory included, `most` what it was started
+    for. `size` is None for a guest that does not run."""
 
     passing: ClassVar[frozenset[str]] = frozenset({"most", "free", "size"})
 
@@ -62,6 +63,9 @@ class _Xl(Way[Asked, _XlState]):
         shown = json.loads(ask(host, "xl", "list", "-l", asked.guest))
         info = (shown[0] if isinstance(shown, list) else shown)["config"]["b_info"]
         target = int(ask(host, "xenstore-read", f"/local/domain/{number}/memory/target")) * KIB
+        # xl takes a screen's memory off what it is told, before it writes that (libxl_set_memory_target)
+        screen = host.run(["xenstore-read", f"/local/domain/{number}/memory/videoram"]).stdout.strip()
+        target += int(screen) * KIB if screen.isdigit() else 0
         most = int(ask(host, "xenstore-read", f"/local/domain/{number}/memory/static-max")) * KIB
         free = int(fields(ask(host, "xl", "info"))["free_memory"]) * MIB
         return _XlState(size=size, target=target, most=max(most, int(info.get("max_memkb", 0)) * KIB), free=free)

@@ -28,8 +28,8 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, domains, fields, listed, read_text
-from builder.procedures.guests import AUTO, COUNT, DRILL_GUEST, configurations, written
-from builder.procedures.migration import AUTHORIZED, FOLDER, Asked, Disk, Link, copying, disks_of, is_open, sharing
+from builder.procedures.guests import AUTO, COUNT, DRILL_GUEST, configurations, entries, name_in, written
+from builder.procedures.migration import WAY, Asked, Disk, Link, copying, disks_of, left_open, sharing
 
 RESULT = "/var/lib/nestlab/migrated"
 ARRIVED = "/var/lib/nestlab/arrived"
@@ -58,14 +58,6 @@ if [ -n "$4" ]; then
 fi
 exit "$status"
 """
-# Which way frames to the other host go, and what that one sees as the sender.
-_WAY = r"""
-address=$(getent ahostsv4 "$1" | sed -n '1s/ .*//p')
-echo "address=$address"
-[ -z "$address" ] || ip -o route get "$address" | sed -n 's/.* src \([^ ]*\).*/source=\1/p'
-[ -z "$address" ] || ssh-keyscan -T 20 -t ed25519 "$address" 2>/dev/null | sed -n '/^[^#]/s/.*/answers=yes/p'
-:
-"""
 
 
 class There(Value):
@@ -74,6 +66,8 @@ class There(Value):
     runs: bool = False
     arrived: bool = False
     config: bool = False
+    stranger: bool = False
+    """The configuration there is that of another guest."""
     dialect: str = ""
     free: int = 0
     xen: tuple[int, int] = (0, 0)
@@ -84,11 +78,25 @@ class There(Value):
 
 
 class XlState(State):
-    """Sizes in MiB, disks in bytes. `here`: the guest runs on this host; `auto` the entry that starts it with the host.
-    `source` is this host's own address on the way to `address`. `open`: a way for migrations is left."""
+    """Sizes in MiB, disks in bytes. `here`: the guest runs on this host; `auto` the entries that start it with the
+    host, one a line; `plain` those of them that are no links to its configuration. `source` is this host's own address
+    on the way to `address`. `open`: a way for migrations is left."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"config", "text", "size", "disks", "networks", "features", "xen", "address", "source", "answers", "there"}
+        [
+            "config",
+            "text",
+            "size",
+            "disks",
+            "networks",
+            "features",
+            "xen",
+            "address",
+            "source",
+            "answers",
+            "there",
+            "plain",
+        ]
     )
 
     here: bool
@@ -105,6 +113,7 @@ class XlState(State):
     answers: bool
     open: bool
     there: There
+    plain: tuple[str, ...] = ()
 
 
 class _Xl(Way[Asked, XlState]):
@@ -125,12 +134,13 @@ class _Xl(Way[Asked, XlState]):
         details = _details(host, asked.guest) if asked.guest in running else {}
         config = configurations(host).get(asked.guest, "")
         paths = [disk["pdev_path"] for disk in details.get("disks", ()) if disk.get("pdev_path")]
-        way = fields(ask(host, "sh", "-c", _WAY, "sh", asked.via or asked.to, timeout=120).replace("=", ":"))
+        way = fields(ask(host, "sh", "-c", WAY, "sh", asked.via or asked.to, timeout=120).replace("=", ":"))
         info = fields(ask(host, "xl", "info"))
-        auto = f"grep -ls '^[[:space:]]*name[[:space:]]*=[[:space:]]*[\"'\\'']{asked.guest}[\"'\\'']' {AUTO}/*"
+        auto = {path: kind for name, path, kind in entries(host) if name == asked.guest}
         return XlState(
             here=asked.guest in running,
-            auto=host.run(["sh", "-c", auto]).stdout.strip(),
+            auto="\n".join(auto),
+            plain=tuple(path for path, kind in auto.items() if kind != "link" or path == config),
             config=config,
             text=read_text(host, config) or "" if config else "",
             size=running.get(asked.guest, 0),
@@ -141,7 +151,7 @@ class _Xl(Way[Asked, XlState]):
             address=way.get("address", ""),
             source=way.get("source", ""),
             answers=way.get("answers") == "yes",
-            open=_left_open(host),
+            open=left_open(host),
             there=There(),
         )
 
@@ -152,17 +162,19 @@ class _Xl(Way[Asked, XlState]):
         if dialect != "xl":
             return state.model_copy(update={"there": There(dialect=dialect)})
         info = fields(ask(peer, "xl", "info"))
+        theirs = read_text(peer, state.config) if state.config else None
         return state.model_copy(update={"there": There(
             dialect=dialect,
             runs=any(name == asked.guest for name, *_ in domains(peer)),
             arrived=peer.run(["test", "-e", f"{ARRIVED}-{asked.guest}"]).ok,
-            config=bool(state.config) and peer.run(["test", "-e", state.config]).ok,
+            config=theirs is not None,
+            stranger=theirs is not None and name_in(theirs) != asked.guest,
             free=int(info.get("free_memory", 0)),
             xen=_version(info),
             features=_features(info),
             networks=tuple(ask(peer, "ls", "/sys/class/net").split()),
             disks=disks_of(peer, [disk.path for disk in state.disks]),
-            open=_left_open(peer),
+            open=left_open(peer),
         )})  # fmt: skip
 
     def refusals(self, state: XlState, asked: Asked) -> tuple[Refusal, ...]:
@@ -170,6 +182,8 @@ class _Xl(Way[Asked, XlState]):
         if there.dialect != "xl":
             return (Refusal(code="other-kind", message=f"{asked.to} is driven by {there.dialect}, not by xl",
                             hint="a guest goes to a host of the same kind"),)  # fmt: skip
+        if there.runs and not state.here:
+            return ()  # it went there: what is left to do is no danger to it
         lacks = [name for name in state.networks if name not in there.networks]
         weak = [mine & ~theirs for mine, theirs in zip(state.features, there.features, strict=False)]
         rules = (
@@ -177,6 +191,10 @@ class _Xl(Way[Asked, XlState]):
             (not there.runs, "runs-there", f"a guest of the name {asked.guest} runs on {asked.to}", "is it this one?"),
             (bool(state.config), "no-configuration", f"no file below /etc/xen is that of {asked.guest}",
              "put its configuration there: it goes along"),
+            (not there.stranger, "other-configuration", f"{state.config} on {asked.to} is that of another guest",
+             "call the guest's configuration otherwise here"),
+            (not state.plain, "no-link", f"{listed(state.plain)} is no link to the guest's configuration, and has to "
+             "go: it would start the guest here as well", f"put it into /etc/xen, and a link to it into {AUTO}"),
             (state.answers, "no-way", f"{asked.via or asked.to} ({state.address or 'an unknown name'}) has no ssh that "
              "answers this host", "via= says by which network; nestlab net shows the links"),
             (there.free >= state.size + OVERHEAD, "no-memory",
@@ -196,12 +214,13 @@ class _Xl(Way[Asked, XlState]):
     def actions(self, state: XlState, asked: Asked) -> tuple[Action, ...]:
         copied = tuple(disk.path for disk in state.disks) if asked.storage == "copy" else ()
         link = Link("", asked.to, state.address, state.source, copied)
-        if state.there.runs and not state.here:
-            return link.close() if state.open or state.there.open else ()
         config = () if state.there.config else (Write(state.config, state.text, mode=0o600, on=asked.to),)
         entry = f"{AUTO}/{asked.guest}.cfg"
-        auto = (Remove(state.auto), run("mkdir", "-p", AUTO, on=asked.to),
-                run("ln", "-sf", state.config, entry, on=asked.to)) if state.auto else ()  # fmt: skip
+        auto = (run("mkdir", "-p", AUTO, on=asked.to), run("ln", "-sf", state.config, entry, on=asked.to),
+                *map(Remove, state.auto.splitlines())) if state.auto and not state.plain else ()  # fmt: skip
+        if state.there.runs and not state.here:
+            closing = link.close() if state.open or state.there.open else ()
+            return (*(config if auto else ()), *auto, *closing)
         if asked.storage == "shared":
             move: tuple[Action, ...] = (_migrate(link, asked, node=""),)
         else:
@@ -219,17 +238,19 @@ class _Xl(Way[Asked, XlState]):
         back = self._back(state, before, asked)
         if not state.here and (asked.storage == "copy" or not there.runs):
             back = (*back, run("xl", "create", "-q", before.config, seconds=300))
-        if not back:
-            return ()
+        if state.here and asked.storage == "copy" and there.arrived:
+            return back
         left: list[Action] = []
         # What arrived there is only taken away once it is here again: of a guest that somebody started here, it is not.
-        if asked.storage == "copy" and not (state.here and there.arrived):
+        if asked.storage == "copy":
             left += [Remove(disk.path, on=asked.to) for disk in before.there.disks if disk.kind == "absent"]
             left.append(Remove(f"{ARRIVED}-{asked.guest}", on=asked.to))
         if not before.there.config:
             left.append(Remove(before.config, on=asked.to))
-        if before.auto and not state.auto:
-            left += [Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to), run("ln", "-sf", before.config, before.auto)]
+        gone = [path for path in before.auto.splitlines() if path not in state.auto.splitlines()]
+        left += [run("ln", "-sf", before.config, path) for path in gone]
+        if before.auto:
+            left.append(Remove(f"{AUTO}/{asked.guest}.cfg", on=asked.to))
         return (*back, *left, *(Remove(f"{RESULT}-{asked.guest}", on=node) for node in ("", asked.to)))
 
     def _back(self, state: XlState, before: XlState, asked: Asked) -> tuple[Action, ...]:
@@ -252,7 +273,7 @@ class _Xl(Way[Asked, XlState]):
             same(f"{asked.guest} runs on {asked.to}", True, asked.guest in numbers),
             same(f"{asked.guest} runs on {host.name}", False, any(name == asked.guest for name, *_ in domains(host))),
             same("ways for migrations that are left open", "none",
-                 listed([each.name for each in (host, peer) if _left_open(each)])),
+                 listed([each.name for each in (host, peer) if left_open(each)])),
         ]  # fmt: skip
         result = (read_text(host, f"{RESULT}-{asked.guest}") or "").splitlines()
         if asked.storage == "shared" and result and asked.guest in numbers:
@@ -319,10 +340,6 @@ def _version(info: Mapping[str, str]) -> tuple[int, int]:
     return int(info.get("xen_major", 0)), int(info.get("xen_minor", 0))
 
 
-def _left_open(host: Host) -> bool:
-    return is_open(read_text(host, AUTHORIZED), host.run(["test", "-e", FOLDER]).ok)
-
-
 PROCEDURE = Procedure(
     name="guest-migrate",
     title="A guest goes to another host",
@@ -342,6 +359,8 @@ PROCEDURE = Procedure(
         "not-running": "the guest does not run",
         "runs-there": "a guest of that name runs on the other host",
         "no-configuration": "the guest's file is not below /etc/xen (plain Xen)",
+        "other-configuration": "the other host's file of that path is another guest's (plain Xen)",
+        "no-link": "what starts the guest with this host is not a link to its file in /etc/xen (plain Xen)",
         "no-way": "the other host cannot be reached by ssh (plain Xen)",
         "no-memory": "the other host has not enough memory free",
         "older-xen": "the other host has an older Xen (plain Xen)",

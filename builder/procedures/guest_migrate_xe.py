@@ -35,7 +35,20 @@ class XeState(State):
     pool's by name, `storage` its default one. Sizes in bytes."""
 
     passing: ClassVar[frozenset[str]] = frozenset(
-        {"host", "name", "target", "one_pool", "mine", "theirs", "networks", "storage", "free", "dialect"}
+        [
+            "host",
+            "name",
+            "target",
+            "one_pool",
+            "mine",
+            "theirs",
+            "networks",
+            "storage",
+            "free",
+            "dialect",
+            "master",
+            "home",
+        ]
     )
 
     where: str
@@ -49,6 +62,9 @@ class XeState(State):
     networks: Mapping[str, str] = {}
     storage: str = ""
     free: int = 0
+    master: str = ""
+    home: str = ""
+    """Where the coordinators of the other's pool and of this one are asked: no other host of a pool answers for it."""
 
 
 class Xe(Way[Asked, XeState]):
@@ -69,8 +85,8 @@ class Xe(Way[Asked, XeState]):
         dialect = peer.facts().dialect
         if dialect != "xe":
             return state.model_copy(update={"dialect": dialect})
-        target, pool = xe_host(peer), xe.pool(peer)
-        one_pool = pool == xe.pool(host)
+        target, pool, own = xe_host(peer), xe.pool(peer), xe.pool(host)
+        one_pool = pool == own
         theirs = Guest() if one_pool else _guest(peer, asked.guest)
         names = {name for _, name, _ in state.mine.cards.values()}
         return state.model_copy(update={
@@ -82,6 +98,8 @@ class Xe(Way[Asked, XeState]):
             "networks": {name: next(iter(xe.minimal(peer, "network-list", f"name-label={name}")), "")
                          for name in sorted(names)},
             "storage": xe.param(peer, "pool", pool, "default-SR"),
+            "master": _coordinator(peer, pool, target, asked.via or asked.to),
+            "home": _coordinator(host, own, state.host, host.name),
         })  # fmt: skip
 
     def refusals(self, state: XeState, asked: Asked) -> tuple[Refusal, ...]:
@@ -119,7 +137,7 @@ class Xe(Way[Asked, XeState]):
             return (_within(state.mine.vm, state.target),)
         stores = dict.fromkeys(state.mine.disks, state.storage)
         networks = {} if state.one_pool else state.networks
-        return (_across(asked, state.mine, asked.via or asked.to, state.target, stores, networks),)
+        return (_across(asked, state.mine, state.master or asked.via or asked.to, state.target, stores, networks),)
 
     def undo(self, state: XeState, before: XeState, asked: Asked) -> tuple[Action, ...]:
         """Disks go back to the storages, and cards to the networks, that they were on."""
@@ -130,7 +148,7 @@ class Xe(Way[Asked, XeState]):
         there = state.mine if before.one_pool else state.theirs
         stores = {number: sr for number, (_, sr) in before.mine.disks.items()}
         networks = {} if before.one_pool else {name: network for _, name, network in before.mine.cards.values()}
-        back = _across(asked, there, before.name, before.host, stores, networks)
+        back = _across(asked, there, before.home or before.name, before.host, stores, networks)
         return (back,) if before.one_pool else (Run(back.argv, seconds=back.seconds, on=asked.to),)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:
@@ -143,6 +161,12 @@ class Xe(Way[Asked, XeState]):
         if not now.one_pool:
             found.append(same(f"{asked.guest} in the pool that it came from", "none", now.mine.vm or "none"))
         return tuple(found)
+
+
+def _coordinator(host: Host, pool: str, itself: str, known: str) -> str:
+    """Where XAPI's coordinator of a pool is asked: `known` is where this host of it is."""
+    master = xe.param(host, "pool", pool, "master")
+    return known if master == itself else xe.param(host, "host", master, "address")
 
 
 def _guest(host: Host, name: str) -> Guest:
@@ -166,7 +190,7 @@ def _guest(host: Host, name: str) -> Guest:
 
 def _columns(host: Host, kind: str, vm: str, such: tuple[str, ...], names: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Several fields of a list: one call names one field, all in the same order."""
-    lists = [xe.minimal(host, f"{kind}-list", f"vm-uuid={vm}", *such, f"params={name}") for name in names]
+    lists = [xe.column(host, f"{kind}-list", f"vm-uuid={vm}", *such, f"params={name}") for name in names]
     return sorted(zip(*lists, strict=True))
 
 

@@ -26,7 +26,7 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, read_text
-from builder.procedures.vifs import GATEWAY_KEY, PROBE, SCRIPT_KEY, SCRIPTS, told, try_script
+from builder.procedures.vifs import FORWARDED, GATEWAY_KEY, PROBE, SCRIPT_KEY, SCRIPTS, told, try_script
 
 SCRIPT = "vif-route"
 # An address of documents (RFC 5737): what a made-up guest is reached by for a moment.
@@ -40,6 +40,10 @@ for i in $(seq 120); do
   sleep 1
 done
 """
+FORWARD = "net.ipv4.ip_forward"
+# What others want of the kernel is not this procedure's to take away.
+_STILL = FORWARDED.replace("/etc/sysctl.d/*.conf", "$(ls -d /etc/sysctl.d/*.conf | grep -v nestlab-guest-routed)")
+_STILL += 'asked ""'
 PATH = "/etc/sysctl.d/zz-nestlab-guest-routed.conf"
 
 
@@ -54,7 +58,7 @@ class _State(State):
     """`line` and `gateway` are xl.conf's: the default script, and the interface that it routes by; `settings` our file;
     `kernel` what the kernel does now, by setting."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"text", "there", "address", "script", "ifconfig"})
+    passing: ClassVar[frozenset[str]] = frozenset({"text", "there", "address", "script", "ifconfig", "others"})
 
     line: str | None
     gateway: str | None
@@ -65,6 +69,8 @@ class _State(State):
     address: bool
     script: bool
     ifconfig: bool
+    others: bool = False
+    """Bridges, or other settings than our file, want the host to forward."""
 
 
 class _Xl(Way[Asked, _State]):
@@ -88,6 +94,7 @@ class _Xl(Way[Asked, _State]):
             address=" inet " in shown,
             script=host.run(["test", "-e", f"{SCRIPTS}/{SCRIPT}"]).ok,
             ifconfig=host.run(["sh", "-c", "command -v ifconfig"]).ok,
+            others=host.run(["sh", "-c", _STILL]).ok,
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:
@@ -125,8 +132,14 @@ class _Xl(Way[Asked, _State]):
         if state.settings != before.settings:
             todo.append(as_it_was(PATH, before.settings))
         todo += [run("sysctl", "-q", "-w", f"{name}={value}") for name, value in before.kernel.items()
-                 if state.kernel.get(name) != value]  # fmt: skip
+                 if state.kernel.get(name) != value and not (name == FORWARD and state.others)]  # fmt: skip
         return tuple(todo)
+
+    def check_undone(self, world: World, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:
+        now = self.look(host, asked)
+        if now.others and FORWARD in now.kernel:
+            before = before.model_copy(update={"kernel": {**before.kernel, FORWARD: now.kernel[FORWARD]}})
+        return super().check_undone(world, host, before, asked)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         paths = [word for name, value in _wanted(asked).items() for word in (_path(name), value)]
@@ -149,7 +162,7 @@ def _with(text: str | None, script: str | None, gateway: str | None) -> str:
 
 def _wanted(asked: Asked) -> dict[str, str]:
     proxy = f"net.ipv4.conf.{asked.card}.proxy_arp"
-    return {"net.ipv4.ip_forward": "1", proxy: str(int(asked.proxy_arp))}
+    return {FORWARD: "1", proxy: str(int(asked.proxy_arp))}
 
 
 def _settings(asked: Asked) -> str:

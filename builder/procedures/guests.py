@@ -44,6 +44,31 @@ def configurations(host: Host) -> dict[str, str]:
     return found
 
 
+# Each entry of a folder and what it is, before the line in it that names a guest.
+_ENTRIES = r"""
+for entry in "$1"/*; do
+  [ -f "$entry" ] || continue
+  kind=file
+  [ ! -L "$entry" ] || kind=link
+  grep "^[[:space:]]*name[[:space:]]*=" "$entry" | while IFS= read -r line; do echo "$kind $entry:$line"; done
+done
+:
+"""
+
+
+def entries(host: Host) -> tuple[tuple[str, str, str], ...]:
+    """(guest's name, path, `link` or `file`) of what starts guests with their host."""
+    rows = (line.partition(":") for line in ask(host, "sh", "-c", _ENTRIES, "sh", AUTO).splitlines())
+    named = ((name_in(text), *place.partition(" ")[::2]) for place, _, text in rows)
+    return tuple((name, path, kind) for name, kind, path in named if name is not None)
+
+
+def file_of(host: Host, path: str) -> str:
+    """The file that a path leads to: what is written in the place of a link would leave its target as it was."""
+    found = host.run(["readlink", "-f", path])
+    return found.stdout.strip() or path if found.ok else path
+
+
 def is_running(host: Host, name: str) -> bool:
     return any(each == name for each, _, _ in domains(host))
 

@@ -24,6 +24,7 @@ from builder.procedures.api import (
     same,
 )  # fmt: skip
 from builder.procedures.asking import ask, listed, read_text
+from builder.procedures.guest_disks_wait import is_stale
 from builder.procedures.guests import XENDOMAINS_FILES, xendomains_file
 
 LIMIT = "/etc/systemd/system/xendomains.service.d/nestlab-wait.conf"
@@ -45,15 +46,17 @@ class Asked(Options):
 
 
 class _State(State):
-    """`text` is the whole file at `path`; `read` what a shell makes of it; `limit` our file for the service."""
+    """`text` is the whole file at `path`; `read` what a shell makes of it; `limit` our file for the service,
+    which systemd has not read yet when it is `stale`."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"there", "path"})
+    passing: ClassVar[frozenset[str]] = frozenset({"there", "path", "stale"})
 
     path: str
     text: str | None
     read: str
     limit: str | None
     there: bool
+    stale: bool = False
 
 
 class _Xl(Way[Asked, _State]):
@@ -71,6 +74,7 @@ class _Xl(Way[Asked, _State]):
             read=_read(host, path),
             limit=read_text(host, LIMIT),
             there=host.run(["systemctl", "cat", "xendomains.service"]).ok,
+            stale=is_stale(host, "xendomains.service"),
         )
 
     def refusals(self, state: _State, asked: Asked) -> tuple[Refusal, ...]:  # noqa: ARG002
@@ -85,15 +89,27 @@ class _Xl(Way[Asked, _State]):
             todo.append(Write(state.path, with_keys(state.text or "", _values(asked))))
         if state.limit != _limit(asked):
             todo += [run("mkdir", "-p", LIMIT.rpartition("/")[0]), Write(LIMIT, _limit(asked)), _reload()]
+        elif state.stale:
+            todo.append(_reload())
         return tuple(todo)
 
-    def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
+    def undo(self, state: _State, before: _State, asked: Asked) -> tuple[Action, ...]:
+        """What somebody else changed in the file since stays."""
         todo: list[Action] = []
-        if state.text != before.text:
+        if state.text == with_keys(before.text or "", _values(asked)):
             todo.append(as_it_was(before.path, before.text))
+        elif lines_of(state.text) != lines_of(before.text):
+            todo.append(Write(before.path, with_lines(state.text or "", before.text)))
         if state.limit != before.limit:
             todo += [as_it_was(LIMIT, before.limit), _reload()]
+        elif state.stale:
+            todo.append(_reload())
         return tuple(todo)
+
+    def check_undone(self, world: World, host: Host, before: _State, asked: Asked) -> tuple[Evidence, ...]:
+        if lines_of(text := self.look(host, asked).text) == lines_of(before.text):
+            before = before.model_copy(update={"text": text})
+        return super().check_undone(world, host, before, asked)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         shown = ask(host, "systemctl", "show", "-p", "TimeoutStopUSec", "xendomains.service").partition("=")[2]
@@ -142,11 +158,30 @@ def _reload() -> Action:
     return run("systemctl", "daemon-reload", seconds=120)
 
 
+def _sets(key: str, line: str) -> bool:
+    return re.match(rf"\s*(export\s+)?{key}=", line) is not None
+
+
+def lines_of(text: str | None) -> dict[str, list[str]]:
+    """The lines that set each key, as they stand."""
+    return {key: [line for line in (text or "").splitlines() if _sets(key, line)] for key in KEYS}
+
+
+def with_lines(text: str, before: str | None) -> str:
+    """The text with the lines of another one for each key, in the place of the first that it has."""
+    lines = text.splitlines()
+    for key, wanted in lines_of(before).items():
+        own = [number for number, line in enumerate(lines) if _sets(key, line)]
+        at = own[0] if own else len(lines)
+        lines = [*lines[:at], *wanted, *(line for line in lines[at:] if not _sets(key, line))]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def with_keys(text: str, values: dict[str, str]) -> str:
     """The text with each key set once: in the place of its last line, or at the end. Comments stay."""
     lines = text.splitlines()
     for key, value in values.items():
-        own = [number for number, line in enumerate(lines) if re.match(rf"\s*(export\s+)?{key}=", line)]
+        own = [number for number, line in enumerate(lines) if _sets(key, line)]
         if own:
             lines[own[-1]] = f"{key}={value}"
             lines = [line for number, line in enumerate(lines) if number not in own[:-1]]

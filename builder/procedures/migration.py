@@ -14,7 +14,7 @@ from builder.model.host import Host
 from builder.model.lab import Value
 from builder.model.units import MIB
 from builder.procedures.api import Action, Hand, Options, Refusal, Write, run
-from builder.procedures.asking import ask
+from builder.procedures.asking import ask, read_text
 
 FOLDER = "/var/lib/nestlab/migration"
 KEY = f"{FOLDER}/key"
@@ -38,6 +38,7 @@ _GATE = """\
 #!/bin/sh
 # Written by `nestlab procedure run`: guest-migrate. Gone once the guest is there.
 set -eu
+umask 077
 PATH=$PATH:/usr/sbin:/sbin
 refuse() {
 	echo "refused: $SSH_ORIGINAL_COMMAND" >&2
@@ -56,11 +57,13 @@ case "$SSH_ORIGINAL_COMMAND" in
 esac
 refuse
 """
+# A last line without an end is somebody's key: one more key on that line would take it along when it goes.
 _AUTHORIZE = f"""\
 umask 077
 mkdir -p /root/.ssh
 touch {AUTHORIZED}
-sed -i '/ {MARK}$/d' {AUTHORIZED}
+sed -i --follow-symlinks '/ {MARK}$/d' {AUTHORIZED}
+[ -z "$(tail -c 1 {AUTHORIZED})" ] || echo >>{AUTHORIZED}
 read -r kind key rest
 printf 'from="%s",restrict,command="%s" %s %s %s\\n' "$1" {GATE} "$kind" "$key" {MARK} >>{AUTHORIZED}
 """
@@ -68,7 +71,16 @@ _PIN = f"""\
 read -r kind key rest
 printf '%s %s %s\\n' "$1" "$kind" "$key" >{KNOWN}
 """
-_CLOSE = f"sed -i '/ {MARK}$/d' {AUTHORIZED}; rm -rf -- {FOLDER}"
+_CLOSE = f"sed -i --follow-symlinks '/ {MARK}$/d' {AUTHORIZED}; rm -rf -- {FOLDER}"
+
+# Which way frames to the other host go, and what that one sees as the sender.
+WAY = r"""
+address=$(getent ahostsv4 "$1" | sed -n '1s/ .*//p')
+echo "address=$address"
+[ -z "$address" ] || ip -o route get "$address" | sed -n 's/.* src \([^ ]*\).*/source=\1/p'
+[ -z "$address" ] || ssh-keyscan -T 20 -t ed25519 "$address" 2>/dev/null | sed -n '/^[^#]/s/.*/answers=yes/p'
+:
+"""
 
 
 class Asked(Options):
@@ -150,11 +162,13 @@ class Link:
         return run("sh", "-c", script, "sh", path, on=self.giver, seconds=7200, hint="the copy is not what was sent")
 
     def get(self, path: str) -> Action:
-        """Fetch a file from the same path there, over the one that is here."""
+        """Fetch a file from the same path there, over the one that is here, whose owner and mode stay."""
         there = f"{self.ssh} {shlex.quote(f'root@{self.address}')}"
         script = (
             f'set -e; {there} "get $1" | dd of="$1.new" bs=1M iflag=fullblock conv=sparse status=progress; '
-            f'[ "$(sha256sum <"$1.new")" = "$({there} "sum $1")" ]; mv -- "$1.new" "$1"'
+            f'[ "$(sha256sum <"$1.new")" = "$({there} "sum $1")" ]; '
+            'if [ -e "$1" ]; then chown --reference="$1" -- "$1.new"; chmod --reference="$1" -- "$1.new"; fi; '
+            'mv -- "$1.new" "$(readlink -f -- "$1")"'
         )
         return run("sh", "-c", script, "sh", path, on=self.giver, seconds=7200, hint="the copy is not what was sent")
 
@@ -162,6 +176,10 @@ class Link:
 def is_open(authorized: str | None, folder: bool) -> bool:
     """Whether something of a link is left on a host."""
     return folder or re.search(rf" {MARK}$", authorized or "", re.MULTILINE) is not None
+
+
+def left_open(host: Host) -> bool:
+    return is_open(read_text(host, AUTHORIZED), host.run(["test", "-e", FOLDER]).ok)
 
 
 def disks_of(host: Host, paths: Sequence[str]) -> tuple[Disk, ...]:

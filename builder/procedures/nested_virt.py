@@ -27,8 +27,10 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, fields, inventory, read_text
-from builder.procedures.guests import configurations, is_running
+from builder.procedures.guests import configurations, file_of, is_running
+from builder.procedures.xlconf import line_of, with_line
 
+_KEY = "nestedhvm"
 KEYS = ("nested-virt", "exp-nested-hvm")
 """8.3's key and 8.2's: each release leaves the other's alone."""
 
@@ -63,11 +65,11 @@ class _Xl(Way[Asked, _XlState]):
         path = configurations(host).get(asked.guest, "")
         if not path:
             raise LabError(f"{host.name}: no file below /etc/xen has the name {asked.guest}", hint="put it there")
+        path = file_of(host, path)
         text = read_text(host, path) or ""
-        lines = re.findall(r"^[ \t]*nestedhvm[ \t]*=.*$", text, re.MULTILINE)
         kinds = re.findall(r"^[ \t]*(?:type|builder)[ \t]*=[ \t]*[\"'](\w+)", text, re.MULTILINE)
         return _XlState(
-            line=lines[-1] if lines else None,
+            line=line_of(text, _KEY),
             path=path,
             text=text,
             kind=kinds[-1] if kinds else "pv",
@@ -89,10 +91,13 @@ class _Xl(Way[Asked, _XlState]):
         wanted = f"nestedhvm = {int(asked.enable)}"
         if _value(state.line) == asked.enable:
             return ()
-        return (Write(state.path, _with(state.text, wanted)),)
+        return (Write(state.path, with_line(state.text, _KEY, wanted)),)
 
     def undo(self, state: _XlState, before: _XlState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        return () if state.line == before.line else (Write(state.path, _with(state.text, before.line)),)
+        if state.line == before.line:
+            return ()
+        untouched = state.text == with_line(before.text, _KEY, state.line)
+        return (Write(state.path, before.text if untouched else with_line(state.text, _KEY, before.line)),)
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         """xl reads the configuration without starting anything."""
@@ -104,11 +109,6 @@ class _Xl(Way[Asked, _XlState]):
 
 def _value(line: str | None) -> bool:
     return line is not None and line.partition("=")[2].partition("#")[0].strip().strip("\"'") not in {"", "0"}
-
-
-def _with(text: str, line: str | None) -> str:
-    kept = [each for each in text.splitlines() if not re.match(r"[ \t]*nestedhvm[ \t]*=", each)]
-    return "".join(f"{each}\n" for each in [*kept, *([line] if line is not None else [])])
 
 
 class _XeState(State):

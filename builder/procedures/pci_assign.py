@@ -31,12 +31,13 @@ from builder.procedures.api import (
     unmet,
 )  # fmt: skip
 from builder.procedures.asking import ask, domains, fields, listed, read_text
-from builder.procedures.guests import configurations
+from builder.procedures.guests import configurations, file_of
 from builder.procedures.pci_hide import vital_devices
+from builder.procedures.xlconf import pci_items, with_pci_items
 
 # For each device: is it there, its class, its driver, whether a disk below it is used, how many of the host's real
-# network cards are below none of these devices, and the functions of the same device. Last, whether the driver that
-# holds devices for guests is not there: Debian's is a module, which nothing loads before it is asked for.
+# network cards are below none of these devices, and the functions of the same device; a virtual one (SR-IOV) is alone.
+# Last, whether the driver that holds devices for guests is not there: Debian's is a module, loaded on request.
 _DEVICES = r"""
 cd /sys/bus/pci/devices
 for device in "$@"; do
@@ -47,7 +48,7 @@ for device in "$@"; do
     [ -z "$(lsblk -nro MOUNTPOINT,TYPE "/dev/$disk" | awk 'NF > 1 || ($1 != "disk" && $1 != "part")')" ] || used=$disk
   done
   echo "device $device class=$(cat "$device/class") driver=${driver##*/} used=${used:-no}"
-  for other in "${device%.*}".*; do echo "function $other"; done
+  for other in "${device%.*}".*; do [ -e "$device/physfn" ] || echo "function $other"; done
 done
 for card in /sys/class/net/*/device; do
   [ -e "$card" ] || continue
@@ -58,7 +59,6 @@ for card in /sys/class/net/*/device; do
 done
 [ -d /sys/bus/pci/drivers/pciback ] || echo "pciback missing"
 """
-_PCI = re.compile(r"^[ \t]*pci[ \t]*=[ \t]*\[(.*?)\][ \t]*(?:#.*)?$\n?", re.MULTILINE | re.DOTALL)
 Address = Annotated[str, StringConstraints(pattern=BDF_PATTERN)]
 
 
@@ -173,6 +173,7 @@ class _Xl(Way[Asked, _XlState]):
         path = configurations(host).get(asked.guest, "")
         if not path:
             raise LabError(f"{host.name}: no file below /etc/xen has the name {asked.guest}", hint="put it there")
+        path = file_of(host, path)
         text = read_text(host, path) or ""
         kinds = re.findall(r"^[ \t]*(?:type|builder)[ \t]*=[ \t]*[\"'](\w+)", text, re.MULTILINE)
         running = [name for name, *_ in domains(host) if name != "Domain-0"]
@@ -180,7 +181,7 @@ class _Xl(Way[Asked, _XlState]):
         kind = kinds[-1] if kinds else "pv"
         pci = pci_of(host, asked.addresses, kind)
         return _XlState(
-            entries=entries(text),
+            entries=pci_items(text),
             ready=pci.ready,
             drivers={at: device.driver for at, device in pci.devices.items()},
             attached=tuple(at for at in asked.addresses if at in has.get(asked.guest, ())),
@@ -206,7 +207,7 @@ class _Xl(Way[Asked, _XlState]):
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
         missing = [at for at in asked.addresses if at not in map(address, state.entries)]
-        text = with_entries(state.text, (*state.entries, *missing))
+        text = with_pci_items(state.text, (*state.entries, *missing))
         todo: list[Action] = [
             run("xl", "pci-assignable-add", at, seconds=120)
             for at in asked.addresses
@@ -226,7 +227,8 @@ class _Xl(Way[Asked, _XlState]):
             for at in state.attached if at not in before.attached
         ]  # fmt: skip
         if state.entries != before.entries:
-            todo.append(Write(state.path, with_entries(state.text, before.entries)))
+            untouched = state.text == with_pci_items(before.text, state.entries)
+            todo.append(Write(state.path, before.text if untouched else with_pci_items(state.text, before.entries)))
         todo += [
             run("xl", "pci-assignable-remove", "-r", at, seconds=120)
             for at in asked.addresses
@@ -262,23 +264,9 @@ def _attached(host: Host, guest: str) -> tuple[str, ...]:
                  if re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", word))  # fmt: skip
 
 
-def entries(text: str) -> tuple[str, ...]:
-    """The items of `pci = [ ... ]` as they stand, without quotes; the last assignment counts."""
-    found = _PCI.findall(text)
-    return tuple(re.findall(r"[\"']([^\"']+)[\"']", found[-1])) if found else ()
-
-
 def address(entry: str) -> str:
     """The device of an item such as 03:00.0@5,permissive=1."""
     return pciback.full(re.split("[@,=*]", entry.removeprefix("bdf="), maxsplit=1)[0].strip())
-
-
-def with_entries(text: str, items: Sequence[str]) -> str:
-    """The text with these devices and no other assignment of them."""
-    kept = _PCI.sub("", text)
-    words = ", ".join(f'"{item}"' for item in items)
-    line = f"pci = [ {words} ]\n" if items else ""
-    return kept + ("" if not kept or kept.endswith("\n") or not line else "\n") + line
 
 
 class _XeState(State):
@@ -302,13 +290,13 @@ class _Xe(Way[Asked, _XeState]):
 
     def look(self, host: Host, asked: Asked) -> _XeState:
         vm = xe.vm(host, asked.guest)
-        others = [each for at in asked.addresses for each in xe.minimal(host, "vm-list", f"other-config:pci=0/{at}")]
+        value, others = xe.map_key(host, "vm", vm, "other-config", "pci"), _xe_others(host, vm, asked.addresses)
         return _XeState(
-            value=xe.map_key(host, "vm", vm, "other-config", "pci"),
+            value=value,
             vm=vm,
             power=xe.param(host, "vm", vm, "power-state"),
             pci=pci_of(host, asked.addresses, "hvm"),
-            others=tuple(dict.fromkeys(each for each in others if each != vm)),
+            others=others,
         )
 
     def refusals(self, state: _XeState, asked: Asked) -> tuple[Refusal, ...]:
@@ -333,7 +321,7 @@ class _Xe(Way[Asked, _XeState]):
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
-        named = [item.partition("/")[2] for item in now.value.split(",")]
+        named = _named(now.value)
         return tuple(
             evidence
             for at in asked.addresses
@@ -344,9 +332,21 @@ class _Xe(Way[Asked, _XeState]):
         )
 
 
+def _named(value: str) -> list[str]:
+    """The devices of other-config:pci, each behind a number: 0/0000:03:00.0,0/0000:04:00.0."""
+    return [item.strip().partition("/")[2] for item in value.split(",")]
+
+
 def _joined(value: str, addresses: Sequence[str]) -> str:
     there = [item for item in value.split(",") if item]
-    return ",".join([*there, *(f"0/{at}" for at in addresses if f"0/{at}" not in there)])
+    return ",".join([*there, *(f"0/{at}" for at in addresses if at not in _named(value))])
+
+
+def _xe_others(host: Host, vm: str, addresses: Sequence[str]) -> tuple[str, ...]:
+    """Guests beside this one that are to have one of these. A filter would find those that have it alone."""
+    guests = xe.minimal(host, "vm-list", "is-control-domain=false")
+    held = {each: xe.map_key(host, "vm", each, "other-config", "pci") for each in guests if each != vm}
+    return tuple(each for each, value in held.items() if set(_named(value)) & set(addresses))
 
 
 PROCEDURE = Procedure(

@@ -45,6 +45,7 @@ for name in "$@"; do
   echo "$name ${device##*/}"
 done
 """
+_HIDES = re.compile(r"xen[-_]pciback\.hide=(\S*)")
 _CARD = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _WAS = "# The kernel's command line had xen-pciback.hide="
 _WHY = "xen-pciback is told what to hide when it is loaded, before the devices' drivers"
@@ -100,13 +101,32 @@ class _Hide(BootWay[Asked]):
             "there": " ".join(at for at in asked.addresses if host.run(["test", "-e", f"{DEVICES}/{at}"]).ok),
             "vital": " ".join(vital_devices(host)),
             "driver": "module" if early.endswith((".ko", ".ko.xz", ".ko.zst", ".ko.gz")) else "built in",
+            "others": " ".join(self._others(host, asked)),
         }
+
+    def _others(self, host: Host, asked: Asked) -> tuple[str, ...]:
+        """What the kernel's command line hid before the first run, and would not any more."""
+        record = Journal(host, NAME).read()
+        if record is not None:
+            before = [*record.before["running"].values(), *record.before["configured"].values()]
+        else:
+            settings = self.settings(asked)
+            configured = self.loader.configured(host, self.file_name(asked), settings)
+            before = [*running_keys(host, settings).values(), *configured.values()]
+        hidden = [each for text in before for value in _HIDES.findall(text) for each in pciback.entries(value)]
+        return tuple(each for each in pciback.normal(hidden) if each not in asked.addresses)
 
     def sample_survey(self) -> Mapping[str, str]:
         return {"update-grub": "yes", "there": "0000:03:00.0", "vital": "0000:00:01.1", "driver": "built in"}
 
     def judge(self, survey: Mapping[str, str], asked: Asked) -> tuple[Refusal, ...]:
         found = [*_of_devices(survey, asked)]
+        if others := survey.get("others", "").split():
+            found.append(Refusal(
+                code="hides-others",
+                message=f"the kernel's command line hides {listed(others)} as well, which dom0 would have again",
+                hint=f"name all of them: devices={','.join((*others, *asked.devices))}",
+            ))  # fmt: skip
         if survey["driver"] == "module":
             found.append(Refusal(
                 code="driver-is-module",
@@ -307,6 +327,7 @@ PROCEDURE = Procedure(
         "no-address": "it is no PCI address",
         "no-device": "the host has no such device, or no such card",
         "in-use": "dom0's root disk or the way to the host hangs on it",
+        "hides-others": "the kernel's command line hides devices that are not named (xen-pciback built in)",
         "driver-is-module": "xen-pciback is a module (xe)",
         "driver-built-in": "the device's driver is built into the kernel, and xen-pciback is not (plain Xen)",
         "no-initramfs-tools": "the host's initrds are made by something else, such as dracut (plain Xen)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -139,31 +139,36 @@ def _vifs(host: Host) -> dict[str, str]:
 
 
 class _XeState(State):
-    """`vifs`: uuid of each VIF of the guest -> its key ethtool-tx, empty for none."""
+    """`vifs`: uuid of each VIF of the guest -> its key ethtool-tx, empty for none; `dom0`: of those of a running guest
+    that are plugged in, what their interfaces in dom0 have."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"power"})
+    passing: ClassVar[frozenset[str]] = frozenset({"power", "dom0"})
 
     power: str
     vifs: Mapping[str, str]
+    dom0: Mapping[str, str] = {}
+
+
+# Both or none: a guest whose interface is out is cut off, and nobody could tell later that it was in.
+_REPLUG = 'xe vif-unplug uuid="$1" && xe vif-plug uuid="$1"'
 
 
 def _replug(state: _XeState, calls: Sequence[Action], vifs: Sequence[str]) -> tuple[Action, ...]:
     """A running guest's interface reads the key when it is plugged in."""
-    if state.power != "running":
-        return tuple(calls)
-    plugs = [run("xe", f"vif-{how}", f"uuid={uuid}", seconds=120) for uuid in vifs for how in ("unplug", "plug")]
-    return (*calls, *plugs)
+    return (*calls, *(run("sh", "-c", _REPLUG, "sh", uuid, seconds=240) for uuid in vifs if uuid in state.dom0))
 
 
 class _Xe(Way[Asked, _XeState]):
     state = _XeState
-    sample = _XeState(power="running", vifs={"VIF-UUID": ""})
+    sample = _XeState(power="running", vifs={"VIF-UUID": ""}, dom0={"VIF-UUID": "on"})
 
     def look(self, host: Host, asked: Asked) -> _XeState:
         vm = xe.vm(host, asked.guest)
         vifs = xe.minimal(host, "vif-list", f"vm-uuid={vm}")
+        power = xe.param(host, "vm", vm, "power-state")
         return _XeState(
-            power=xe.param(host, "vm", vm, "power-state"),
+            power=power,
+            dom0=_plugged(host, vm, vifs) if power == "running" else {},
             vifs={uuid: xe.map_key(host, "vif", uuid, "other-config", "ethtool-tx") for uuid in sorted(vifs)},
         )
 
@@ -179,25 +184,39 @@ class _Xe(Way[Asked, _XeState]):
 
     def actions(self, state: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         on = [uuid for uuid, now in state.vifs.items() if now != "off"]
-        return _replug(state, [xe.set_key("vif", uuid, "other-config", "ethtool-tx", "off") for uuid in on], on)
+        plugs = [uuid for uuid in state.vifs if uuid in on or state.dom0.get(uuid) == "on"]
+        return _replug(state, [xe.set_key("vif", uuid, "other-config", "ethtool-tx", "off") for uuid in on], plugs)
 
     def undo(self, state: _XeState, before: _XeState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
         changed = [uuid for uuid, now in before.vifs.items() if state.vifs.get(uuid, now) != now]
         calls = [xe.set_key("vif", uuid, "other-config", "ethtool-tx", before.vifs[uuid]) for uuid in changed]
-        return _replug(state, calls, changed)
+        wrong = [uuid for uuid, now in before.vifs.items() if now != "off" and state.dom0.get(uuid) == "off"]
+        return _replug(state, calls, list(dict.fromkeys([*changed, *wrong])))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         """What XAPI holds is what the next start goes by; a guest that is there has interfaces in dom0 as well."""
         held = self.look(host, asked).vifs
         found = [holds(f"interfaces of {asked.guest} by XAPI", "one or more", str(len(held)), bool(held))]
         found += [same(f"ethtool-tx of VIF {uuid} by XAPI", "off", now or "unset") for uuid, now in held.items()]
-        number = xe.param(host, "vm", xe.vm(host, asked.guest), "dom-id")
-        if not number.isdigit():
-            return tuple(found)
-        plugged = (uuid for uuid in held if xe.param(host, "vif", uuid, "currently-attached") == "true")
-        names = [f"vif{number}.{xe.param(host, 'vif', uuid, 'device')}" for uuid in plugged]
-        seen = _vifs(host)
-        return (*found, *(same(f"tx-checksumming of {name}", "off", seen.get(name, "not there")) for name in names))
+        names = _names(host, xe.vm(host, asked.guest), held)
+        seen = _vifs(host) if names else {}
+        return (*found, *(same(f"tx-checksumming of {name}", "off", seen.get(name, "not there"))
+                          for name in names.values()))  # fmt: skip
+
+
+def _names(host: Host, vm: str, vifs: Iterable[str]) -> dict[str, str]:
+    """In dom0, of those that are plugged in."""
+    number = xe.param(host, "vm", vm, "dom-id")
+    if not number.isdigit():
+        return {}
+    plugged = (uuid for uuid in vifs if xe.param(host, "vif", uuid, "currently-attached") == "true")
+    return {uuid: f"vif{number}.{xe.param(host, 'vif', uuid, 'device')}" for uuid in plugged}
+
+
+def _plugged(host: Host, vm: str, vifs: Iterable[str]) -> dict[str, str]:
+    names = _names(host, vm, vifs)
+    seen = _vifs(host) if names else {}
+    return {uuid: seen.get(name, "not there") for uuid, name in names.items()}
 
 
 PROCEDURE = Procedure(

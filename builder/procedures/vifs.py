@@ -18,6 +18,16 @@ each_vif() {
 """
 """Shell: `each_vif` prints the interfaces of guests, also those that a guest's configuration calls by another name."""
 
+FORWARDED = r"""
+asked() {
+  grep -qs '^ *-\{0,1\}net[./]ipv4[./]ip_forward *= *1' /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf \
+    /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf && return
+  grep -ls 'ip_forward=1' /etc/systemd/system/nestlab-bridge-*.service | grep -qvxF "$1"
+}
+"""
+"""Shell: `asked UNIT` says whether settings that are read at each start, or other bridges than that of this unit, want
+the host to forward packets."""
+
 PROBE = "vif32000.9"
 """The interface that is made up: no guest has such a number."""
 

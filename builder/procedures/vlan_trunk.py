@@ -31,9 +31,13 @@ class Asked(Options):
 
 
 class TrunkState(State):
-    """`network` is the card's own, untagged one; `plugged` are interfaces of running guests on it."""
+    """`network` is the card's own, untagged one; `plugged` are interfaces of running guests on it. `management` is
+    true where the way to the host goes over the card, by one of its VLANs too; `address` is the host's own on it.
+    `card_mtu` is what it was plugged in with, `attached` whether it is."""
 
-    passing: ClassVar[frozenset[str]] = frozenset({"pif", "network", "management", "plugged", "bridge"})
+    passing: ClassVar[frozenset[str]] = frozenset(
+        {"pif", "network", "management", "plugged", "bridge", "address", "card_mtu"}
+    )
 
     pif: str
     network: str
@@ -41,16 +45,26 @@ class TrunkState(State):
     management: str
     mtu: str
     plugged: tuple[str, ...]
+    address: str = ""
+    card_mtu: str = ""
+    attached: str = "true"
 
 
 class _Xe(Way[Asked, TrunkState]):
     state = TrunkState
     sample = TrunkState(
-        pif="PIF-UUID", network="NETWORK-UUID", bridge="xenbr1", management="false", mtu="1500", plugged=()
+        pif="PIF-UUID",
+        network="NETWORK-UUID",
+        bridge="xenbr1",
+        management="false",
+        mtu="1500",
+        plugged=(),
+        card_mtu="1500",
     )
 
     def look(self, host: Host, asked: Asked) -> TrunkState:
-        found = xe.minimal(host, "pif-list", f"host-uuid={xe_host(host)}", f"device={asked.card}", "VLAN=-1")
+        on_card = ("pif-list", f"host-uuid={xe_host(host)}", f"device={asked.card}")
+        found = xe.minimal(host, *on_card, "VLAN=-1")
         if len(found) != 1:
             raise LabError(f"{host.name} has no card {asked.card} that XAPI knows", hint="xe pif-list names them")
         pif = found[0]
@@ -59,15 +73,22 @@ class _Xe(Way[Asked, TrunkState]):
             pif=pif,
             network=network,
             bridge=xe.param(host, "network", network, "bridge"),
-            management=xe.param(host, "pif", pif, "management"),
+            management=str(bool(xe.minimal(host, *on_card, "management=true"))).lower(),
             mtu=xe.param(host, "network", network, "MTU"),
             plugged=xe.minimal(host, "vif-list", f"network-uuid={network}", "currently-attached=true"),
+            address=xe.param(host, "pif", pif, "IP"),
+            card_mtu=xe.param(host, "pif", pif, "MTU"),
+            attached=xe.param(host, "pif", pif, "currently-attached"),
         )
 
     def refusals(self, state: TrunkState, asked: Asked) -> tuple[Refusal, ...]:
         found = []
         if state.management == "true":
             found.append(Refusal(code="management", message=f"{asked.card} carries the way to this host",
+                                 hint="another card for the trunk"))  # fmt: skip
+        if state.address:
+            found.append(Refusal(code="has-address", message=f"{asked.card} has {state.address}, which the host would "
+                                 "lose for a moment, and storage that it reaches by it",
                                  hint="another card for the trunk"))  # fmt: skip
         if state.plugged:
             found.append(Refusal(
@@ -77,10 +98,13 @@ class _Xe(Way[Asked, TrunkState]):
         return tuple(found)
 
     def actions(self, state: TrunkState, asked: Asked) -> tuple[Action, ...]:
-        return () if state.mtu == str(asked.mtu) else _set(state, str(asked.mtu))
+        return _lead(state, str(asked.mtu))
 
     def undo(self, state: TrunkState, before: TrunkState, asked: Asked) -> tuple[Action, ...]:  # noqa: ARG002
-        return () if state.mtu == before.mtu else _set(state, before.mtu)
+        if before.attached == "true":
+            return _lead(state, before.mtu)
+        # what nobody had plugged in takes its MTU when somebody does
+        return (*_set(state, before.mtu), *((_plug("unplug", state),) if state.attached == "true" else ()))
 
     def check(self, world: World, host: Host, asked: Asked) -> tuple[Evidence, ...]:  # noqa: ARG002
         now = self.look(host, asked)
@@ -94,13 +118,20 @@ class _Xe(Way[Asked, TrunkState]):
         )
 
 
-def _set(state: TrunkState, mtu: str) -> tuple[Action, ...]:
+def _lead(state: TrunkState, mtu: str) -> tuple[Action, ...]:
     """MTUs of cards and interfaces are read-only fields: they take the network's when they are plugged in."""
-    return (
-        run("xe", "network-param-set", f"uuid={state.network}", f"MTU={mtu}"),
-        run("xe", "pif-unplug", f"uuid={state.pif}", seconds=120),
-        run("xe", "pif-plug", f"uuid={state.pif}", seconds=120),
-    )
+    change = _set(state, mtu)
+    if not change and state.attached == "true" and state.card_mtu == mtu:
+        return ()
+    return (*change, *((_plug("unplug", state),) if state.attached == "true" else ()), _plug("plug", state))
+
+
+def _set(state: TrunkState, mtu: str) -> tuple[Action, ...]:
+    return () if state.mtu == mtu else (run("xe", "network-param-set", f"uuid={state.network}", f"MTU={mtu}"),)
+
+
+def _plug(how: str, state: TrunkState) -> Action:
+    return run("xe", f"pif-{how}", f"uuid={state.pif}", seconds=120)
 
 
 def _mtu(host: Host, name: str) -> str:
@@ -118,6 +149,7 @@ PROCEDURE = Procedure(
     sources=("XCP-ng guide: VLAN Trunking in a VM", "xapi: network MTU"),
     refuses={
         "management": "the card carries the way to the host",
+        "has-address": "the host has an address on the card: of storage, for one",
         "guests-on-it": "interfaces of running guests are on the network",
     },
     drill=Drill(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from builder.errors import LabError
 from builder.model.host import Host
 from builder.procedures.api import Run, run
@@ -10,7 +12,15 @@ from builder.procedures.asking import ask
 
 def minimal(host: Host, *words: str) -> tuple[str, ...]:
     """The values of a list call."""
-    return tuple(filter(None, ask(host, "xe", *words, "--minimal").strip().split(",")))
+    return tuple(filter(None, column(host, *words)))
+
+
+def column(host: Host, *words: str) -> tuple[str, ...]:
+    """The same with those that are empty, as lists that belong together have them. A comma within a value, and what
+    says so, has a backslash before it (xapi's cli_printer.ml: escape_commas)."""
+    said = ask(host, "xe", *words, "--minimal").strip()
+    found = re.findall(r"((?:[^,\\]|\\.)*),", f"{said},") if said else []
+    return tuple(re.sub(r"\\(.)", r"\1", each) for each in found)
 
 
 def param(host: Host, kind: str, uuid: str, name: str) -> str:

@@ -1,12 +1,15 @@
-"""Settings of /etc/xen/xl.conf, changed line by line: what is undone is one line, whatever else changed since."""
+"""Settings of /etc/xen/xl.conf, changed line by line: what is undone is one line, whatever else changed since.
+And the PCI devices of a guest's configuration, which are a list of several lines."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from builder.procedures.api import Action, Remove, Write
 
 PATH = "/etc/xen/xl.conf"
+_PCI = re.compile(r"^[ \t]*pci[ \t]*=[ \t]*\[((?:#[^\n]*|[^]#])*)\][ \t]*(?:#[^\n]*)?$\n?", re.MULTILINE)
 
 
 def line_of(text: str, key: str) -> str | None:
@@ -50,3 +53,18 @@ def change(text: str | None, wanted: str) -> tuple[Action, ...]:
 
 def _assignments(key: str) -> re.Pattern[str]:
     return re.compile(rf"^[ \t]*{re.escape(key)}[ \t]*=.*$", re.MULTILINE)
+
+
+def pci_items(text: str) -> tuple[str, ...]:
+    """The items of `pci = [ ... ]` as they stand, without quotes; the last assignment counts. One in a comment is
+    none."""
+    found = _PCI.findall(text)
+    return tuple(re.findall(r"[\"']([^\"']+)[\"']", re.sub("#.*", "", found[-1]))) if found else ()
+
+
+def with_pci_items(text: str, items: Sequence[str]) -> str:
+    """The text with these devices and no other assignment of them."""
+    kept = _PCI.sub("", text)
+    words = ", ".join(f'"{item}"' for item in items)
+    line = f"pci = [ {words} ]\n" if items else ""
+    return kept + ("" if not kept or kept.endswith("\n") or not line else "\n") + line

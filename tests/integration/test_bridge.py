@@ -55,6 +55,7 @@ def test_the_kernel_makes_the_bridge_and_takes_it_away() -> None:
     assert links["card0"]["master"] == "xenbr9" and not [
         a for a in links["card0"]["addr_info"] if a["scope"] == "global"
     ]
+    assert any(line.startswith("most card0 ") and int(line.split()[2]) >= 1504 for line in seen.splitlines())
     assert "link xenbr9 - 1504" in seen and "192.0.2.1/24" in seen and "link card0 xenbr9 1504" in seen
     assert "xenbr9" not in {link["ifname"] for link in json.loads(down)}
 

@@ -23,7 +23,7 @@ from builder.procedures.guests import (
     drill_init,
     written,
 )
-from builder.procedures.pci_assign import with_entries
+from builder.procedures.xlconf import with_pci_items
 from tests.support.debs import kernel_package, unpacked
 from tests.support.local_host import LocalHost
 from tests.support.repo import some
@@ -155,7 +155,7 @@ def test_xen_reads_a_disk_and_the_kind(tmp_path: Path, kind: GuestKind) -> None:
 
 def test_xen_reads_devices_that_a_guest_is_given(tmp_path: Path) -> None:
     path = tmp_path / "web.cfg"
-    path.write_text(with_entries('name = "web"\ntype = "hvm"', ("05:00.0,permissive=1", "0000:03:00.0")))
+    path.write_text(with_pci_items('name = "web"\ntype = "hvm"', ("05:00.0,permissive=1", "0000:03:00.0")))
     read = read_domain(path)
     assert (read.complaint, read.lists["pci"]) == ("", ["05:00.0,permissive=1", "0000:03:00.0"])
 

@@ -37,6 +37,7 @@ def test_the_key_opens_nothing_but_this(gate: Path, tmp_path: Path) -> None:
     disk, data = tmp_path / "web disk.img", os.urandom(3 << 20) + bytes(1 << 20)
     assert ask(gate, f"put {disk}", data) == (0, b"")
     assert disk.read_bytes() == data and disk.stat().st_blocks * 512 < len(data)  # the zeroes take no room
+    assert disk.stat().st_mode & 0o777 == 0o600  # whatever a guest has on it is nobody else's
     assert ask(gate, f"put {disk}", b"other")[0] == 126
     assert disk.read_bytes() == data
     assert ask(gate, f"get {disk}") == (0, data)
@@ -63,7 +64,9 @@ def test_a_file_goes_there_and_back_and_a_wrong_copy_is_noticed(gate: Path, tmp_
 
     assert go(link.put(str(here))) == 0 and there.read_bytes() == here.read_bytes()
     there.write_bytes(b"changed there")
+    here.chmod(0o640)
     assert go(link.get(str(here))) == 0 and here.read_bytes() == b"changed there"
+    assert here.stat().st_mode & 0o777 == 0o640
     assert go(link.put(str(here))) != 0  # it is there
     there.unlink()
     gate.write_text(gate.read_text().replace("conv=sparse,excl", "conv=sparse,excl count=0"))
@@ -95,6 +98,20 @@ def test_one_line_lets_one_key_in_from_one_address_and_goes_again(tmp_path: Path
     close = migration._CLOSE.replace("/root/.ssh", str(keys.parent)).replace(migration.FOLDER, str(tmp_path / "gone"))
     subprocess.run(["sh", "-c", close], check=True)
     assert keys.read_text() == "ssh-ed25519 AAAA mine\n" and not migration.is_open(keys.read_text(), folder=False)
+
+
+def test_a_key_whose_line_has_no_end_stays_when_the_way_is_closed(tmp_path: Path) -> None:
+    """As `echo -n` or an editor leaves it: the key that is let in must not become part of its line."""
+    keys = tmp_path / "ssh/authorized_keys"
+    keys.parent.mkdir()
+    (tmp_path / "elsewhere").write_text("ssh-ed25519 AAAA mine")
+    keys.symlink_to(tmp_path / "elsewhere")
+    script = migration._AUTHORIZE.replace("/root/.ssh", str(keys.parent))
+    subprocess.run(["sh", "-c", script, "sh", "10.20.0.1"], check=True, input=b"ssh-ed25519 BBBB key\n")
+    assert [line.split()[-1] for line in keys.read_text().splitlines()] == ["mine", migration.MARK]
+    close = migration._CLOSE.replace("/root/.ssh", str(keys.parent)).replace(migration.FOLDER, str(tmp_path / "gone"))
+    subprocess.run(["sh", "-c", close], check=True)
+    assert keys.read_text() == "ssh-ed25519 AAAA mine\n" and keys.is_symlink()
 
 
 def test_disks_are_told_apart(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from builder.errors import UsageError
 from builder.procedures import load_procedure
-from builder.procedures.bridge import _NO_FORWARD, _rules_path, _unit_path
+from builder.procedures.bridge import _NO_FORWARD, _NO_GUESTS, _rules_path, _unit_path
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused
 from builder.procedures.options import parse_options
@@ -24,23 +26,27 @@ class Cards(FakeHost):
             "eth1": ("-", 1500, "card", []), "eth2": ("-", 1500, "card", ["192.0.2.1/24"]),
             "eth3": ("other", 1500, "card", []), "lo": ("-", 65536, "other", []),
         }  # fmt: skip
-        self.enabled = self.nft_rules = False
+        self.enabled = self.nft_rules = self.active = False
+        self.most = 9216
         self.forwards = "0"
         self.guests = ""
+        self.stuck = False
         super().__init__({
             "sh -c": self._shell,
+            "systemctl -q is-active": lambda _: "" if self.active else 3,
+            "nft delete table": lambda _: self._no_rules(),
             "systemctl -q is-enabled": lambda _: "" if self.enabled else 1,
             "systemctl daemon-reload": "",
             "systemctl enable": lambda _: self._enable(True),
             "systemctl disable": lambda _: self._enable(False),
-            "systemctl restart": lambda argv: self._commands(argv[2], "ExecStart="),
-            "systemctl stop": lambda argv: self._commands(argv[2], "ExecStop=-"),
+            "systemctl restart": lambda argv: self._start(argv[2]),
+            "systemctl stop": lambda argv: self._stop(argv[2]),
             "ip ": lambda argv: self._ip(list(argv[1:])),
         })  # fmt: skip
         self.nft = nft
 
     def _shell(self, argv: Sequence[str]) -> str | int:
-        if "/brif" in argv[2] and "vif|tap" in argv[2]:
+        if argv[2] == _NO_GUESTS:
             return 1 if self.guests else ""
         if "ip netns" in argv[2]:
             return "answered\n" if self.nft_rules and self.forwards == "1" else "silence\n"
@@ -51,25 +57,57 @@ class Cards(FakeHost):
             return f"{self.forwards}\n" + "chain postrouting { masquerade }\n" * self.nft_rules
         rows = [f"link {name} {master} {mtu} {kind} {' '.join(own)}".strip()
                 for name, (master, mtu, kind, own) in self.links.items()]  # fmt: skip
-        return "\n".join([*rows, "way xenbr0", "way eth0", f"forwards {self.forwards}", *(["nft"] * self.nft)]) + "\n"
+        return (
+            "\n".join(
+                [
+                    *rows,
+                    "way xenbr0",
+                    "way eth0",
+                    f"most eth1 {self.most}",
+                    f"forwards {self.forwards}",
+                    *(["nft"] * self.nft),
+                ]
+            )
+            + "\n"
+        )
 
     def _enable(self, enabled: bool) -> str:
         self.enabled = enabled
         return ""
 
-    def _commands(self, unit: str, key: str) -> str:
+    def _no_rules(self) -> str:
+        self.nft_rules = False
+        return ""
+
+    def _start(self, unit: str) -> str | int:
+        """A command that fails ends it, and leaves what was done: systemd.service(5), ExecStop=."""
+        failed = self._commands(unit, "ExecStart=")
+        self.active = not failed
+        return failed
+
+    def _stop(self, unit: str) -> str | int:
+        done = self._commands(unit, "ExecStop=-") if self.active else ""
+        self.active = False
+        return done
+
+    def _commands(self, unit: str, key: str) -> str | int:
         text = self.files[f"/etc/systemd/system/{unit}"].decode()
         for line in (line.removeprefix(key) for line in text.splitlines() if line.startswith(key)):
             if line.startswith("ip "):
-                self._ip(line.split()[1:])
+                if self._ip(line.split()[1:]):
+                    return 1
             elif line.startswith("nft "):
                 self.nft_rules = line.startswith("nft -f")
             elif line.startswith("sysctl "):
                 self.forwards = line[-1]
         return ""
 
-    def _ip(self, words: list[str]) -> str:
+    def _ip(self, words: list[str]) -> str | int:
         what, verb, *rest = words
+        if (what, verb) == ("link", "add") and rest[1] in self.links:
+            return 2  # RTNETLINK answers: File exists
+        if what == "address" and verb == "add" and self.stuck:
+            return 2
         if (what, verb) == ("link", "add"):
             self.links[rest[1]] = ("-", int(rest[3]), "bridge", [])
         elif (what, verb) == ("link", "delete"):
@@ -83,7 +121,7 @@ class Cards(FakeHost):
         else:
             name = rest[rest.index("dev") + 1]
             own = self.links[name][3]
-            own[:] = [] if verb == "flush" else [*own, rest[0]]
+            own[:] = [] if verb == "flush" else [*(each for each in own if each != rest[0]), rest[0]]
         return ""
 
 
@@ -154,16 +192,69 @@ def test_another_card_than_before_is_refused_since_the_first_would_be_forgotten(
     ({"card": "eth2"}, ["has-address"]),
     ({"card": "eth2", "address": "192.0.2.9/24"}, ["has-address"]),
     ({"card": "eth1", "address": "192.0.2.1/24"}, ["address-taken"]),
+    ({"address": "10.0.0.1/22"}, ["address-taken"]),
+    ({"card": "eth1", "mtu": "9216"}, ["mtu"]),
     ({"nat": "true"}, ["nat-needs-address"]),
     ({"nat": "true", "address": "fd00::1/64"}, ["nat-needs-address"]),
     ({"nat": "true", "address": "10.9.0.1/24", "card": "eth1"}, ["nat-needs-address"]),
 ])  # fmt: skip
 def test_what_would_cut_or_take_is_refused(options: dict[str, str], codes: list[str]) -> None:
     host = Cards()
+    host.most = 9000
     with pytest.raises(Refused) as caught:
         do(host, **options)
     assert [refusal.code for refusal in caught.value.refusals] == codes
     assert host.changes == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_service_that_failed_half_way_is_made_anew_or_cleared_away(again: bool) -> None:
+    host = Cards()
+    before = {name: (*link[:3], [*link[3]]) for name, link in host.links.items()}
+    host.stuck = True
+    with pytest.raises(Failed):
+        do(host, card="eth2", address="192.0.2.1/24")
+    assert "xenbr9" in host.links and not host.active and host.links["eth2"][3] == []
+    host.stuck = False
+    if again:
+        assert do(host, card="eth2", address="192.0.2.1/24").result == "applied" and host.active
+    assert undo(host).result == "undone" and host.links == before and not host.enabled
+
+
+@pytest.mark.parametrize("broken", ["ip address replace", "ip link set", "rm -f", "systemctl daemon-reload"])
+def test_what_was_broken_off_on_the_way_back_goes_on(broken: str) -> None:
+    host = Cards()
+    before = {name: (*link[:3], [*link[3]]) for name, link in host.links.items()}
+    do(host, card="eth2", address="192.0.2.1/24", mtu="9000")
+    kept = host.answers.get(broken)
+    host.answers[broken] = 1
+    with pytest.raises(Failed):
+        undo(host)
+    host.answers.pop(broken)
+    host.answers |= {broken: kept} if kept is not None else {}
+    assert undo(host).result == "undone" and host.links == before
+
+
+@pytest.mark.parametrize(("path", "text", "wanted"), [
+    ("etc/sysctl.d/50.conf", "# net.ipv4.ip_forward=1\n", False),
+    ("etc/sysctl.d/50.conf", "net.ipv4.ip_forward = 1\n", True),
+    ("usr/lib/sysctl.d/50.conf", " -net/ipv4/ip_forward=1\n", True),
+    ("etc/systemd/system/nestlab-bridge-a.service", "ExecStart=sysctl -q -w net.ipv4.ip_forward=1\n", False),
+    ("etc/systemd/system/nestlab-bridge-b.service", "ExecStart=sysctl -q -w net.ipv4.ip_forward=1\n", True),
+])  # fmt: skip
+def test_forwarding_that_others_want_stays(tmp_path: Path, path: str, text: str, wanted: bool) -> None:
+    """The real shell; sysctl only says that it was run."""
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(text)
+    (tmp_path / "sysctl").write_text("#!/bin/sh\necho off\n")
+    (tmp_path / "sysctl").chmod(0o755)
+    script = _NO_FORWARD
+    for folder in ("/etc/", "/run/", "/usr/local/", "/usr/lib/"):
+        script = script.replace(f" {folder}", f" {tmp_path}{folder}")
+    own = f"{tmp_path}/etc/systemd/system/nestlab-bridge-a.service"
+    done = subprocess.run(["sh", "-c", script, "sh", own], capture_output=True, text=True, check=True,
+                          env={"PATH": f"{tmp_path}:/usr/bin:/bin"})  # fmt: skip
+    assert done.stdout == ("" if wanted else "off\n")
 
 
 def test_translation_needs_nft() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from builder.procedures import load_procedure
-from builder.procedures.errors import Refused, Unproven
+from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.guest_disks_wait import SCRIPT, Wait, disks_in, script_path, unit_name, unit_path
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost
@@ -114,6 +114,41 @@ def test_an_entry_that_leads_nowhere_is_replaced_and_comes_back() -> None:
     assert (host.links, host.lost) == ({}, {ENTRY: "/etc/xen/gone.cfg"})
 
 
+def test_an_entry_that_starts_another_guest_is_not_taken_for_its_own() -> None:
+    host = Late()
+    host.files["/etc/xen/web.cfg"] = b'name = "web"\nmemory = 64\n'
+    host.links = {ENTRY: "/etc/xen/web.cfg"}
+    host.running["off"] = 64
+    with pytest.raises(Refused, match="other-entry"):
+        autostart(host, disks_wait="60")
+    assert host.changes == []
+    with pytest.raises(Unproven, match="something in /etc/xen/auto is of that name: expected True, seen False"):
+        host.answers["ln -s"] = host.answers["ln -sfn "] = ""
+        host.links = {}
+        autostart(host)
+
+
+def test_an_entry_of_another_name_that_starts_the_guest_is_enough() -> None:
+    host = Late()
+    host.links = {"/etc/xen/auto/10-off": "/etc/xen/off.cfg"}
+    autostart(host)
+    assert list(host.links) == ["/etc/xen/auto/10-off"]
+
+
+def test_undone_guests_that_start_with_the_host_since_still_do() -> None:
+    host = Late()
+    host.enabled = False
+    host.files["/etc/xen/web.cfg"] = b'name = "web"\nmemory = 64\n'
+    autostart(host)
+    do(host, "guest-autostart", guest="web")
+    assert undo(host, "guest-autostart", "off").result == "undone" and host.enabled
+    assert undo(host, "guest-autostart", "web").result == "undone"
+    host = Late()
+    host.enabled = False
+    autostart(host)
+    assert undo(host, "guest-autostart", "off").result == "undone" and not host.enabled
+
+
 def test_an_entry_whose_configuration_went_away_meanwhile_goes_away() -> None:
     host = Late()
     autostart(host)
@@ -130,7 +165,7 @@ def test_the_hosts_start_waits_for_the_guests_disks_until_that_is_undone() -> No
     unit = host.files[UNIT].decode()
     assert f'ExecStart=/bin/sh {HELPER} off 60 "/dev/vg/off" "/srv/nfs/my %%data$$.img"\n' in unit
     assert "\nBefore=xendomains.service\n" in unit and "\nWantedBy=xendomains.service\n" in unit
-    assert [each.seen for each in done.evidence[2:]] == [
+    assert [each.seen for each in done.evidence[3:]] == [
         "True", f"/bin/sh {HELPER} off 60 /dev/vg/off /srv/nfs/my %data$$.img", "True"
     ]  # fmt: skip
     host.changes.clear()
@@ -149,6 +184,22 @@ def test_another_time_other_disks_and_no_wait_are_taken_over() -> None:
     assert autostart(host).result == "applied"
     assert (host.asked_for, UNIT in host.files, HELPER in host.files) == (set(), False, False)
     assert host.links == {ENTRY: "/etc/xen/off.cfg"}
+
+
+def test_a_wait_that_systemd_was_not_told_of_is_told_by_the_next_run() -> None:
+    host = Late()
+    host.answers[f"systemctl show -p NeedDaemonReload {SERVICE}"] = lambda _: (
+        f"NeedDaemonReload={'no' if host._unit() == host.files.get(UNIT, b'').decode() else 'yes'}\n"
+    )
+    autostart(host, disks_wait="60")
+    reload = host.answers["systemctl daemon-reload"]
+    host.answers["systemctl daemon-reload"] = 1
+    with pytest.raises(Failed):
+        autostart(host, disks_wait="90")
+    host.answers["systemctl daemon-reload"] = reload
+    assert autostart(host, disks_wait="90").result == "applied"
+    assert autostart(host, disks_wait="90").result == "unchanged"
+    assert undo(host, "guest-autostart", "off").result == "undone" and host._unit() == ""
 
 
 def test_a_journal_of_before_there_was_a_wait_is_undone() -> None:

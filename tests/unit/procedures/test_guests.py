@@ -34,6 +34,7 @@ class XlHost(FakeHost):
         files = {f"/etc/xen/{name}.cfg": f'name = "{name}"\nmemory = {mib}\n' for name, mib in guests.items()}
         super().__init__({}, {**files, "/etc/xen/off.cfg": "name='off'\nmemory=64\n"})
         self.running = dict(guests)
+        self.screen = 0  # MiB, of guests that have one: what xl list shows has it, what the balloon is told has not
         self.deaf = deaf
         self.dying: list[str] = []
         self.links: dict[str, str] = {}
@@ -51,6 +52,7 @@ class XlHost(FakeHost):
             "systemctl disable": lambda _: self._enable(False),
             "sh -c 'set -- /etc/xen/*": lambda _: self._configurations(),
             "sh -c '[ ! -r": "/etc/xen/auto\n",
+            "sh -c '\nfor entry in": lambda _: self._entries(),
             "sh -c 'for i in $(seq 60); do [": lambda _: self._clear_away(),
             "sh -c 'for i in $(seq 90)": lambda argv: "" if argv[4] in self.running else 1,
             "sh -c 'for i in $(seq 60)": lambda argv: f"{self.running[argv[4]]}\n",
@@ -73,10 +75,12 @@ class XlHost(FakeHost):
         assert argv[3] in self.running
         return json.dumps([{"domid": 1, "config": {"b_info": {"max_memkb": 256 * 1024}}}])
 
-    def _xenstore(self, argv: Sequence[str]) -> str:
+    def _xenstore(self, argv: Sequence[str]) -> str | int:
+        if argv[1].endswith("videoram"):
+            return str(self.screen * 1024) if self.screen else 1
         number = int(argv[1].split("/")[3])
         mib = list(self.running.values())[number - 1]
-        return f"{(256 if argv[1].endswith('static-max') else mib) * 1024}\n"
+        return f"{(256 if argv[1].endswith('static-max') else mib - self.screen) * 1024}\n"
 
     def _create(self, argv: Sequence[str]) -> str:
         config = self.files[argv[3]].decode()
@@ -109,6 +113,10 @@ class XlHost(FakeHost):
     def _configurations(self) -> str:
         paths = [path for path in self.files if path.startswith("/etc/xen/")]
         return "".join(f"{path}:{self.files[path].decode().splitlines()[0]}\n" for path in paths)
+
+    def _entries(self) -> str:
+        there = {path: self.files[target].decode() for path, target in self.links.items() if target in self.files}
+        return "".join(f"link {path}:{text.splitlines()[0]}\n" for path, text in sorted(there.items()))
 
     def _restart(self) -> None:
         started = [target for target in self.links.values() if self.enabled]
@@ -233,6 +241,16 @@ def tool(folder: Path, name: str, *answers: str, head: str = ":") -> Path:
     (folder / name).chmod(0o755)
     (folder / "sleep").symlink_to("/bin/true")
     return folder / f"{name}.asked"
+
+
+@pytest.mark.parametrize("screen", [0, 16])
+def test_a_guests_screen_is_part_of_its_memory(screen: int) -> None:
+    """As libxl_set_memory_target() of Xen's libxl_mem.c has it: memory/target is what is asked for without it."""
+    host = XlHost({"web": 192})
+    host.screen = screen
+    assert do(host, "guest-memory", guest="web", size="160MiB").result == "applied"
+    assert do(host, "guest-memory", guest="web", size="160MiB").result == "unchanged"
+    assert undo(host, "guest-memory", "web").result == "undone" and host.running["web"] == 192
 
 
 class Balloon(FakeXapi):

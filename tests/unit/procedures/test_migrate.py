@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,11 @@ from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Failed, Refused, Unproven
 from builder.procedures.guest_migrate import RESULT
-from builder.procedures.guests import COUNT
+from builder.procedures.guests import _ENTRIES, COUNT, entries
 from builder.procedures.migration import AUTHORIZED, FOLDER, GATE
 from builder.procedures.options import parse_options
 from tests.support.fake_host import FakeHost, world
+from tests.support.local_host import LocalHost
 
 ADDRESS = {"alpha": "10.20.0.1", "beta": "10.20.0.2"}
 CONFIG = "/etc/xen/web.cfg"
@@ -34,6 +36,7 @@ class Dom0(FakeHost):
         self.other: Dom0
         self.answers_ssh, self.deaf, self.lost, self.breaks, self.bridges = True, False, 3, False, "lo xenbr0"
         self.folder = self.block = False
+        self.plain: set[str] = set()
         self.shared = {"blocks": 100, "missing": 0, "pace": 7}  # of the disk that both see
         super().__init__({
             "xl list -l": lambda _: json.dumps([{"domid": 3, "config": {
@@ -82,9 +85,9 @@ class Dom0(FakeHost):
         if "set -- /etc/xen/*" in script:
             return "".join(f"{path}:{text.decode().splitlines()[0]}\n" for path, text in self.files.items()
                            if path.startswith("/etc/xen/"))  # fmt: skip
-        if script.startswith("grep -ls"):
-            found = [path for path in self.files if path.startswith("/etc/xen/auto/")]
-            return "\n".join(found) if found else 1
+        if script == _ENTRIES:
+            return "".join(f"{'file' if path in self.plain else 'link'} {path}:{text.decode().splitlines()[0]}\n"
+                           for path, text in self.files.items() if path.startswith("/etc/xen/auto/"))  # fmt: skip
         if "ssh-keyscan" in script:
             assert words == [self.other.name + ".migration"]
             there, here = ADDRESS[self.other.name], ADDRESS[self.name]
@@ -282,6 +285,55 @@ def test_more_lost_pings_than_allowed_and_a_new_start_disprove_it() -> None:
     beta.guests["web"] = (256, "started anew")
     with pytest.raises(Unproven, match="the same run"):
         do(hosts)
+
+
+AUTO = "/etc/xen/auto/web.cfg"
+
+
+def test_a_guest_that_went_is_started_by_one_host_alone_though_it_was_broken_off() -> None:
+    alpha, beta = hosts = pair()
+    alpha.files |= {AUTO: b'name = "web"\n', "/etc/xen/auto/10-web": b'name = "web"\n',
+                    "/etc/xen/auto/other": b'name = "we.b"\n'}  # fmt: skip
+    link = beta.answers.pop("ln -sf")
+    with pytest.raises(Failed):
+        do(hosts)
+    assert beta.guests and AUTO in alpha.files and not closed(hosts)
+    beta.answers["ln -sf"] = link
+    assert do(hosts).result == "applied" and closed(hosts)
+    assert [path for path in alpha.files if "/auto/" in path] == ["/etc/xen/auto/other"] and AUTO in beta.files
+    assert do(hosts).result == "unchanged"
+    link = alpha.answers.pop("ln -sf")
+    with pytest.raises(Failed):
+        undo(hosts)
+    assert alpha.guests and AUTO not in alpha.files
+    alpha.answers["ln -sf"] = link
+    assert undo(hosts).result == "undone" and closed(hosts)
+    assert {AUTO, "/etc/xen/auto/10-web"} <= set(alpha.files) and not {CONFIG, AUTO} & set(beta.files)
+
+
+def test_files_of_others_and_the_only_file_of_the_guest_are_left() -> None:
+    alpha, beta = hosts = pair()
+    alpha.files[AUTO] = alpha.files.pop(CONFIG)
+    alpha.plain = {AUTO}
+    with pytest.raises(Refused, match="no-link"):
+        do(hosts)
+    alpha, beta = hosts = pair()
+    beta.files[CONFIG] = b'name = "another"\n'
+    with pytest.raises(Refused, match="other-configuration"):
+        do(hosts)
+    assert alpha.changes == beta.changes == []
+
+
+def test_entries_are_told_from_links_by_the_real_shell(tmp_path: Path) -> None:
+    (tmp_path / "web.cfg").write_text("memory = 64\n  name='web'\n")
+    (tmp_path / "auto").mkdir()
+    (tmp_path / "auto/10 web").symlink_to("../web.cfg")
+    (tmp_path / "auto/gone").symlink_to("../gone.cfg")
+    (tmp_path / "auto/db.cfg").write_text('name = "db"\n')
+    host = LocalHost()
+    asked = host.run
+    host.run = lambda argv, **more: asked([*argv[:-1], f"{tmp_path}/auto"], **more)  # type: ignore[method-assign]
+    assert entries(host) == (("web", f"{tmp_path}/auto/10 web", "link"), ("db", f"{tmp_path}/auto/db.cfg", "file"))
 
 
 @pytest.mark.parametrize(

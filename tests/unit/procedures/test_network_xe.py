@@ -201,119 +201,6 @@ def test_what_a_lock_needs() -> None:
             do(Switched(), "vif-lock", guest="web", **wrong)
 
 
-class Offload(FakeXapi):
-    """A guest with two interfaces, which read their key when they are plugged in; `deaf` does nothing of it, `takes`
-    is whether XAPI keeps the key."""
-
-    def __init__(self, power: str = "running", *, deaf: bool = False, takes: bool = True) -> None:
-        domain = "7" if power == "running" else "-1"
-        self.takes, self.deaf = takes, deaf
-        self.dom0 = {"vif7.0": "on", "vif7.1": "on"} if power == "running" else {}
-        vifs: dict[str, Fields] = {
-            uuid: {
-                "vm-uuid": VM,
-                "device": uuid[-1],
-                "other-config": {},
-                "currently-attached": str(domain == "7").lower(),
-            }
-            for uuid in ("VIF-0", "VIF-1")
-        }
-        super().__init__(
-            {"vm": {VM: {"name-label": "web", "is-control-domain": "false", "dom-id": domain, "power-state": power}},
-             "vif": vifs},
-            {"xe vif-unplug": "", "xe vif-plug": lambda argv: self._plug(argv[2].removeprefix("uuid=")),
-             "sh -c": lambda _: "".join(f"{vif} {now}\n" for vif, now in self.dom0.items())},
-            INVENTORY,
-        )  # fmt: skip
-
-    def _set(self, kind: str, given: dict[str, str]) -> str:
-        return super()._set(kind, given) if self.takes else ""
-
-    def _plug(self, uuid: str) -> str:
-        keys = self.objects["vif"][uuid]["other-config"]
-        assert isinstance(keys, dict)
-        self.dom0[f"vif7.{uuid[-1]}"] = "on" if self.deaf else keys.get("ethtool-tx", "on")
-        return ""
-
-
-def test_a_running_guest_loses_the_offload_of_all_its_interfaces_until_undone() -> None:
-    host = Offload()
-    done = do(host, "vif-tx-off", guest="web")
-    assert (done.result, done.advice, len(done.evidence)) == ("applied", (), 5)
-    assert host.dom0 == {"vif7.0": "off", "vif7.1": "off"}
-    assert do(host, "vif-tx-off", guest="web").result == "unchanged"
-    assert undo(host, "vif-tx-off").result == "undone"
-    assert host.dom0 == {"vif7.0": "on", "vif7.1": "on"}
-
-
-@pytest.mark.parametrize("power", ["halted", "suspended"])
-def test_a_guest_that_does_not_run_is_told_when_it_takes_effect_and_what_xapi_holds_is_looked_at(power: str) -> None:
-    host = Offload(power)
-    done = do(host, "vif-tx-off", guest="web")
-    assert done.result == "applied" and f"web is {power}: it takes effect when the guest is started" in done.advice[0]
-    assert [(each.what, each.seen) for each in done.evidence[1:]] == [
-        (f"ethtool-tx of VIF {uuid} by XAPI", "off") for uuid in ("VIF-0", "VIF-1")
-    ]
-    with pytest.raises(Unproven, match="ethtool-tx of VIF VIF-1 by XAPI: expected off, seen unset"):
-        do(Offload(power, takes=False), "vif-tx-off", guest="web")
-
-
-def test_an_interface_that_keeps_its_offload_or_is_not_in_dom0_is_seen() -> None:
-    with pytest.raises(Unproven, match=r"tx-checksumming of vif7\.1: expected off, seen on"):
-        do(Offload(deaf=True), "vif-tx-off", guest="web")
-    host = Offload()
-    do(host, "vif-tx-off", guest="web")
-    del host.dom0["vif7.1"]
-    with pytest.raises(Unproven, match=r"tx-checksumming of vif7\.1: expected off, seen not there"):
-        do(host, "vif-tx-off", guest="web")
-    host.objects["vif"].clear()
-    with pytest.raises(Unproven, match="interfaces of web by XAPI: expected one or more, seen 0"):
-        do(host, "vif-tx-off", guest="web")
-
-
-class Trunk(FakeXapi):
-    """A card whose MTU, and that of its bridge, become the network's when it is plugged in."""
-
-    def __init__(self, *, management: str = "false", plugged: bool = False) -> None:
-        self.kernel = "1500"
-        pif = {"host-uuid": HOST, "device": "eth1", "VLAN": "-1", "network-uuid": "NET", "management": management,
-               "MTU": "1500"}  # fmt: skip
-        vif = {"network-uuid": "NET", "currently-attached": str(plugged).lower()}
-        super().__init__(
-            {
-                "pif": {"PIF": dict(pif)},
-                "vif": {"VIF": dict(vif)},
-                "network": {"NET": {"bridge": "xenbr1", "MTU": "1500"}},
-            },
-            {
-                "xe pif-unplug": "",
-                "xe pif-plug": lambda _: self._plug(),
-                "cat /sys/class/net/": lambda _: f"{self.kernel}\n",
-            },
-            INVENTORY,
-        )
-
-    def _plug(self) -> str:
-        self.kernel = str(self.objects["network"]["NET"]["MTU"])
-        self.objects["pif"]["PIF"]["MTU"] = self.kernel
-        return ""
-
-
-def test_a_trunk_carries_tags_until_undone() -> None:
-    host = Trunk()
-    assert do(host, "vlan-trunk", card="eth1").result == "applied"
-    assert host.kernel == "1504"
-    assert do(host, "vlan-trunk", card="eth1").result == "unchanged"
-    assert undo(host, "vlan-trunk").result == "undone"
-    assert host.kernel == "1500"
-
-
-def test_a_trunk_that_would_cut_somebody_off_is_refused() -> None:
-    assert codes(Trunk(management="true", plugged=True), "vlan-trunk", card="eth1") == ["management", "guests-on-it"]
-    with pytest.raises(LabError, match="no card eth7"):
-        do(Trunk(), "vlan-trunk", card="eth7")
-
-
 class Nesting(FakeXapi):
     """A guest that is shut down, on a host of a release."""
 
@@ -370,7 +257,9 @@ class Plain(FakeHost):
         }, {path: f'name = "web"\ntype = "{kind}"\n{line}'})  # fmt: skip
 
 
-@pytest.mark.parametrize("line", ["", "nestedhvm = 0\n", "nestedhvm=0 # no\n"])
+@pytest.mark.parametrize(
+    "line", ["", "nestedhvm = 0\n", "nestedhvm=0 # no\nmemory=64", " nestedhvm=0\nnestedhvm = '0'\n"]
+)
 def test_a_configuration_nests_until_undone(line: str) -> None:
     host = Plain(line=line)
     before = host.files["/etc/xen/web.cfg"]

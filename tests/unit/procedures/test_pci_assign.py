@@ -15,7 +15,8 @@ from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Refused, Unproven
 from builder.procedures.options import parse_options
-from builder.procedures.pci_assign import _DEVICES, address, entries, with_entries
+from builder.procedures.pci_assign import _DEVICES, address
+from builder.procedures.xlconf import pci_items, with_pci_items
 from tests.support.fake_host import FakeHost, world
 from tests.unit.procedures.test_xe import VM
 
@@ -60,7 +61,8 @@ class Pci(FakeHost):
             "xl pci-assignable-remove -r": lambda argv: self._drive(argv[3], self.original[argv[3]]),
             "xl pci-attach web": lambda argv: self._have({argv[3], *self.has}),
             "xl pci-detach web": lambda argv: self._have(self.has - {argv[3]}),
-            "xe vm-list": lambda argv: f"{VM}\n" if argv[3].startswith("name-label") else f"{self.theirs}\n",
+            "xe vm-list": lambda argv: f"{VM}\n" if argv[3].startswith("name-label") else f"{VM},OTHER-UUID\n",
+            "xe vm-param-get uuid=OTHER-UUID param-name=other-config param-key=pci": lambda _: f"{self.theirs}\n",
             f"xe vm-param-get uuid={VM} param-name=power-state": lambda _: f"{self.power}\n",
             f"xe vm-param-get uuid={VM} param-name=other-config param-key=pci": lambda _: f"{self.value}\n",
             "xe vm-param-set": lambda argv: self._set(argv[-1].partition("other-config:pci=")[2]),
@@ -152,7 +154,12 @@ def test_what_was_hidden_before_stays_hidden_and_other_devices_stay_the_guests()
     assert host.files[CONFIG].decode().splitlines()[-1] == f'pci = [ "05:00.0,permissive=1", "{CARD}" ]'
     assert undo(host).result == "undone"
     assert host.drivers[CARD] == "pciback"
-    assert entries(host.files[CONFIG].decode()) == ("05:00.0,permissive=1",)
+    assert host.files[CONFIG].decode() == text
+    assert do(host).result == "applied"
+    host.files[CONFIG] += b"memory = 512\n"
+    assert undo(host).result == "undone"
+    assert pci_items(host.files[CONFIG].decode()) == ("05:00.0,permissive=1",)
+    assert host.files[CONFIG].decode().startswith('name = "web"\ntype = "hvm"\nmemory = 512\n')
 
 
 def test_a_device_that_stays_with_dom0_is_told() -> None:
@@ -207,10 +214,13 @@ def test_xapi_is_told_and_told_to_forget() -> None:
     assert do(host).result == "applied" and host.value == f"0/0000:05:00.0,0/{CARD}"
     assert do(host).result == "unchanged"
     assert undo(host).result == "undone" and host.value == "0/0000:05:00.0"
+    host.value = f"1/{CARD}"
+    assert do(host).result == "unchanged"
+    host.value = ""
     host.power = "running"
     with pytest.raises(Refused, match="xe vm-shutdown"):
         do(host)
-    host.power, host.theirs = "halted", "OTHER-UUID"
+    host.power, host.theirs = "halted", f"0/0000:07:00.0,0/{CARD}"
     with pytest.raises(Refused, match="OTHER-UUID has a device of these"):
         do(host)
 
@@ -225,8 +235,24 @@ def test_items_of_a_configuration_are_read(entry: str, device: str) -> None:
 
 def test_a_configuration_keeps_everything_else() -> None:
     text = "name = 'a'\npci = ['03:00.0']\nmemory = 512"
-    assert with_entries(text, ("03:00.0", "04:00.0")) == 'name = \'a\'\nmemory = 512\npci = [ "03:00.0", "04:00.0" ]\n'
-    assert with_entries(text, ()) == "name = 'a'\nmemory = 512"
+    assert (
+        with_pci_items(text, ("03:00.0", "04:00.0")) == 'name = \'a\'\nmemory = 512\npci = [ "03:00.0", "04:00.0" ]\n'
+    )
+    assert with_pci_items(text, ()) == "name = 'a'\nmemory = 512"
+
+
+def test_comments_are_neither_devices_nor_reach_further_than_their_line() -> None:
+    text = "pci = [ '03:00.0', # this ] one\n#  '04:00.0',\n  '05:00.0' ] # all\nmemory = 512\ndisk = [ 'x' ]\n"
+    assert pci_items(text) == ("03:00.0", "05:00.0")
+    assert with_pci_items(text, ()) == "memory = 512\ndisk = [ 'x' ]\n"
+
+
+def test_a_configuration_behind_a_link_is_changed_and_the_link_stays() -> None:
+    host = Pci()
+    host.files["/srv/web.cfg"] = host.files.pop(CONFIG)
+    host.answers[f"readlink -f {CONFIG}"] = "/srv/web.cfg\n"
+    assert do(host).result == "applied" and CONFIG not in host.files
+    assert b"pci = [" in host.files["/srv/web.cfg"] and undo(host).result == "undone"
 
 
 def test_the_script_reads_a_tree_of_devices(tmp_path: Path) -> None:
@@ -258,6 +284,8 @@ def test_the_script_reads_a_tree_of_devices(tmp_path: Path) -> None:
     ]  # fmt: skip
     (tmp_path / "sys/bus/pci/drivers/pciback").mkdir(parents=True)
     assert said(CARD)[-1] == "card yes"
+    (real / OTHER / "physfn").symlink_to(real / CARD)
+    assert [line for line in said(OTHER) if line.startswith("function")] == []
     assert said(ROOT)[0] == f"device {ROOT} class=0x010601 driver=ahci used=sda"
     (tmp_path / "lsblk").write_text('#!/bin/sh\necho " disk"; echo " part"\n')
     assert said(ROOT)[0].endswith("used=no")

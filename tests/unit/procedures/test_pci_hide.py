@@ -16,7 +16,7 @@ from builder.procedures.options import parse_options
 from builder.procedures.pci_hide import _CARDS, _VITAL, HideState
 from builder.procedures.pciback import LOAD, OPTIONS, WAIT
 from tests.support.fake_dom0 import GRUB_D, SETTINGS, FakeDom0
-from tests.support.fake_host import world
+from tests.support.fake_host import FakeHost, world
 
 FIRST, CARD, OTHER, DISK = "0000:00:03.0", "0000:00:04.0", "0000:00:05.0", "0000:00:10.0"
 THEIRS = "/etc/modprobe.d/xen-pciback.conf"
@@ -118,16 +118,16 @@ def at_of(path: str) -> str:
     return path.split("/")[5]
 
 
-def do(host: Debian, devices: str = "00:04.0", *, dry_run: bool = False) -> Outcome:
+def do(host: FakeHost, devices: str = "00:04.0", *, dry_run: bool = False) -> Outcome:
     procedure = load_procedure("pci-hide")
     return engine(host).run("dom0", procedure, parse_options(procedure, {"devices": devices}), dry_run=dry_run)
 
 
-def undo(host: Debian) -> Outcome:
+def undo(host: FakeHost) -> Outcome:
     return engine(host).undo("dom0", load_procedure("pci-hide"))
 
 
-def engine(host: Debian) -> Engine:
+def engine(host: FakeHost) -> Engine:
     return Engine(world(host), sleep=lambda _: None)
 
 

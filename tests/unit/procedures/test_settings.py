@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
-from builder.procedures.errors import Refused, Unproven
+from builder.procedures.errors import Failed, Refused, Unproven
+from builder.procedures.guest_routed import _STILL
 from builder.procedures.guests_at_shutdown import _READ, LIMIT, SAVED, with_keys
 from builder.procedures.hotplug_timeout import KEY, PATH, UNIT
 from builder.procedures.options import parse_options
@@ -128,9 +129,11 @@ class Xendomains(FakeHost):
         saved: str = "", reads: bool = True,
     ) -> None:  # fmt: skip
         self.folder, self.limit, self.reads = folder, "5min", reads
+        self.read_last: bytes | None = None
         super().__init__(
             {"sh -c": self._read, "systemctl cat xendomains.service": "" if there else 1, "mkdir -p": "",
              "systemctl daemon-reload": lambda _: self._reload(), f"ls -1 {SAVED}": saved,
+             "systemctl show -p NeedDaemonReload": lambda _: f"NeedDaemonReload={'yes' if self._stale() else 'no'}\n",
              "systemctl show -p TimeoutStopUSec": lambda _: f"TimeoutStopUSec={self.limit}\n"},
             {} if text is None else {path: text},
         )  # fmt: skip
@@ -144,7 +147,11 @@ class Xendomains(FakeHost):
             path.write_bytes(self.files[argv[4]])
         return subprocess.run(["sh", "-c", _READ, "sh", path], capture_output=True, text=True, check=True).stdout
 
+    def _stale(self) -> bool:
+        return self.files.get(LIMIT) != self.read_last
+
     def _reload(self) -> str:
+        self.read_last = self.files.get(LIMIT)
         words = self.files.get(LIMIT, b"5min").decode().strip().rpartition("=")[2]
         minutes, seconds = divmod(int(words), 60) if words.isdigit() else (0, 0)
         if self.reads:
@@ -167,6 +174,33 @@ def test_guests_are_shut_down_and_not_saved_until_undone(tmp_path: Path, text: s
     assert undo(host, "guests-at-shutdown").result == "undone"
     assert host.files.get("/etc/default/xendomains", b"").decode() == (text or "")
     assert host.limit == "5min" and LIMIT not in host.files
+
+
+def test_a_limit_that_systemd_was_not_told_of_is_told_by_the_next_run(tmp_path: Path) -> None:
+    """systemd says itself that it has not read a unit's files (systemctl(1): show, NeedDaemonReload)."""
+    host = Xendomains(SHIPPED, tmp_path)
+    steps: list[Callable[[], Outcome]] = [
+        lambda: do(host, "guests-at-shutdown"), lambda: undo(host, "guests-at-shutdown")
+    ]  # fmt: skip
+    for step in steps:
+        reload = host.answers["systemctl daemon-reload"]
+        host.answers["systemctl daemon-reload"] = 1
+        with pytest.raises(Failed):
+            step()
+        host.answers["systemctl daemon-reload"] = reload
+        assert step().result in {"applied", "undone"}
+    assert host.limit == "5min" and do(host, "guests-at-shutdown").result == "applied"
+
+
+def test_what_somebody_else_changed_meanwhile_stays(tmp_path: Path) -> None:
+    host = Xendomains(SHIPPED + "export XENDOMAINS_RESTORE=yes\n", tmp_path)
+    before = host.files["/etc/default/xendomains"]
+    do(host, "guests-at-shutdown")
+    host.files["/etc/default/xendomains"] += b"XENDOMAINS_AUTO=/etc/xen/others\n"
+    assert undo(host, "guests-at-shutdown").result == "undone"
+    text = host.files["/etc/default/xendomains"].decode()
+    assert "XENDOMAINS_AUTO=/etc/xen/others\n" in text and "MAXWAIT" not in text
+    assert sorted(text.splitlines()) == sorted([*before.decode().splitlines(), "XENDOMAINS_AUTO=/etc/xen/others"])
 
 
 def test_suse_keeps_it_elsewhere(tmp_path: Path) -> None:
@@ -199,7 +233,7 @@ class Router(FakeHost):
     def __init__(self, conf: str | None = None, *, proxy: str = "0", routes: bool = True) -> None:
         kernel = {"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/net/ipv4/conf/xenbr0/proxy_arp": f"{proxy}\n"}
         there = {"/sys/class/net/xenbr0": "", "/etc/xen/scripts/vif-route": ""}
-        self.routes = routes
+        self.routes, self.others = routes, False
         super().__init__(
             {
                 "cat ": lambda argv: self.files[argv[1]].decode(),
@@ -216,7 +250,9 @@ class Router(FakeHost):
         self.files[f"/proc/sys/{name.replace('.', '/')}"] = f"{value}\n".encode()
         return ""
 
-    def _try(self, argv: Sequence[str]) -> str:
+    def _try(self, argv: Sequence[str]) -> str | int:
+        if argv[2] == _STILL:
+            return "" if self.others else 1
         if "hotplug-status" not in argv[2]:
             return ""
         assert argv[4:6] == ["/etc/xen/scripts/vif-route", "xenbr0"]
@@ -235,6 +271,14 @@ def test_guests_are_routed_until_undone(conf: str | None, proxy: str) -> None:
     assert do(host, "guest-routed", proxy_arp="false").result == "applied"
     assert undo(host, "guest-routed").result == "undone"
     assert host.files == before
+
+
+def test_a_bridge_that_came_meanwhile_goes_on_with_its_translation() -> None:
+    host = Router()
+    do(host, "guest-routed")
+    host.others = True
+    assert undo(host, "guest-routed").result == "undone"
+    assert host.files["/proc/sys/net/ipv4/ip_forward"] == b"1\n"
 
 
 def test_a_script_that_does_not_route_disproves_it() -> None:
