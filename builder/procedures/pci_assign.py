@@ -11,7 +11,6 @@ from pydantic import Field, StringConstraints
 
 from builder.errors import LabError
 from builder.model.host import Host, World
-from builder.model.lab import Value
 from builder.model.units import BDF_PATTERN
 from builder.procedures import pciback, xe
 from builder.procedures.api import (
@@ -30,35 +29,11 @@ from builder.procedures.api import (
     same,
     unmet,
 )  # fmt: skip
-from builder.procedures.asking import ask, domains, fields, listed, read_text
+from builder.procedures.asking import ask, domains, listed, read_text
 from builder.procedures.guests import configurations, file_of
-from builder.procedures.pci_hide import vital_devices
+from builder.procedures.pci_devices import Device, Pci, judge, pci_of
 from builder.procedures.xlconf import pci_items, with_pci_items
 
-# For each device: is it there, its class, its driver, whether a disk below it is used, how many of the host's real
-# network cards are below none of these devices, and the functions of the same device; a virtual one (SR-IOV) is alone.
-# Last, whether the driver that holds devices for guests is not there: Debian's is a module, loaded on request.
-_DEVICES = r"""
-cd /sys/bus/pci/devices
-for device in "$@"; do
-  [ -e "$device" ] || continue
-  driver=$(readlink "$device/driver") || driver=none
-  used=
-  for disk in $(find "$device/" -path '*/block/*' -prune -printf '%f\n' 2>/dev/null); do
-    [ -z "$(lsblk -nro MOUNTPOINT,TYPE "/dev/$disk" | awk 'NF > 1 || ($1 != "disk" && $1 != "part")')" ] || used=$disk
-  done
-  echo "device $device class=$(cat "$device/class") driver=${driver##*/} used=${used:-no}"
-  for other in "${device%.*}".*; do [ -e "$device/physfn" ] || echo "function $other"; done
-done
-for card in /sys/class/net/*/device; do
-  [ -e "$card" ] || continue
-  of=$(readlink -f "$card")
-  kept=yes
-  for device in "$@"; do case "$of/" in */"$device"/*) kept=no ;; esac; done
-  echo "card $kept"
-done
-[ -d /sys/bus/pci/drivers/pciback ] || echo "pciback missing"
-"""
 Address = Annotated[str, StringConstraints(pattern=BDF_PATTERN)]
 
 
@@ -74,74 +49,9 @@ class Asked(Options):
         return tuple(dict.fromkeys(map(pciback.full, self.devices)))
 
 
-class Device(Value):
-    """A PCI device as dom0 sees it. `used` is a disk of it that is mounted or part of something."""
-
-    kind: str
-    driver: str
-    used: str
-
-
-class Pci(Value):
-    """What there is to know of the devices asked for before one is given away."""
-
-    iommu: bool
-    devices: Mapping[str, Device]
-    functions: tuple[str, ...]
-    vital: tuple[str, ...]
-    cards: int
-    takes_cards: bool
-    ready: tuple[str, ...]
-    """Those that can be given to guests now, by xl."""
-    pciback: bool = True
-    """The driver that holds them is in the kernel."""
-
-
-def pci_of(host: Host, addresses: Sequence[str], kind: str) -> Pci:
-    """Reads only. `kind` of the guest: Xen says for which it has an IOMMU."""
-    rows = [line.split() for line in ask(host, "sh", "-c", _DEVICES, "sh", *addresses).splitlines()]
-    told = {row[1]: dict(word.partition("=")[::2] for word in row[2:]) for row in rows if row[0] == "device"}
-    capabilities = fields(ask(host, "xl", "info")).get("virt_caps", "").split()
-    cards = [row[1] for row in rows if row[0] == "card"]
-    return Pci(
-        iommu=("pv_directio" if kind == "pv" else "hvm_directio") in capabilities,
-        devices={at: Device(kind=it["class"], driver=it["driver"], used=it["used"]) for at, it in told.items()},
-        functions=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "function")),
-        vital=vital_devices(host),
-        cards=cards.count("yes"),
-        takes_cards="no" in cards,
-        ready=tuple(sorted(set(ask(host, "xl", "pci-assignable-list").split()) & set(addresses))),
-        pciback=["pciback", "missing"] not in rows,
-    )
-
-
-def judge(pci: Pci, addresses: Sequence[str]) -> tuple[tuple[bool, str, str, str], ...]:
-    """Rules about devices: without an IOMMU a guest's device writes to all memory, the host's as well."""
-    missing = [at for at in addresses if at not in pci.devices]
-    bridges = [at for at, device in pci.devices.items() if device.kind.startswith("0x06")]
-    used = [f"{at} ({device.used})" for at, device in pci.devices.items() if device.used != "no"]
-    vital = [at for at in addresses if at in pci.vital]
-    rest = [at for at in pci.functions if at not in addresses]
-    return (
-        (pci.iommu, "no-iommu", "Xen has no IOMMU for this guest: its device could write to any memory of the host",
-         "VT-d or AMD-Vi in the firmware's setup; xl dmesg says whether I/O virtualisation is enabled"),
-        (not missing, "no-device", f"the host has no PCI device {listed(missing)}", "lspci lists them"),
-        (not bridges, "bridge", f"{listed(bridges)} is a bridge: not it is given to guests, but what is behind it",
-         "lspci -t shows what hangs on what"),
-        (not vital, "in-use", f"{listed(vital)} carries dom0's root or the way to this host",
-         "give guests another device: without this one the host is dead"),
-        (not used, "disk-in-use", f"a disk of {listed(used)} is mounted, or part of an array or volume group",
-         "take it out of use first"),
-        (not pci.takes_cards or pci.cards > 0, "last-card", "the host would be left without a network card",
-         "a host keeps one card for itself"),
-        (not rest, "functions", f"{listed(rest)} is another function of the same device: what one can do, all can",
-         "give the guest all of them, or none"),
-    )  # fmt: skip
-
-
 class _XlState(State):
     """`entries` are the guest's devices in its configuration, as they stand; `attached` those it has now. `takes` is
-    whether it was started so that it can be given one while it runs: xl.cfg(5), passthrough; since Xen 4.13."""
+    whether it was started so that it can be given one while it runs (passthrough: since Xen 4.13)."""
 
     passing: ClassVar[frozenset[str]] = frozenset({"path", "text", "kind", "runs", "takes", "pci", "others"})
 
@@ -201,8 +111,8 @@ class _Xl(Way[Asked, _XlState]):
             (not state.others, "other-guest", f"{listed(state.others)} has a device of these now",
              "xl pci-detach takes it from there"),
             (not state.runs or state.takes or set(state.attached) >= set(asked.addresses), "no-passthrough",
-             f"{asked.guest} was started without passthrough: Xen gives it no device while it runs",
-             f'xl shutdown {asked.guest} first; started with passthrough = "enabled" it takes devices at any time'),
+             f"{asked.guest} was started without {_TAKES[state.kind == 'pv']}: it takes no device while it runs",
+             f"xl shutdown {asked.guest} first; started with {_TAKES[state.kind == 'pv']} it takes them at any time"),
         ))  # fmt: skip
 
     def actions(self, state: _XlState, asked: Asked) -> tuple[Action, ...]:
@@ -250,12 +160,18 @@ class _Xl(Way[Asked, _XlState]):
                              listed(sorted(named))))  # fmt: skip
 
 
+# What a guest without devices must have in its configuration to be given one while it runs: for a PV guest also room
+# in its address space for their memory (xl.cfg(5), e820_host).
+_TAKES = ('passthrough = "enabled"', 'passthrough = "enabled" and e820_host = 1')
+
+
 def _takes(host: Host, guest: str) -> bool:
-    """From what the toolstack keeps of a guest: what its configuration said of passthrough, if anything, and its
-    devices. One that was started with some takes more."""
+    """From what the toolstack keeps of a guest. One that was started with devices takes more."""
     (started,) = json.loads(ask(host, "xl", "list", "-l", guest))
     config = started["config"]
-    return config["c_info"].get("passthrough", "disabled") != "disabled" or bool(config.get("pcidevs"))
+    created, built = config["c_info"], config["b_info"]
+    room = created["type"] != "pv" or built.get("type.pv", {}).get("e820_host") == "True"
+    return bool(config.get("pcidevs")) or (created.get("passthrough", "disabled") != "disabled" and room)
 
 
 def _attached(host: Host, guest: str) -> tuple[str, ...]:
@@ -355,9 +271,9 @@ PROCEDURE = Procedure(
     summary="A guest gets PCI devices of its own: at once when it runs (plain Xen), and each time it starts. Whole "
     "devices only, with all their functions, none that dom0 needs, and only where Xen has an IOMMU (in a lab: iommu: "
     "true of the node). Plain Xen takes them from dom0's drivers until the host's next start: `pci-hide`, or "
-    "xen.pciback_hide in a lab file, keeps them from these for good; and it gives a running guest one only when that "
-    'was started with passthrough = "enabled". XAPI wants them hidden first. Such a guest can be neither moved nor '
-    "suspended.",
+    "xen.pciback_hide in a lab file, keeps them from these for good; and a running guest takes one only when it "
+    'was started with passthrough = "enabled", a PV guest also with e820_host = 1. XAPI wants them hidden first. '
+    "Such a guest can be neither moved nor suspended.",
     options=Asked,
     ways={"xl": _Xl(), "xe": _Xe()},
     sources=(
@@ -376,7 +292,7 @@ PROCEDURE = Procedure(
         "functions": "another function of the device is not among them",
         "pvh": "the guest is of the kind PVH (plain Xen)",
         "other-guest": "another guest has it",
-        "no-passthrough": "the guest runs, and was started without passthrough (plain Xen)",
+        "no-passthrough": "the guest runs, and was not started so that it takes devices (plain Xen)",
         "running": "the guest runs (xe)",
         "not-hidden": "dom0's own driver has it (xe)",
     },

@@ -15,7 +15,8 @@ from builder.procedures import load_procedure
 from builder.procedures.engine import Engine, Outcome
 from builder.procedures.errors import Refused, Unproven
 from builder.procedures.options import parse_options
-from builder.procedures.pci_assign import _DEVICES, address
+from builder.procedures.pci_assign import address
+from builder.procedures.pci_devices import _DEVICES
 from builder.procedures.xlconf import pci_items, with_pci_items
 from tests.support.fake_host import FakeHost, world
 from tests.unit.procedures.test_xe import VM
@@ -133,6 +134,21 @@ def test_a_guest_that_was_started_without_passthrough_gets_none_while_it_runs(sa
         do(host)
     assert [refusal.code for refusal in caught.value.refusals] == ["no-passthrough"] and host.changes == []
     host.started = {**host.started, "pcidevs": [{"dev": 5, "bus": 9}]}
+    assert do(host).result == "applied"
+
+
+def test_a_pv_guest_that_runs_takes_devices_where_it_left_room_for_their_memory() -> None:
+    """Its kernel maps none else: the card is attached, and its driver reads nothing of it."""
+    host = Pci(runs=True)
+    host.files[CONFIG] = b'name = "web"\ntype = "pv"\n'
+    created = {"type": "pv", "name": "web", "passthrough": "enabled"}
+    closed: list[dict[str, Any]] = [{"type.pv": {}}, {"type.pv": {"e820_host": "False"}}]
+    for built in closed:
+        host.started = {"c_info": created, "b_info": built}
+        with pytest.raises(Refused, match="e820_host = 1: it takes no device") as caught:
+            do(host)
+        assert [refusal.code for refusal in caught.value.refusals] == ["no-passthrough"] and host.changes == []
+    host.started = {"c_info": created, "b_info": {"type.pv": {"e820_host": "True"}}}
     assert do(host).result == "applied"
 
 
