@@ -132,6 +132,8 @@ def checked(name: str, desk: Desk) -> Figures:
                 **xen_facts(nestlab, str(lab), node.name),
             }
             verified = nestlab.run("test", lab, timeout=CHECKS_SECONDS) == 0
+            if not verified:
+                nestlab.keep(lab)
             return {
                 "ok": verified and boots == ["disk"], "reached": "verified" if verified else "installed",
                 "inputs": _inputs(), "boots": boots, "clone_seconds": clone, **facts,
@@ -152,6 +154,8 @@ def drilled(name: str, desk: Desk) -> Figures:
             if nestlab.run("up", lab, *SCALE, timeout=START_SECONDS):
                 return {"ok": False}
             status = nestlab.run("drill", "raid", lab, node.name, "--out", record, timeout=DRILL_SECONDS)
+            if status:
+                nestlab.keep(lab)
             drill = json.loads(record.read_text("utf-8"))["drill"] if record.exists() else {}
             verified = nestlab.run("test", lab, timeout=CHECKS_SECONDS) == 0
             return {"ok": status == 0 and verified, "status": status, "verified": verified, "drill": drill}

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class Command:
             [str(NESTLAB), *map(str, arguments)], cwd=ROOT, env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=True, text=True,
         ).stdout  # fmt: skip
+
+    def keep(self, lab: str | Path) -> None:
+        """Evidence of a lab that is up and on which something failed: a folder among the failures beside the log."""
+        out = self.log.parent / "failures" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        out.parent.mkdir(exist_ok=True)
+        self.run("collect", lab, "--out", out, timeout=300)
 
     def boot_phases(self, lab: str) -> dict[str, dict[str, float]]:
         """Seconds of each phase of each boot of a lab that is up, as its events tell them."""

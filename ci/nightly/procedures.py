@@ -71,8 +71,11 @@ def drill_lab(lab: Path, unit: str, words: Sequence[str], desk: Desk, *, first: 
             if nestlab.run("up", lab, timeout=1500):
                 return {"ok": False, "reached": "nothing"}
             if first and nestlab.run("procedure", "run", lab, *first, timeout=1800):
+                nestlab.keep(lab)
                 return {"ok": False, "reached": "booted"}
             status = nestlab.run("procedure", "drill", lab, *words, "--out", record, timeout=1800)
+            if status:
+                nestlab.keep(lab)
         finally:
             nestlab.run("down", lab, timeout=120)
     if not record.exists():

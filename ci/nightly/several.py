@@ -24,6 +24,8 @@ def checked(name: str, desk: Desk) -> Figures:
             if nestlab.run("up", lab, timeout=1800):
                 return {"ok": False, "reached": "rendered"}
             passed = nestlab.run("test", lab, timeout=900) == 0
+            if not passed:
+                nestlab.keep(lab)
             return {"ok": passed, "reached": "verified" if passed else "booted"}
         finally:
             nestlab.run("down", lab, timeout=120)

@@ -206,6 +206,16 @@ def test_what_a_command_kept_of_a_failure_outlives_its_state(tmp_path: Path) -> 
     assert (tmp_path / "failures/lab/console.log").read_text() == "second"
 
 
+def test_evidence_of_a_lab_is_kept_where_what_failed_was_only_seen_on_it(tmp_path: Path) -> None:
+    with command(tmp_path / "output.log") as nestlab:
+        folder = nestlab.base / "state/failures/lab"
+        folder.mkdir(parents=True)
+        (folder / "events.jsonl").write_text("")
+        nestlab.keep("lab")
+    (kept,) = (path for path in (tmp_path / "failures").iterdir() if path.name != "lab")
+    assert (kept / "events.jsonl").exists(), (tmp_path / "output.log").read_text()
+
+
 def test_images_of_its_own_are_gone_with_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was learned of this machine is taken over."""
     monkeypatch.setenv("NESTLAB_CACHE", str(tmp_path / "user"))
