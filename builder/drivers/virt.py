@@ -277,6 +277,8 @@ class Domain:
             if part.read_bytes().endswith(_PNG_END):  # QEMU does not say what its last write came to
                 part.rename(to)
                 return True
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         return False
 
     def fetch_screen(self, to: Path) -> bool:

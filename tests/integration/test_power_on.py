@@ -123,7 +123,7 @@ def test_a_picture_that_there_is_no_room_for_does_not_take_an_older_ones_place(
 ) -> None:
     room = tmp_path / "room"
     room.mkdir()
-    media.sh("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", room)
+    media.sh("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", room)
     try:
         with pytest.raises(TimedOut):
             machine.boot(scale=0.02)
@@ -135,6 +135,7 @@ def test_a_picture_that_there_is_no_room_for_does_not_take_an_older_ones_place(
                 file.write(b"x" * 4096)
         assert not domain.screenshot(room / "screen.png")
         assert (room / "screen.png").read_bytes() == before
+        assert sorted(path.name for path in room.iterdir()) == ["filling", "screen.png"]
         (room / "filling").unlink()
         assert domain.screenshot(room / "screen.png")
     finally:
