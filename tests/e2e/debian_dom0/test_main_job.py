@@ -31,7 +31,7 @@ def test_every_check_of_the_lab_passes(here: Bench, tmp_path: Path) -> None:
 
 def test_the_boot_was_followed_phase_by_phase(here: Bench) -> None:
     phases = ("firmware", "boot loader", "hypervisor", "dom0 kernel", "services", "ssh")
-    assert here.followed(NAME) == {"dom0/boot:disk": [(phase, "ok") for phase in phases]}
+    assert here.followed(NAME) == {"dom0/boot": [(phase, "ok") for phase in phases]}
 
 
 def test_the_host_handle_knows_what_it_drives(here: Bench) -> None:
